@@ -1,0 +1,340 @@
+/* buf.c - spans, buffers, bounded printing
+ *
+ *    0        r            w         size
+ *    |  gone  |  to be read  |  free  |
+ *
+ * Nothing here allocates, and nothing here is ever cut short: what does not fit leaves no trace but `bad`.
+ */
+#include "httpd.h"
+
+#include <assert.h>
+#include <stdarg.h>
+#include <string.h>
+
+/* -- spans --------------------------------------------------------------------------------------- */
+
+char
+lower(char c)
+{
+	return (unsigned char)(c - 'A') < 26 ? (char)(c | 0x20) : c;
+}
+
+int
+hex_digit(char c)
+{
+	if ((unsigned char)(c - '0') < 10)
+		return c - '0';
+	c |= 0x20;
+	return (unsigned char)(c - 'a') < 6 ? c - 'a' + 10 : -1;
+}
+
+bool
+span_eq(struct span a, struct span b)
+{
+	return a.n == b.n && (!a.n || !memcmp(a.p, b.p, a.n));
+}
+
+bool
+span_eq_nocase(struct span a, struct span b)
+{
+	if (a.n != b.n)
+		return false;
+	for (unsigned i = 0; i < a.n; i++)
+		if (a.p[i] != b.p[i] && lower(a.p[i]) != lower(b.p[i]))
+			return false;
+	return true;
+}
+
+bool
+span_starts(struct span s, struct span prefix)
+{
+	return s.n >= prefix.n && span_eq((struct span){ s.p, prefix.n }, prefix);
+}
+
+bool
+span_ends(struct span s, struct span suffix)
+{
+	return s.n >= suffix.n && (!suffix.n || !memcmp(s.p + s.n - suffix.n, suffix.p, suffix.n));
+}
+
+struct span
+span_of(const char *text)
+{
+	return (struct span){ text, text ? (unsigned)strlen(text) : 0 };
+}
+
+struct span
+span_trim(struct span s)
+{
+	while (s.n && (*s.p == ' ' || *s.p == '\t'))
+		s.p++, s.n--;
+	while (s.n && (s.p[s.n - 1] == ' ' || s.p[s.n - 1] == '\t'))
+		s.n--;
+	return s;
+}
+
+struct span
+span_cut(struct span *rest, char c)
+{
+	struct span piece = *rest;
+	const char *at = rest->n ? memchr(rest->p, c, rest->n) : NULL;
+	unsigned over;
+
+	if (at)
+		piece.n = (unsigned)(at - rest->p);
+	over = piece.n + !!at;
+	if (over)
+		*rest = (struct span){ rest->p + over, rest->n - over };
+	return piece;
+}
+
+bool
+span_uint(struct span s, uint64_t *to)
+{
+	uint64_t sum = 0;
+
+	for (unsigned i = 0; i < s.n; i++) {
+		unsigned digit = (unsigned char)s.p[i] - '0';
+
+		if (digit > 9 || sum > ((uint64_t)INT64_MAX - digit) / 10)
+			return false;
+		sum = sum * 10 + digit;
+	}
+	*to = sum;
+	return s.n;
+}
+
+/* -- buffers ------------------------------------------------------------------------------------- */
+
+void
+buf_take(struct buf *b, unsigned n)
+{
+	assert(n <= buf_used(b));
+	b->r += n;
+	if (b->r == b->w)
+		b->r = b->w = 0;
+}
+
+void
+buf_pack(struct buf *b)
+{
+	if (!b->r)
+		return;
+	memmove(b->data, b->data + b->r, buf_used(b));
+	b->w -= b->r;
+	b->r = 0;
+}
+
+/* Room for n more bytes, or NULL: nothing follows what is lost, so that what is there stays a prefix. */
+static char *
+grow(struct buf *b, unsigned n)
+{
+	char *to = b->data + b->w;
+
+	if (n > buf_room(b))
+		b->bad = true;
+	if (b->bad)
+		return NULL;
+	b->w += n;
+	return to;
+}
+
+void
+buf_mem(struct buf *b, const void *p, unsigned n)
+{
+	char *to = n ? grow(b, n) : NULL;
+
+	if (to)
+		memcpy(to, p, n);
+}
+
+void
+buf_span(struct buf *b, struct span s)
+{
+	buf_mem(b, s.p, s.n);
+}
+
+void
+buf_text(struct buf *b, const char *text)
+{
+	buf_mem(b, text, (unsigned)strlen(text));
+}
+
+void
+buf_char(struct buf *b, char c)
+{
+	char *to = grow(b, 1);
+
+	if (to)
+		*to = c;
+}
+
+void
+buf_uint(struct buf *b, uint64_t n)
+{
+	char text[20], *p = text + sizeof text;
+	uint32_t low;
+
+	while (n > UINT32_MAX) {        /* few turns: a 32-bit processor divides these by a function call */
+		*--p = (char)('0' + n % 10);
+		n /= 10;
+	}
+	low = (uint32_t)n;
+	do
+		*--p = (char)('0' + low % 10);
+	while (low /= 10);
+	buf_mem(b, p, (unsigned)(text + sizeof text - p));
+}
+
+void
+buf_hex(struct buf *b, uint64_t n)
+{
+	char text[16], *p = text + sizeof text;
+
+	do
+		*--p = "0123456789abcdef"[n & 15];
+	while (n >>= 4);
+	buf_mem(b, p, (unsigned)(text + sizeof text - p));
+}
+
+/* -- printing ------------------------------------------------------------------------------------ */
+
+static void
+print_int(struct buf *b, int n)
+{
+	if (n < 0)
+		buf_char(b, '-');
+	buf_uint(b, n < 0 ? -(uint64_t)n : (uint64_t)n);
+}
+
+/* The verb at *format, which is stepped over. */
+static void
+print_verb(struct buf *b, const char **format, va_list *args)
+{
+	const char *f = *format;
+	unsigned n;
+
+	switch (*f++) {
+	case '%': buf_char(b, '%'); break;
+	case 's': buf_text(b, va_arg(*args, const char *)); break;
+	case 'c': buf_char(b, (char)va_arg(*args, int)); break;
+	case 'd': print_int(b, va_arg(*args, int)); break;
+	case 'u': buf_uint(b, va_arg(*args, unsigned)); break;
+	case 'x': buf_hex(b, va_arg(*args, unsigned)); break;
+	case 'l':
+		if (*f == 'l' && f[1] == 'u')
+			buf_uint(b, va_arg(*args, unsigned long long)), f += 2;
+		else if (*f == 'u')
+			buf_uint(b, va_arg(*args, unsigned long)), f++;
+		else
+			assert(!"a verb of buf_print");
+		break;
+	case '.':
+		assert(f[0] == '*' && f[1] == 's');
+		n = (unsigned)va_arg(*args, int);
+		buf_mem(b, va_arg(*args, const char *), n);
+		f += 2;
+		break;
+	default:
+		assert(!"a verb of buf_print");
+	}
+	*format = f;
+}
+
+void
+buf_print(struct buf *b, const char *format, ...)
+{
+	unsigned from = b->w;
+	va_list args;
+
+	va_start(args, format);
+	while (*format) {
+		unsigned n = (unsigned)strcspn(format, "%");
+
+		buf_mem(b, format, n);
+		format += n;
+		if (*format)
+			format++, print_verb(b, &format, &args);
+	}
+	va_end(args);
+	if (b->bad)
+		b->w = from;
+}
+
+/* -- escaping ------------------------------------------------------------------------------------ */
+
+/* A bit for each ASCII byte that may stand as it is. */
+struct plain { uint32_t bits[4]; bool high; };
+
+static const struct plain plain_html = { { 0xffffffff, 0xafffff3b, 0xffffffff, 0xffffffff }, true };
+/* Of what RFC 3986 3.3 lets a segment hold, without ' and & (a link needs no second escaping in HTML) and without
+ * the colon (a name with one would be read as a scheme). */
+static const struct plain plain_url = { { 0, 0x2bffff12, 0x87ffffff, 0x47fffffe }, false };
+static const struct plain plain_log = { { 0, 0xfffffffb, 0xefffffff, 0x7fffffff }, false };
+
+static bool
+is_plain(const struct plain *plain, unsigned char c)
+{
+	return c > 127 ? plain->high : plain->bits[c >> 5] >> (c & 31) & 1;
+}
+
+/* Copy what is plain, a run at a time, and call `escape` for each byte that is not. */
+static void
+copy_escaped(struct buf *b, struct span s, const struct plain *plain, void (*escape)(struct buf *, unsigned char))
+{
+	unsigned from = b->w, i = 0, run;
+
+	while (i < s.n) {
+		for (run = i; i < s.n && is_plain(plain, (unsigned char)s.p[i]); i++)
+			;
+		buf_mem(b, s.p + run, i - run);
+		if (i < s.n)
+			escape(b, (unsigned char)s.p[i++]);
+	}
+	if (b->bad)
+		b->w = from;
+}
+
+static void
+escape_html(struct buf *b, unsigned char c)
+{
+	buf_print(b, "&#%d;", c);       /* works in attributes as well as in text */
+}
+
+static void
+escape_hex(struct buf *b, unsigned char c, const char *before, const char *digits)
+{
+	buf_text(b, before);
+	buf_char(b, digits[c >> 4]);
+	buf_char(b, digits[c & 15]);
+}
+
+static void
+escape_url(struct buf *b, unsigned char c)
+{
+	escape_hex(b, c, "%", "0123456789ABCDEF");
+}
+
+static void
+escape_log(struct buf *b, unsigned char c)
+{
+	escape_hex(b, c, "\\x", "0123456789abcdef");
+}
+
+void
+buf_html(struct buf *b, struct span s)
+{
+	copy_escaped(b, s, &plain_html, escape_html);
+}
+
+void
+buf_url(struct buf *b, struct span s)
+{
+	copy_escaped(b, s, &plain_url, escape_url);
+}
+
+void
+buf_log(struct buf *b, struct span s)
+{
+	copy_escaped(b, s, &plain_log, escape_log);
+}
