@@ -1,0 +1,165 @@
+# cubhttpd: `make` builds it, `make run` shows it, `make test` proves it, `make help` tells the rest.
+#
+# Objects live in build/BUILD/.  The default build leaves its program at ./cubhttpd, every other one at
+# build/BUILD/cubhttpd: BUILD=asan and BUILD=static are known, any other name is yours to go with flags of yours,
+# as in  make BUILD=tiny CPPFLAGS='-DCONFIG_FCGI=0 -DCONFIG_LISTING=0'.
+
+BUILD  ?= default
+PREFIX ?= /usr/local
+OUT     = build/$(BUILD)
+SRC     = $(wildcard *.c)
+OBJ     = $(SRC:%.c=$(OUT)/%.o)
+ROOMS   = $(OUT)/rooms.a
+PROGRAM = $(if $(filter default,$(BUILD)),cubhttpd,$(OUT)/cubhttpd)
+
+WARN    = -Wall -Wextra -Wundef -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla $(if $(WERROR),-Werror)
+FLAGS   = -D_GNU_SOURCE -std=c11 $(WARN) -ffunction-sections -fdata-sections
+LINK    = -Wl,--gc-sections
+
+# The static build is the one that ships: every switch here takes bytes off it and none of them speed.
+SMALL   = -Os -fno-asynchronous-unwind-tables -fno-stack-protector -fno-ident -fno-pie
+SMALLER = -static -no-pie -s -Wl,-z,noseparate-code -Wl,-z,norelro -Wl,--build-id=none
+SAN     = -fno-omit-frame-pointer -fno-sanitize-recover=all -fsanitize=address,undefined
+
+MORE_static    = $(SMALL)
+MORE_asan      = -O1 $(SAN) -DCONFIG_CHECKS=1
+MORE_fuzz      = -O1 $(SAN),fuzzer-no-link -DCONFIG_CHECKS=1
+LINK_static    = $(SMALLER)
+LINK_asan      = $(SAN)
+LINK_fuzz      = $(SAN)
+CC_static      = musl-gcc
+CC_fuzz        = clang
+
+ifeq ($(origin CC),default)
+CC := $(or $(CC_$(BUILD)),cc)
+endif
+CFLAGS ?= -O2 -g
+FLAGS  += $(CFLAGS) $(MORE_$(BUILD)) $(CPPFLAGS) $(BEARSSL:%=-I%/inc)
+LINK   += $(LINK_$(BUILD)) $(LDFLAGS)
+
+all: $(PROGRAM)
+
+$(PROGRAM): $(OBJ)
+	$(CC) $(FLAGS) -o $@ $(OBJ) $(LINK)
+
+# Everything but main, for the programs that have a main of their own.
+$(ROOMS): $(filter-out $(OUT)/httpd.o,$(OBJ))
+	rm -f $@ && $(AR) rcs $@ $^
+
+$(OUT)/%.o: %.c $(OUT)/flags
+	$(CC) $(FLAGS) -MMD -MP -c -o $@ $<
+
+# Other flags, or a local.h that comes or goes, make every object old.
+$(OUT)/flags: FORCE
+	@mkdir -p $(OUT)
+	@echo '$(CC) $(FLAGS) $(wildcard local.h)' | cmp -s - $@ || echo '$(CC) $(FLAGS) $(wildcard local.h)' >$@
+
+-include $(OBJ:.o=.d)
+
+static asan:
+	$(MAKE) BUILD=$@
+
+# -- installing ------------------------------------------------------------------------------------
+
+install: $(PROGRAM)
+	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/share/man/man8 $(DESTDIR)$(PREFIX)/share/man/man5
+	install -m 755 $(PROGRAM) $(DESTDIR)$(PREFIX)/sbin/cubhttpd
+	install -m 644 cubhttpd.8 $(DESTDIR)$(PREFIX)/share/man/man8
+	install -m 644 cubhttpd.conf.5 $(DESTDIR)$(PREFIX)/share/man/man5
+
+# -- showing ---------------------------------------------------------------------------------------
+
+run:
+	test/setup run
+	$(MAKE) all
+	demo/run
+
+wordpress:
+	test/setup wordpress
+	$(MAKE) all
+	demo/wordpress
+
+size: static
+	size build/static/cubhttpd
+	ls -l build/static/cubhttpd
+
+# -- proving ---------------------------------------------------------------------------------------
+
+FUZZ_TIME ?= 60
+UNITS      = $(patsubst test/unit/%.c,%,$(wildcard test/unit/*.c))
+FUZZERS    = $(filter-out replay,$(patsubst test/fuzz/%.c,%,$(wildcard test/fuzz/*.c)))
+CORPUS     = test/fuzz/corpus
+
+test:
+	test/setup test
+	test/all
+
+unit:
+	$(MAKE) BUILD=asan run-units
+replay:
+	$(MAKE) BUILD=asan run-replay
+fuzz:
+	$(MAKE) BUILD=fuzz run-fuzz
+
+run-units: $(UNITS:%=$(OUT)/unit-%)
+	@for u in $^; do $$u || exit 1; done
+
+$(OUT)/unit-%: test/unit/%.c $(ROOMS)
+	$(CC) $(FLAGS) -I. -MMD -MP -o $@ $< $(ROOMS) $(LINK)
+
+# The corpora once through each fuzzer, without libFuzzer, so that any compiler will do.
+run-replay: $(FUZZERS:%=$(OUT)/replay-%)
+	@for f in $(FUZZERS); do $(OUT)/replay-$$f $(CORPUS)/$$f || exit 1; done
+
+$(OUT)/replay-%: test/fuzz/%.c test/fuzz/replay.c $(ROOMS)
+	$(CC) $(FLAGS) -I. -o $@ $< test/fuzz/replay.c $(ROOMS) $(LINK)
+
+# What is found goes to build/fuzz/NAME; what is worth keeping is copied to the corpus by hand.
+run-fuzz: $(FUZZERS:%=$(OUT)/fuzz-%)
+	@for f in $(FUZZERS); do mkdir -p $(OUT)/$$f $(CORPUS)/$$f; echo "fuzz $$f"; \
+	$(OUT)/fuzz-$$f -max_total_time=$(FUZZ_TIME) -timeout=10 -verbosity=0 -print_final_stats=1 \
+	-artifact_prefix=$(OUT)/$$f- $(OUT)/$$f $(CORPUS)/$$f || exit 1; done
+
+$(OUT)/fuzz-%: test/fuzz/%.c $(ROOMS)
+	$(CC) $(FLAGS) -fsanitize=fuzzer -I. -o $@ $< $(ROOMS) $(LINK)
+
+-include $(UNITS:%=$(OUT)/unit-%.d)
+
+# Every feature alone off and alone on: none may need another, and each tells what it weighs.  The words are those
+# of config.h; one compiler call makes a whole program.
+WORDS  := $(shell sed -n 's/^\#define \(CONFIG_[A-Z0-9_]*\) [01].*/\1/p' config.h)
+COMBOS  = shipped all-on all-off $(WORDS:CONFIG_%=without-%) $(WORDS:CONFIG_%=only-%)
+DEFINE  = $(if $(filter all-on,$1),$(WORDS:%=-D%=1)) $(if $(filter all-off only-%,$1),$(foreach w,$(WORDS), \
+	  -D$w=$(if $(filter only-$(w:CONFIG_%=%),$1),1,0))) $(if $(filter without-%,$1),-D$(1:without-%=CONFIG_%)=0)
+MATRIX  = $(COMBOS:%=build/matrix/%)
+
+matrix:
+	@$(MAKE) -s -j$$(nproc) $(MATRIX) WERROR=1 BUILD=static
+	@size $(MATRIX) | awk 'NR > 1 { sub(".*/", "", $$6); if (NR == 2) base = $$4; \
+	printf "%-24s %8d bytes  %+d\n", $$6, $$4, $$4 - base }'
+
+build/matrix/%: $(SRC) $(wildcard *.h) Makefile
+	@mkdir -p $(@D)
+	$(CC) $(FLAGS) $(call DEFINE,$*) -o $@ $(SRC) $(LINK)
+
+man:
+	@! command -v mandoc >/dev/null || mandoc -Tlint -W warning cubhttpd.8 cubhttpd.conf.5
+
+clean:
+	rm -rf build cubhttpd
+
+help:
+	@echo 'make                  ./cubhttpd'
+	@echo 'make static           build/static/cubhttpd: musl, small, the form that ships'
+	@echo 'make BUILD=asan       build/asan/cubhttpd, with sanitizers and checks'
+	@echo 'make run              a demo site at http://localhost:8000'
+	@echo 'make wordpress        WordPress at http://localhost:8000/wordpress'
+	@echo 'make test             everything: builds, units, corpora, matrix, end to end'
+	@echo 'make unit replay fuzz matrix man        its parts; FUZZ_TIME=60 for each fuzzer'
+	@echo 'make size             bytes of the static build'
+	@echo 'make install          below DESTDIR, PREFIX=/usr/local'
+	@echo 'Honoured: CC CFLAGS CPPFLAGS LDFLAGS WERROR=1 BUILD=NAME BEARSSL=DIR'
+
+FORCE:
+.PHONY: all static asan install run wordpress size test unit replay fuzz run-units run-replay run-fuzz matrix man
+.PHONY: clean help FORCE
