@@ -1,0 +1,92 @@
+/* config.h - what is built in, and the fixed limits
+ *
+ * Every CONFIG_ word is 0 or 1 and is used as an ordinary C expression; no other file has a conditional.  Say
+ * -DCONFIG_FCGI=0 on the command line, or put your choices into an untracked local.h, which is read first.
+ * The cost behind each word is what it adds to a static musl build for amd64, in bytes (make size).
+ */
+#ifndef CONFIG_H
+#define CONFIG_H
+
+#if defined __has_include
+#if __has_include("local.h")
+#include "local.h"
+#endif
+#endif
+
+/* -- features ------------------------------------------------------------------------------------ */
+
+/* FastCGI: php-fpm and its like, on unix and TCP sockets. */
+#ifndef CONFIG_FCGI
+#define CONFIG_FCGI 1
+#endif
+
+/* Directory listings, for the patterns that a `listing` line names. */
+#ifndef CONFIG_LISTING
+#define CONFIG_LISTING 1
+#endif
+
+/* Ranges: resumed downloads, seeking in films. */
+#ifndef CONFIG_RANGE
+#define CONFIG_RANGE 1
+#endif
+
+/* name.gz and name.br served in place of name to those who accept them. */
+#ifndef CONFIG_PRECOMPRESSED
+#define CONFIG_PRECOMPRESSED 1
+#endif
+
+/* The access log in the combined format. */
+#ifndef CONFIG_ACCESS_LOG
+#define CONFIG_ACCESS_LOG 1
+#endif
+
+/* Logging to the system's log daemon. */
+#ifndef CONFIG_SYSLOG
+#define CONFIG_SYSLOG 1
+#endif
+
+/* Names of users and groups for `user`; without it only numbers are understood. */
+#ifndef CONFIG_USER_NAMES
+#define CONFIG_USER_NAMES 1
+#endif
+
+/* Sleeping connections stand behind one epoll descriptor in the poll set; without it each is polled. */
+#ifndef CONFIG_EPOLL
+#define CONFIG_EPOLL 1
+#endif
+
+/* Large files leave by sendfile; without it they are read and written. */
+#ifndef CONFIG_SENDFILE
+#define CONFIG_SENDFILE 1
+#endif
+
+/* Invariants checked before each poll, and heads overwritten once nobody may look at them: for tests. */
+#ifndef CONFIG_CHECKS
+#define CONFIG_CHECKS 0
+#endif
+
+/* -- limits, in bytes or pieces -------------------------------------------------------------------- */
+
+#define CLIENT_IN       8192    /* a request head must fit: long cookies are 4 KB */
+#define CLIENT_OUT      16384   /* a response head, and a small file with it in one write */
+#define CLIENT_LOG      640     /* a line of the access log, kept from head to end */
+#define HANDLER_STATE   512     /* scratch of the handler in charge */
+#define PEER_IN         16384   /* a backend's head must fit; more makes fewer reads of large answers */
+#define PEER_OUT        16384   /* a request head as CGI variables: CLIENT_IN and their names */
+#define FIELDS_MAX      100     /* fields of a request head */
+#define RANGES_MAX      8       /* ranges in one request; with more the whole file is sent */
+#define PATH_STORE      4096    /* a decoded path with what an index adds to it */
+#define CACHE_NAME      152     /* a file's path below its root, to be kept open */
+#define INDEX_MAX       8       /* names in an `index` line */
+#define DISPATCH_MAX    10      /* rewrites, indexes and fallbacks that one request may pass through */
+#define STEPS_MAX       16      /* steps of one connection before another has its turn */
+#define ACCEPTS_MAX     8       /* connections taken in one turn from one listening socket */
+#define LISTEN_MAX      16      /* listening sockets */
+#define PARK_AFTER      1000    /* milliseconds an idle connection keeps its place before it is parked */
+#define LINGER_BODY     65536   /* bytes of an unwanted body that are read to save the connection */
+
+#if CONFIG_FCGI != 0 && CONFIG_FCGI != 1
+#error "CONFIG_FCGI is 0 or 1"
+#endif
+
+#endif

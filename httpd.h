@@ -1,0 +1,441 @@
+/* httpd.h - the map of the house: every structure and every door, by file
+ *
+ *  accept -> stream_io -> request_parse -> dispatch -> handler->start
+ *  httpd.c   stream.c     http.c           route.c     file.c dir.c gateway.c
+ *                                                           | 0, or a status -> reply.c
+ *                                                           v
+ *                    ,------- push: client.in -relay-> peer.out ---------> backend
+ *  client <-stream_io                                                        |
+ *                    `------- pull: client.out <-relay- peer.in <-stream_io -'
+ *                                                           | done
+ *                                                           v
+ *                                       handler->finish -> FLUSH -> log -> HEAD or LINGER
+ *
+ * Calls go down this page, never up.  http.c and relay.c know no descriptors, stream.c knows no HTTP, handlers
+ * know no poll, nobody but conn.c knows phases.
+ */
+#ifndef HTTPD_H
+#define HTTPD_H
+
+#include "config.h"
+
+#include <netinet/in.h>
+#include <poll.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+#include <sys/un.h>
+#include <time.h>
+
+#define VERSION "0.1"
+
+/* -- buf.c: spans and buffers -------------------------------------------------------------------- */
+
+struct span { const char *p; unsigned n; };             /* someone else's text, not ended by NUL */
+
+#define SPAN(literal) ((struct span){ literal, sizeof (literal) - 1 })
+
+bool span_eq(struct span, struct span);
+bool span_eq_nocase(struct span, struct span);          /* ASCII letters only */
+bool span_starts(struct span, struct span prefix);
+bool span_ends(struct span, struct span suffix);
+struct span span_of(const char *);                      /* of a C string; NULL is the empty span */
+struct span span_trim(struct span);                     /* without spaces and tabs at both ends */
+/* Cut the text before the first c off *rest and step over c; the last piece has no c behind it. */
+struct span span_cut(struct span *rest, char c);
+/* Decimal digits and nothing else; false when there are none, others, or too many for 63 bits. */
+bool span_uint(struct span, uint64_t *);
+int hex_digit(char);                                    /* 0 to 15, or -1 */
+char lower(char);
+
+/* r..w is to be read, w..size is free; linear, so that a head or a frame is contiguous.  An append that does not
+ * fit writes nothing and sets bad, which stays: builders append freely and look once, at the end. */
+struct buf {
+	char *data;
+	unsigned r, w, size;
+	bool bad;
+};
+
+static inline unsigned buf_used(const struct buf *b) { return b->w - b->r; }
+static inline unsigned buf_room(const struct buf *b) { return b->size - b->w; }
+
+void buf_take(struct buf *, unsigned n);                /* forget the first n to be read; n <= buf_used() */
+void buf_pack(struct buf *);                            /* gather the free room at the end; moves the bytes */
+void buf_mem(struct buf *, const void *, unsigned n);
+void buf_span(struct buf *, struct span);
+void buf_text(struct buf *, const char *);
+void buf_char(struct buf *, char);
+void buf_uint(struct buf *, uint64_t);
+void buf_hex(struct buf *, uint64_t);
+/* The verbs %s %c %d %u %x %lu %llu %.*s %%, without width; the rest of printf is not here (10 KB and an FPU). */
+void buf_print(struct buf *, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void buf_html(struct buf *, struct span);               /* with & < > " ' escaped */
+void buf_url(struct buf *, struct span);                /* percent-encoded but for what a path may hold, "/" included */
+void buf_log(struct buf *, struct span);                /* controls, quotes, backslashes and bytes over 126 as \xNN */
+
+/* -- http.c: grammar only ------------------------------------------------------------------------ */
+
+enum method {
+	M_GET, M_HEAD, M_POST, M_PUT, M_DELETE, M_OPTIONS, M_PATCH, M_CONNECT, M_TRACE,
+	M_COPY, M_LOCK, M_MKCOL, M_MOVE, M_PROPFIND, M_PROPPATCH, M_REPORT, M_SEARCH, M_UNLOCK, M_QUERY,
+	METHODS
+};
+
+enum field_id {                         /* the fields that somebody here looks at; one table in http.c */
+	F_OTHER, F_ACCEPT_ENCODING, F_AUTHORIZATION, F_CONNECTION, F_CONTENT_LENGTH, F_CONTENT_TYPE, F_EXPECT, F_HOST,
+	F_IF_MATCH, F_IF_MODIFIED_SINCE, F_IF_NONE_MATCH, F_IF_RANGE, F_IF_UNMODIFIED_SINCE, F_PROXY, F_RANGE,
+	F_REFERER, F_TRANSFER_ENCODING, F_UPGRADE, F_USER_AGENT,
+	F_CACHE_CONTROL, F_DATE, F_EXPIRES, F_KEEP_ALIVE, F_LOCATION, F_SERVER, F_STATUS, F_TRAILER, F_X_SENDFILE,
+	FIELDS
+};
+
+struct field { uint16_t name, name_n, value, value_n; uint8_t id; };    /* offsets from request.head */
+
+enum framing { BODY_NONE, BODY_LENGTH, BODY_CHUNKED };
+
+struct request {                        /* one in the whole program; its spans hold until start() returns */
+	const char *head;
+	unsigned size;                  /* of the head, its empty line included */
+	enum method method;
+	enum framing framing;
+	uint64_t length;                /* of the body, when framing is BODY_LENGTH */
+	unsigned char minor;            /* HTTP/1.minor */
+	bool keep;                      /* the client would keep the connection */
+	bool continues;                 /* Expect: 100-continue */
+	bool star;                      /* OPTIONS * */
+	bool has_query;
+	bool internal;                  /* path was set by us (index, rewrite, fallback), not by the client */
+	struct span line;               /* the request line, for the log */
+	struct span name;               /* the method as sent */
+	struct span target;             /* as sent: path and query */
+	struct span host;               /* without port */
+	struct span path;               /* decoded, no dot segments, no double slashes; in store, ended by NUL */
+	struct span query;              /* as sent, without "?" */
+	struct span known[FIELDS];      /* last value of each; p is NULL when absent */
+	struct field fields[FIELDS_MAX];
+	unsigned nfields;
+	char store[PATH_STORE];
+};
+
+/* Bytes of the head at p with its empty line, 0 while it has not all come.  *seen is where the last call got to;
+ * 0 at first.  Ends at a bare LF too, so that request_parse can refuse it at once. */
+unsigned head_length(const char *p, unsigned n, unsigned *seen);
+/* Parse a whole head of n bytes (RFC 9112).  0, or the status to refuse it with; after that nothing but line and
+ * minor is to be trusted, and the connection must be closed. */
+int request_parse(struct request *, const char *p, unsigned n);
+/* Decode and normalise path into request.store and set request.path: 0, 400 or 414.  Also for paths of our own. */
+int request_path(struct request *, struct span path);
+/* The next "name: value" line of a backend's head, which may end in LF or CRLF; false at its end.  name is empty for a
+ * line that is no field. */
+bool field_next(struct span *rest, struct span *name, struct span *value);
+enum field_id field_find(struct span name);
+extern const struct span method_names[METHODS];
+/* True when the comma-separated list has this token, in any case; parameters after ";" are not looked at. */
+bool list_has(struct span list, struct span token);
+/* Accept-Encoding: may this coding be sent (RFC 9110 12.5.3)?  An absent field is no wish, so false. */
+bool coding_accepted(struct span field, struct span coding);
+/* If-Match and If-None-Match: does etag match one of the list, or "*"?  Weakly or strongly (RFC 9110 8.8.3.2). */
+bool etag_matches(struct span list, struct span etag, bool weak);
+/* An HTTP-date in one of its three forms (RFC 9110 5.6.7) as seconds since 1970; -1 when it is none. */
+int64_t date_parse(struct span);
+enum { DATE_SIZE = 29 };
+void date_format(char to[DATE_SIZE], int64_t seconds);  /* IMF-fixdate, no NUL */
+void date_log(struct buf *, int64_t seconds);           /* 10/Oct/2000:13:55:36 +0000 */
+
+struct range { uint64_t from, size; };
+/* Range (RFC 9110 14.2) for a representation of size bytes: how many ranges, 0 to ignore the field, -1 for 416. */
+int range_parse(struct span, uint64_t size, struct range out[RANGES_MAX]);
+
+/* -- relay.c: every body crosses here ------------------------------------------------------------- */
+
+enum io {
+	IO_WAIT,                        /* nothing can move until the other side reads or writes */
+	IO_MOVED,                       /* something moved: call again */
+	IO_DONE,                        /* the end has been passed on */
+	IO_FAIL,                        /* broken: nothing after it can be trusted */
+};
+
+struct body {                           /* where a source stands in its framing */
+	uint64_t left;                  /* payload bytes that lie ahead */
+	uint32_t skip;                  /* bytes to step over: padding, an ending, a record for nobody */
+	uint8_t at;                     /* the source's own place */
+	bool ended;                     /* the stream has no more bytes to come (set by whoever reads it) */
+	bool failed;                    /* the backend said that the request failed */
+};
+
+struct relay {
+	/* Step over framing at in->r.  IO_MOVED: body->left payload bytes lie ahead. */
+	enum io (*next)(struct body *, struct buf *in);
+	/* Frame up to n bytes of p and return how many went in, 0 for want of room.
+	 * n == 0 writes the end mark: true when it fitted. */
+	unsigned (*put)(struct buf *out, const char *p, unsigned n);
+	struct body body;
+	uint64_t moved;                 /* payload bytes so far */
+	bool done;
+};
+
+enum io relay(struct relay *, struct buf *in, struct buf *out);         /* one step */
+enum io length_next(struct body *, struct buf *);       /* body.left set beforehand */
+enum io chunked_next(struct body *, struct buf *);      /* RFC 9112 7.1; trailers are dropped */
+enum io until_eof_next(struct body *, struct buf *);
+unsigned raw_put(struct buf *, const char *, unsigned);
+unsigned chunked_put(struct buf *, const char *, unsigned);
+unsigned discard_put(struct buf *, const char *, unsigned);
+
+/* -- addr.c: addresses as text --------------------------------------------------------------------- */
+
+struct addr {
+	socklen_t size;                 /* 0: none */
+	union { struct sockaddr any; struct sockaddr_in in4; struct sockaddr_in6 in6; struct sockaddr_un un; } u;
+};
+
+/* "HOST:PORT", "[V6]:PORT", "PORT" or "unix:PATH"; HOST is a number, "localhost" or "*".  A bare PORT gets the host
+ * `any`: "*" means all addresses, IPv6 with IPv4 in it.  False when the text is none of these. */
+bool addr_parse(struct addr *, const char *text, const char *any);
+void addr_print(struct buf *, const struct addr *, bool port);  /* the way addr_parse reads it */
+bool addr_same(const struct addr *, const struct addr *);
+unsigned addr_port(const struct addr *);                        /* 0 for unix */
+
+/* -- stream.c: a descriptor with two buffers ------------------------------------------------------- */
+
+struct stream {
+	int fd;                         /* -1: none */
+	bool readable, writable;        /* poll's word, until a call says otherwise */
+	bool connecting;                /* connect() has not ended yet */
+	bool more;                      /* more follows at once: let the kernel wait for it (MSG_MORE) */
+	bool eof;                       /* the other side sends no more */
+	bool shut;                      /* we send no more */
+	bool dead;                      /* reset: neither direction works; errno is in error */
+	int error;
+	struct buf in, out;             /* data is NULL while no buffers are lent */
+};
+
+/* Write what is in out, then read into in: what the flags say is worth trying.  True when a byte or an end moved. */
+bool stream_write(struct stream *);
+bool stream_read(struct stream *);
+/* From file fd at *at, up to n bytes, past the out buffer, which must be empty.  IO_MOVED, IO_WAIT, or IO_FAIL when
+ * the file is shorter than that or the stream dead. */
+enum io stream_sendfile(struct stream *, int fd, off_t *at, uint64_t n);
+void stream_open(struct stream *, int fd);              /* takes the descriptor; the buffers are left alone */
+void stream_close(struct stream *);
+void stream_shut(struct stream *);                      /* no more writing */
+/* A socket that is connected, or connecting; -1 with errno. */
+int stream_dial(const struct addr *, bool *connecting);
+/* A listening socket, close-on-exec, not blocking; -1 with errno. */
+int stream_listen(const struct addr *);
+
+/* -- conf.c, words.c, addr.c: the table of directives ---------------------------------------------- */
+
+enum timeout { T_HEAD, T_BODY, T_IDLE, T_SEND, T_CONNECT, T_BACKEND, T_KEEP, T_QUEUE, T_LINGER, T_STOP, TIMEOUTS };
+extern const char *const timeout_names[TIMEOUTS];       /* "head", "body", ... the words of `timeout` */
+enum links { LINKS_OWNER, LINKS_INSIDE, LINKS_ANY };
+enum level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
+enum log_target { TO_STDERR, TO_SYSLOG, TO_FILE, TO_NOWHERE };
+
+struct pattern { enum { MATCH_BELOW, MATCH_PATH, MATCH_EXT } kind; struct span text; };  /* "/dir/" "/path" ".ext" */
+
+struct root { const char *path; int fd; int64_t looked; };      /* opened at need, and anew after a second */
+
+struct backend { struct addr addr; const char *text; int64_t rests_until; struct backend *next; };
+
+enum rule_kind {
+	R_FASTCGI, R_ALIAS, R_REDIRECT, R_REWRITE,                              /* routes: the first that matches */
+	R_FALLBACK, R_HEADER, R_EXPIRES, R_LIMIT_BODY, R_LISTING, R_ERROR       /* filters: all that match */
+};
+
+struct rule {                           /* a route or a filter, in the order written */
+	struct rule *next;
+	enum rule_kind kind;
+	struct pattern pattern;
+	struct span name;               /* header: field name */
+	struct span value;              /* header: value; redirect, rewrite, fallback, error: target; */
+	uint64_t number;                /* limit: bytes; expires: seconds; redirect, error: status */
+	struct root root;               /* alias: its folder */
+	struct backend *backends;       /* fastcgi: in the order written */
+	const char *remote;             /* fastcgi `remote DIR`: scripts are below DIR over there, not looked for here */
+	struct rule *sendfile;          /* fastcgi `sendfile DIR`: roots of files the backend may name, in their root */
+	enum field_id field;            /* header: which, when it is one we know */
+};
+
+struct host {
+	struct host *next;
+	struct span *names;             /* lower case, "*.example.org" too; the first host of all has none */
+	unsigned nnames;
+	struct root root;
+	struct span index[INDEX_MAX];
+	unsigned nindex;
+	enum links links;
+	bool dotfiles;
+	struct rule *routes, *filters;  /* its own, then those of the first host */
+	unsigned line;
+};
+
+struct listener { struct addr addr; const char *text; int fd; int64_t rests_until; bool inherited; };
+
+struct type { struct type *next; struct span ext, mime; };
+
+struct conf {                           /* one is in force; older ones live until their last request has ended */
+	unsigned users;
+	struct host *hosts;             /* the first is the default and holds what stands outside of `host` */
+	struct listener listen[LISTEN_MAX];
+	unsigned nlisten;
+	unsigned clients, parked, scripts;
+	uint64_t memory;                /* ceiling in bytes, 0 for none */
+	unsigned timeout[TIMEOUTS];     /* milliseconds */
+	const char *spool;
+	uint64_t spool_size;
+	const char *user, *pid;
+	uid_t uid;
+	gid_t gid;
+	enum log_target error_to, access_to;
+	const char *error_log, *access_log;
+	enum level level;
+	struct type *types;             /* those of `types` files; the built-in ones are in file.c */
+	void *arena;
+};
+
+extern struct conf *conf;               /* the one in force */
+
+/* Read the command line, and the files it names.  NULL after every mistake has been told on stderr.  check: -t. */
+struct conf *conf_read(int argc, char **argv);
+void conf_release(struct conf *);       /* one user less; the last one of a conf not in force frees it */
+/* -h, -V, -t and -H (the directive section of the manual): true when there was one and the program is to end. */
+bool conf_answers(int argc, char **argv, int *exit_status);
+bool pattern_matches(const struct pattern *, struct span path);
+
+/* -- pool.c: all memory, decided before the first accept -------------------------------------------- */
+
+/* Map what the configuration says; false with a line in the log when it cannot be had or is above `memory`. */
+bool pool_map(const struct conf *);
+uint64_t pool_plan(const struct conf *, struct buf *print);     /* the sum in bytes; a line a pool, print may be NULL */
+
+/* -- log.c ---------------------------------------------------------------------------------------- */
+
+bool log_open(const struct conf *);     /* also on SIGHUP; false when a file cannot be opened: the old ones stay */
+/* One line; `log_about` puts client and request before it while a connection is being worked on. */
+void log_line(enum level, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void log_backend(struct span text);     /* what a program wrote to its stderr: escaped, a line each */
+void log_flush(void);                   /* the access lines of this turn */
+struct conn;
+extern struct conn *log_about;
+void log_request(struct conn *, const struct request *);        /* keep what the access line needs of the head */
+void log_access(struct conn *);
+
+/* -- reply.c -------------------------------------------------------------------------------------- */
+
+struct span status_text(int status);    /* "Not Found"; empty for one we do not know */
+void reply_start(struct conn *, int status);            /* status line, Date, Server, Connection */
+void reply_end(struct conn *);          /* the fields of `header` and `expires`, and the empty line */
+void reply_field(struct conn *, const char *name_colon_space, struct span value);
+bool reply_replaces(struct conn *, struct span name);   /* a `header` line sets this field: drop the backend's */
+/* A whole answer: the `error` page of this status or a short page of our own.  Always returns 0. */
+int reply_status(struct conn *, struct request *, int status);
+int reply_redirect(struct conn *, struct request *, int status, struct span location);
+void reply_continue(struct conn *);     /* 100 Continue, when the client waits for it */
+
+/* -- route.c -------------------------------------------------------------------------------------- */
+
+/* From a parsed request to a started handler.  0, or a status to answer with, or BUSY: ask again later. */
+int dispatch(struct conn *, struct request *);
+enum { AGAIN = -1, BUSY = -2, PASS = -3 };      /* from start(): path was changed; no place free; not mine */
+
+struct handler {                        /* what answers a request */
+	const char *name;
+	int (*start)(struct conn *, struct request *);  /* 0, a status, or one of the words above */
+	enum io (*push)(struct conn *); /* request body onward; NULL: it is read and dropped */
+	enum io (*pull)(struct conn *); /* more of the answer into client.out, or past it; NULL: all is in out */
+	void (*finish)(struct conn *);  /* let go of what start took; NULL: nothing */
+};
+
+extern const struct handler file_handler, dir_handler, fcgi_handler, reply_handler;
+
+/* -- conn.c --------------------------------------------------------------------------------------- */
+
+enum phase { FREE, HEAD, EXCHANGE, FLUSH, LINGER };
+
+struct conn {
+	enum phase phase;
+	bool ready;                     /* poll or time has something for it in this turn */
+	bool again;                     /* its turn ended with work left */
+	bool keep;                      /* as the response head says */
+	bool head_only;                 /* HEAD: no body in the response */
+	bool chunks;                    /* HTTP/1.1: an unknown length goes out in chunks */
+	bool continues;                 /* the client waits for 100 Continue */
+	bool begun;                     /* the response head has been made */
+	bool errors;                    /* an error page is being made: no second one */
+	bool pulled;                    /* the handler has no more */
+	short status;                   /* of the response, 0 while there is none */
+	unsigned seen;                  /* head_length's place */
+	unsigned held;                  /* bytes of the head at client.in that are kept for later */
+	unsigned ticket;                /* place in the queue for a backend, 0 when not in it */
+	unsigned requests;
+	unsigned char listener;
+	int64_t since;                  /* when the phase began or bytes last moved, in ms */
+	int64_t began;                  /* when the request began, for the log */
+	uint64_t sent;                  /* bytes of the response body */
+	uint64_t body_limit;
+	const char *why;                /* it ends early, for the log */
+	struct conf *conf;              /* of the request under way, and held by it */
+	const struct host *host;
+	const struct rule *route;
+	const struct handler *handler;
+	struct peer *peer;
+	struct relay up;                /* the request body */
+	struct stream client;
+	struct from { uint16_t family, port; unsigned char ip[16]; } from;      /* the client; network order */
+	struct lent *lent;              /* buffers and scratch while busy */
+};
+
+struct lent { char state[HANDLER_STATE]; char log[CLIENT_LOG]; unsigned log_n; char out[CLIENT_OUT]; char in[CLIENT_IN]; };
+
+#define STATE(c, type) ((struct type *)(void *)(c)->lent->state)
+
+extern int64_t now, wall;               /* milliseconds of the monotonic clock; seconds since 1970 */
+
+/* conn.c's doors: httpd.c opens them once a turn. */
+void conn_accept(struct listener *, unsigned index);
+/* Fill the poll set and say how long poll may wait, in ms (-1: for ever).  Returns the descriptors in it. */
+unsigned conn_plan(struct pollfd *set, int *wait);
+void conn_run(const struct pollfd *set, unsigned n, int ready);  /* what poll said, and what time says */
+unsigned conn_set_size(const struct conf *);            /* places that conn_plan may need */
+void conn_stop(void);                   /* take nothing new; end the idle ones */
+bool conn_idle(void);                   /* nothing is under way */
+bool conn_full(void);                   /* no room to accept into: the listening sockets rest */
+unsigned conn_finish(struct conn *);
+
+/* -- gateway.c: what all backends share ------------------------------------------------------------- */
+
+struct peer {                           /* one connection to a backend */
+	struct stream s;
+	struct backend *backend;        /* of the conf of the request under way, or of the one in force */
+	int64_t since;
+	unsigned served;                /* requests before this one */
+	unsigned replay;                /* bytes at out.data that are all that was sent: may be sent again; 0: not */
+	struct peer *next;              /* idle or free */
+	struct peer_lent { char in[PEER_IN]; char out[PEER_OUT]; } *lent;
+};
+
+struct dialect {                        /* how gateway.c speaks to the other side */
+	const char *name;
+	void (*head)(struct conn *, const struct request *, struct buf *to);    /* to->bad when it does not fit */
+	void (*length)(struct buf *to, uint64_t length);        /* the end of the head, once the length is known */
+	enum io (*next)(struct body *, struct buf *);
+	unsigned (*put)(struct buf *, const char *, unsigned);
+};
+
+extern const struct dialect fcgi_dialect;
+
+int gateway_start(struct conn *, struct request *, const struct dialect *);
+enum io gateway_push(struct conn *);
+enum io gateway_pull(struct conn *);
+void gateway_finish(struct conn *);
+
+/* -- cgi.c: the variables of RFC 3875 --------------------------------------------------------------- */
+
+struct script { struct span name, info, file; };        /* SCRIPT_NAME, PATH_INFO (p NULL: none), SCRIPT_FILENAME */
+void cgi_variables(struct conn *, const struct request *, const struct script *, struct buf *to,
+    void (*put)(struct buf *, struct span name, struct span value));
+
+#endif
