@@ -17,13 +17,16 @@ FLAGS   = -D_GNU_SOURCE -std=c11 $(WARN) -ffunction-sections -fdata-sections
 LINK    = -Wl,--gc-sections
 
 # The static build is the one that ships: every switch here takes bytes off it and none of them speed.
-SMALL   = -Os -fno-asynchronous-unwind-tables -fno-stack-protector -fno-ident -fno-pie
+SMALL   = -fno-asynchronous-unwind-tables -fno-stack-protector -fno-ident -fno-pie
 SMALLER = -static -no-pie -s -Wl,-z,noseparate-code -Wl,-z,norelro -Wl,--build-id=none
 SAN     = -fno-omit-frame-pointer -fno-sanitize-recover=all -fsanitize=address,undefined
 
+CFLAGS_static  = -Os
+CFLAGS_asan    = -O1 -g
+CFLAGS_fuzz    = -O1 -g
 MORE_static    = $(SMALL)
-MORE_asan      = -O1 $(SAN) -DCONFIG_CHECKS=1
-MORE_fuzz      = -O1 $(SAN),fuzzer-no-link -DCONFIG_CHECKS=1
+MORE_asan      = $(SAN) -DCONFIG_CHECKS=1
+MORE_fuzz      = $(SAN),fuzzer-no-link -DCONFIG_CHECKS=1
 LINK_static    = $(SMALLER)
 LINK_asan      = $(SAN)
 LINK_fuzz      = $(SAN)
@@ -33,8 +36,8 @@ CC_fuzz        = clang
 ifeq ($(origin CC),default)
 CC := $(or $(CC_$(BUILD)),cc)
 endif
-CFLAGS ?= -O2 -g
-FLAGS  += $(CFLAGS) $(MORE_$(BUILD)) $(CPPFLAGS) $(BEARSSL:%=-I%/inc)
+CFLAGS ?= $(or $(CFLAGS_$(BUILD)),-O2 -g)
+FLAGS  += $(MORE_$(BUILD)) $(CFLAGS) $(CPPFLAGS) $(BEARSSL:%=-I%/inc)
 LINK   += $(LINK_$(BUILD)) $(LDFLAGS)
 
 all: $(PROGRAM)
