@@ -1,0 +1,131 @@
+"""Memory: after start, with sleeping connections, and while large bodies pass."""
+
+import contextlib
+import os
+import threading
+import time
+
+import kit
+from servers import WORKS, php_fpm, request
+from tables import Table
+
+IDLE = 1000
+PIECE = bytes(262144)
+
+
+@contextlib.contextmanager
+def idle_connections(port, count):
+    """Kept connections that have each had one answer."""
+    with contextlib.ExitStack() as stack:
+        for _ in range(count):
+            client = stack.enter_context(kit.Client(port))
+            status, _ = client.ask(request("ka100"))
+            assert status == WORKS["ka100"][2]
+        yield
+
+
+def settled(measure, seconds=6.0):
+    """measure() once it has not changed for a second and a half (a server may tidy up by a timer)."""
+    end = time.monotonic() + seconds
+    value, since = measure(), time.monotonic()
+    while time.monotonic() < end and time.monotonic() - since < 1.5:
+        time.sleep(0.1)
+        if (new := measure()) != value:
+            value, since = new, time.monotonic()
+    return value
+
+
+class Peak:
+    """The largest resident size, and the largest files in the scratch folder, while the block lasts."""
+
+    def __init__(self, child):
+        self.child, self.rss, self.spool = child, 0, 0
+        self.before = kit.memory(child.pid)["Rss"]
+        self.files = kit.spooled(child.pid, child.work)
+        self.over = threading.Event()
+        self.thread = threading.Thread(target=self.watch)
+
+    def look(self):
+        self.rss = max(self.rss, kit.memory(self.child.pid)["Rss"])
+        self.spool = max(self.spool, kit.spooled(self.child.pid, self.child.work) - self.files)
+
+    def watch(self):
+        while not self.over.wait(0.02):
+            self.look()
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.over.set()
+        self.thread.join()
+        self.look()
+
+
+def upload(port, size, path="/count.php"):
+    """POST size bytes; the answer must say that all have come."""
+    with kit.Client(port) as c:
+        c.sock.settimeout(180)
+        c.sock.sendall(f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n"
+                       f"Content-Type: application/octet-stream\r\nContent-Length: {size}\r\n\r\n".encode())
+        left = size
+        while left:
+            left -= c.sock.send(PIECE[:left])
+        while c.more():
+            pass
+        if str(size).encode() not in c.data:
+            raise RuntimeError("upload: " + repr(c.data[:200]))
+
+
+def download(port, size):
+    """GET size bytes; after an eighth the reader rests for a second, as a slow one would."""
+    with kit.Client(port) as c:
+        c.sock.settimeout(180)
+        c.sock.sendall(f"GET /send.php?n={size} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode())
+        got, rested = 0, False
+        room = bytearray(262144)
+        while n := c.sock.recv_into(room):
+            got += n
+            if not rested and got > size / 8:
+                rested = True
+                time.sleep(1)
+        if got < size:
+            raise RuntimeError(f"download: {got} of {size}")
+
+
+def bodies(yard, name, table, size):
+    for way, move in (("up", upload), ("down", download)):
+        with yard.server(name) as (child, port):
+            upload(port, 100)           # what the code itself takes is not counted
+            download(port, 100)
+            with Peak(child) as peak:
+                move(port, size)
+            table.put(f"{way}: resident moved, KiB", name, peak.rss - peak.before)
+            table.put(f"{way}: temporary files, MiB", name, peak.spool / 1048576)
+
+
+def memory(yard, names, _, size):
+    resident = Table("resident", "Memory after start, KiB", "smaps_rollup, all processes of a server; RSS counts shared libraries in full.")
+    idle = Table("idle", f"{IDLE:,} idle kept connections", "Each has had one answer of 100 bytes; Private_Dirty against that after start.")
+    passing = Table("bodies", f"{size / (1 << 30):g} GiB through php-fpm",
+                    "Peaks against the values before, once small requests have gone the same way; the reader of the "
+                    "answer rests for a second on the way.")
+    names = [n for n in names if n in ("cubhttpd", "lighttpd", "nginx")]
+    for name in names:
+        kit.say(f"memory: idle, {name}")
+        with yard.server(name) as (child, port):
+            start = settled(lambda: kit.memory(child.pid))
+            for kind, value in start.items():
+                resident.put(kind, name, value)
+            with idle_connections(port, IDLE):
+                full = settled(lambda: kit.memory(child.pid))
+            grown = full["Private_Dirty"] - start["Private_Dirty"]
+            idle.put("private bytes a connection", name, grown * 1024 / IDLE)
+            idle.put("private of all, KiB", name, full["Private_Dirty"])
+    if php_fpm():
+        yard.start_php()
+        for name in names:
+            kit.say(f"memory: bodies, {name}")
+            bodies(yard, name, passing, size)
+    return [resident, idle, passing]

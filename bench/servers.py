@@ -1,0 +1,276 @@
+"""The tables of servers and works, and what it takes to start them."""
+
+import contextlib
+import os
+import pwd
+import shutil
+import subprocess
+import time
+
+import kit
+
+# -- servers: a row is a name, a program, how it is started, and its configuration ----------------------------
+# {port} {site} {work} {fcgi} {php} are filled in.  Access logs are off everywhere, connections are kept for as
+# long as the measurement needs them, and all else is as the server has it by default (nginx: as Debian ships it).
+
+CUBHTTPD = """
+listen 127.0.0.1:{port}
+root {site}
+log access off
+log errors stderr warn
+clients 64 1100
+scripts 48
+timeout keep 600
+timeout idle 600
+limit / body 8g
+fastcgi /fcgi unix:{fcgi}
+fastcgi *.php unix:{php}
+"""
+
+LIGHTTPD = """
+server.modules = ("mod_fastcgi")
+server.document-root = "{site}"
+server.bind = "127.0.0.1"
+server.port = {port}
+server.upload-dirs = ("{work}")
+server.max-fds = 4096
+server.max-keep-alive-idle = 600
+server.max-keep-alive-requests = 65535
+server.max-read-idle = 600
+index-file.names = ("index.html")
+mimetype.assign = (".txt" => "text/plain", ".bin" => "application/octet-stream")
+fastcgi.server = (
+    "/fcgi" => (("socket" => "{fcgi}", "check-local" => "disable")),
+    ".php" => (("socket" => "{php}")))
+"""
+
+NGINX = """
+worker_processes 1;
+pid {work}/nginx.pid;
+error_log stderr error;
+daemon off;
+{user}
+events {{ worker_connections 4096; }}
+http {{
+    access_log off;
+    sendfile on;
+    tcp_nopush on;
+    types_hash_max_size 2048;
+    keepalive_timeout 600;
+    keepalive_requests 100000000;
+    client_max_body_size 0;
+    client_body_temp_path {work}/body;
+    fastcgi_temp_path {work}/fastcgi;
+    proxy_temp_path {work}/proxy;
+    include /etc/nginx/mime.types;
+    upstream kept {{ server unix:{fcgi}; keepalive 48; }}
+    server {{
+        listen 127.0.0.1:{port};
+        root {site};
+        location /fcgi {{ include fastcgi_params; {fcgi_pass} }}
+        location ~ \\.php$ {{
+            include fastcgi_params;
+            fastcgi_param SCRIPT_FILENAME $document_root$fastcgi_script_name;
+            fastcgi_pass unix:{php};
+        }}
+    }}
+}}
+"""
+
+SERVERS = {
+    # name: (program, arguments, configuration, words for it)
+    "cubhttpd": (os.path.join(kit.TOP, "build/static/cubhttpd"), ["-f", "{conf}"], CUBHTTPD, {}),
+    "lighttpd": ("lighttpd", ["-D", "-f", "{conf}"], LIGHTTPD, {}),
+    "nginx": ("nginx", ["-p", "{work}", "-c", "{conf}"], NGINX, {"fcgi_pass": "fastcgi_pass unix:{fcgi};"}),
+    "nginx (backend kept)": ("nginx", ["-p", "{work}", "-c", "{conf}"], NGINX,
+                             {"fcgi_pass": "fastcgi_pass kept; fastcgi_keep_conn on;"}),
+}
+SOME = {"nginx (backend kept)": ["fcgi"]}       # servers that take part in these works only
+
+# -- works ---------------------------------------------------------------------------------------------------
+
+BROWSER = [
+    ("User-Agent", "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0 "
+                   "Safari/537.36"),
+    ("Accept", "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,image/apng,*/*;q=0.8"),
+    ("Accept-Language", "en-GB,en;q=0.9,de;q=0.8"),
+    ("Accept-Encoding", "gzip, deflate, br, zstd"),
+    ("Cache-Control", "max-age=0"),
+    ("Upgrade-Insecure-Requests", "1"),
+    ("Sec-Fetch-Site", "same-origin"),
+    ("Sec-Fetch-Mode", "navigate"),
+    ("Sec-Fetch-User", "?1"),
+    ("Sec-Fetch-Dest", "document"),
+    ("Referer", "http://router.example/cgi-bin/luci/admin/status/overview"),
+    ("Connection", "keep-alive"),
+    ("Cookie", "sysauth_http=0123456789abcdef0123456789abcdef; theme=dark; lang=en; _session=" + "c0ffee" * 20),
+]
+
+WORKS = {
+    # name: (path, fields, status, what it is)
+    "ka100": ("/100.txt", [], 200, "100 bytes, kept connection"),
+    "browser100": ("/100.txt", BROWSER, 200, "the same with a browser's fields"),
+    "ka10k": ("/10k.txt", [], 200, "10 KB, kept"),
+    "ka1m": ("/1m.bin", [], 200, "1 MB, kept"),
+    "close100": ("/100.txt", [("Connection", "close")], 200, "100 bytes, closing each time"),
+    "304": ("/100.txt", [("If-Modified-Since", "Tue, 01 Jan 2030 00:00:00 GMT")], 304, "not modified"),
+    "404": ("/nothing/here", [], 404, "no such file"),
+    "fcgi": ("/fcgi", [], 200, "FastCGI on a unix socket"),
+}
+
+
+def request(work):
+    path, fields, _, _ = WORKS[work]
+    lines = [f"GET {path} HTTP/1.1", "Host: 127.0.0.1"] + [f"{name}: {value}" for name, value in fields]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode()
+
+
+def takes_part(server, work):
+    return work in SOME.get(server, WORKS)
+
+
+# -- what stands around a server --------------------------------------------------------------------------------
+
+PHP_FPM = """
+[global]
+error_log = {work}/php-fpm.log
+daemonize = no
+[bench]
+{user}
+listen = {php}
+listen.mode = 0666
+pm = static
+pm.max_children = 2
+php_admin_value[sys_temp_dir] = {work}
+php_admin_value[upload_tmp_dir] = {work}
+php_admin_value[post_max_size] = 0
+php_admin_value[memory_limit] = 256M
+php_admin_value[max_execution_time] = 0
+php_admin_flag[enable_post_data_reading] = off
+php_admin_flag[output_buffering] = off
+"""
+
+# php://input is read piece by piece, and kept by php in a file of its own below sys_temp_dir
+COUNT_PHP = b"""<?php
+$in = fopen('php://input', 'rb'); $n = 0;
+while (!feof($in)) { $n += strlen(fread($in, 65536)); }
+header('Content-Type: text/plain'); echo $n, "\\n";
+"""
+
+SEND_PHP = b"""<?php
+header('Content-Type: application/octet-stream');
+$piece = str_repeat('x', 65536);
+for ($left = (int)$_GET['n']; $left > 0; $left -= 65536) { echo $left < 65536 ? substr($piece, 0, $left) : $piece; }
+"""
+
+LATEST = 1700000000                     # the files are old, so that no server treats them as just changed
+
+
+class Yard:
+    """A scratch folder with a site, the FastCGI responder, php-fpm when it is wanted, and servers started in it."""
+
+    def __init__(self, work):
+        self.work = work
+        self.site = os.path.join(work, "site")
+        self.fcgi = os.path.join(work, "fcgi.sock")
+        self.php = os.path.join(work, "php.sock")
+        self.stack = contextlib.ExitStack()
+        self.serial = 0
+        self.make_site()
+
+    def make_site(self):
+        os.mkdir(self.site)
+        line = b"The quick brown fox jumps over the lazy dog; 0123456789.\n"
+        files = {"100.txt": 100, "10k.txt": 10240, "1m.bin": 1 << 20}
+        contents = {name: (line * (size // len(line) + 1))[:size] for name, size in files.items()}
+        for name, data in (contents | {"count.php": COUNT_PHP, "send.php": SEND_PHP}).items():
+            path = os.path.join(self.site, name)
+            with open(path, "wb") as f:
+                f.write(data)
+            os.utime(path, (LATEST, LATEST))
+
+    def log(self, name):
+        return os.path.join(self.work, name + ".log")
+
+    def start_responder(self):
+        program = os.path.join(self.work, "responder")
+        subprocess.run(["cc", "-D_GNU_SOURCE", "-O2", "-o", program, os.path.join(kit.HERE, "responder.c")], check=True)
+        child = self.stack.enter_context(
+            kit.running([program, self.fcgi], kit.CLIENT_CPU, self.log("responder"), stdout=subprocess.PIPE))
+        child.stdout.readline()
+
+    def start_php(self):
+        conf = os.path.join(self.work, "php-fpm.conf")
+        root = os.geteuid() == 0
+        with open(conf, "w") as f:
+            f.write(PHP_FPM.format(work=self.work, php=self.php, user="user = root\ngroup = root" if root else ""))
+        command = [php_fpm(), "-F", "-n", "-y", conf] + (["-R"] if root else [])
+        self.stack.enter_context(kit.running(command, kit.CLIENT_CPU, self.log("php-fpm")))
+        kit.wait_for(lambda: os.path.exists(self.php), 10, "php-fpm")
+
+    @contextlib.contextmanager
+    def server(self, name, before=(), cpu=kit.SERVER_CPU, seconds=15):
+        """The process (behind the words `before`) and its port."""
+        program, arguments, template, words = SERVERS[name]
+        self.serial += 1
+        work = os.path.join(self.work, str(self.serial))
+        os.mkdir(work)
+        port = kit.free_port()
+        user = f"user {pwd.getpwuid(os.geteuid()).pw_name};" if os.geteuid() == 0 else ""
+        fill = dict(port=port, site=self.site, work=work, fcgi=self.fcgi, php=self.php, user=user,
+                    conf=os.path.join(work, "conf"))
+        fill |= {key: value.format(**fill) for key, value in words.items()}
+        if template is NGINX:
+            shutil.copy("/etc/nginx/fastcgi_params", work)
+        with open(fill["conf"], "w") as f:
+            f.write(template.format(**fill))
+        command = list(before) + [program] + [a.format(**fill) for a in arguments]
+        with kit.running(command, cpu, self.log(name.split()[0])) as child:
+            kit.wait_for(lambda: answers(child, port, self.log(name.split()[0])), seconds, name)
+            child.work = work
+            yield child, port
+
+    def close(self):
+        self.stack.close()
+
+
+def answers(child, port, log):
+    if child.poll() is not None:
+        raise RuntimeError("ended at once: " + kit.read(log)[-800:])
+    try:
+        with kit.Client(port) as c:
+            return c.ask(request("close100"))[0] == 200
+    except OSError:
+        return False
+
+
+def php_fpm():
+    folders = os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin"
+    for f in folders.split(":"):
+        for name in sorted(os.listdir(f), reverse=True) if os.path.isdir(f) else []:
+            if name.startswith("php-fpm"):
+                return os.path.join(f, name)
+    return None
+
+
+def ask(port, work, count, pause=0.0, bytes_seen=None):
+    """count requests one after the other, on one connection unless the work closes it."""
+    data, wanted = request(work), WORKS[work][2]
+    closes = work.startswith("close")
+    client = None if closes else kit.Client(port)
+    try:
+        for _ in range(count):
+            if closes:
+                client = kit.Client(port)
+            status, size = client.ask(data)
+            if status != wanted:
+                raise RuntimeError(f"{work}: {status} instead of {wanted}")
+            if bytes_seen is not None:
+                bytes_seen.append(size)
+            if closes:
+                client.close()
+            if pause:
+                time.sleep(pause)
+    finally:
+        if client:
+            client.close()
