@@ -1,0 +1,208 @@
+/* addr.c - addresses as text
+ *
+ * Names are never looked up: a resolver waits for the network, and the network may be waiting for us.  Printing is our
+ * own because inet_ntop of some C libraries brings the whole of printf with it.
+ */
+#include "httpd.h"
+
+#include <arpa/inet.h>
+#include <net/if.h>
+#include <string.h>
+
+enum { HOST_TEXT = 64 };                /* the longest IPv6 address with a zone fits */
+
+static bool
+unix_parse(struct addr *a, const char *path)
+{
+	size_t n = strlen(path);
+
+	if (!n || n >= sizeof a->u.un.sun_path)
+		return false;
+	a->u.un.sun_family = AF_UNIX;
+	memcpy(a->u.un.sun_path, path, n + 1);
+	a->size = offsetof(struct sockaddr_un, sun_path) + n + 1;
+	return true;
+}
+
+/* An IPv6 address, with a zone (RFC 4007 11) when it is of a link: fe80::1%eth0 */
+static bool
+in6_parse(struct addr *a, char *host, uint16_t port)
+{
+	char *zone = strchr(host, '%');
+	uint64_t index;
+
+	if (zone) {
+		*zone++ = '\0';
+		index = if_nametoindex(zone);
+		if (!index && !span_uint(span_of(zone), &index))
+			return false;
+		a->u.in6.sin6_scope_id = index;
+	}
+	a->u.in6.sin6_family = AF_INET6;
+	a->u.in6.sin6_port = port;
+	a->size = sizeof a->u.in6;
+	return inet_pton(AF_INET6, host, &a->u.in6.sin6_addr) == 1;
+}
+
+static bool
+in4_parse(struct addr *a, const char *host, uint16_t port)
+{
+	a->u.in4.sin_family = AF_INET;
+	a->u.in4.sin_port = port;
+	a->size = sizeof a->u.in4;
+	return inet_pton(AF_INET, host, &a->u.in4.sin_addr) == 1;
+}
+
+static bool
+host_parse(struct addr *a, struct span host, uint16_t port)
+{
+	char text[HOST_TEXT];
+	bool bracketed = host.n > 2 && host.p[0] == '[' && host.p[host.n - 1] == ']';
+
+	if (bracketed)
+		host = (struct span){ host.p + 1, host.n - 2 };
+	if (host.n >= sizeof text)
+		return false;
+	memcpy(text, host.p, host.n);
+	text[host.n] = '\0';
+	if (bracketed)
+		return in6_parse(a, text, port);
+	if (!strcmp(text, "*"))
+		return in6_parse(a, strcpy(text, "::"), port);
+	return in4_parse(a, strcmp(text, "localhost") ? text : "127.0.0.1", port);
+}
+
+bool
+addr_parse(struct addr *a, const char *text, const char *any)
+{
+	const char *colon = strrchr(text, ':');
+	struct span host = colon ? (struct span){ text, (unsigned)(colon - text) } : span_of(any);
+	uint64_t port;
+
+	memset(a, 0, sizeof *a);
+	if (!strncmp(text, "unix:", 5))
+		return unix_parse(a, text + 5);
+	if (!span_uint(span_of(colon ? colon + 1 : text), &port) || port > 65535)
+		return false;
+	return host_parse(a, host, htons(port));
+}
+
+static void
+in4_print(struct buf *b, const unsigned char ip[4])
+{
+	buf_print(b, "%u.%u.%u.%u", ip[0], ip[1], ip[2], ip[3]);
+}
+
+/* Where the longest run of two or more zero groups begins, and its length: that run is "::" (RFC 5952 4.2). */
+static unsigned
+zero_run(const unsigned char ip[16], unsigned *length)
+{
+	unsigned best = 0, i, n;
+
+	*length = 1;
+	for (i = 0; i < 8; i += n + 1) {
+		for (n = 0; i + n < 8 && !ip[2 * (i + n)] && !ip[2 * (i + n) + 1]; n++)
+			;
+		if (n > *length) {
+			*length = n;
+			best = i;
+		}
+	}
+	return best;
+}
+
+static void
+in6_print(struct buf *b, const unsigned char ip[16])
+{
+	unsigned length, run = zero_run(ip, &length), i;
+
+	for (i = 0; i < 8; i++) {
+		if (length > 1 && i == run) {
+			buf_text(b, "::");
+			i += length - 1;
+			continue;
+		}
+		if (i && !(length > 1 && i == run + length))
+			buf_char(b, ':');
+		buf_hex(b, (unsigned)ip[2 * i] << 8 | ip[2 * i + 1]);
+	}
+}
+
+static void
+zone_print(struct buf *b, unsigned zone)
+{
+	char name[IF_NAMESIZE];
+
+	if (zone && if_indextoname(zone, name))
+		buf_print(b, "%%%s", name);
+	else if (zone)
+		buf_print(b, "%%%u", zone);
+}
+
+/* A client that came by IPv4 to a socket for both is shown as what it is. */
+static void
+host6_print(struct buf *b, const struct sockaddr_in6 *in6, bool port)
+{
+	const unsigned char *ip = in6->sin6_addr.s6_addr;
+
+	if (IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr)) {
+		in4_print(b, ip + 12);
+		return;
+	}
+	if (port && IN6_IS_ADDR_UNSPECIFIED(&in6->sin6_addr)) {
+		buf_char(b, '*');
+		return;
+	}
+	if (port)
+		buf_char(b, '[');
+	in6_print(b, ip);
+	zone_print(b, in6->sin6_scope_id);
+	if (port)
+		buf_char(b, ']');
+}
+
+static struct span
+unix_path(const struct addr *a)
+{
+	size_t head = offsetof(struct sockaddr_un, sun_path);
+
+	return a->size > head ? (struct span){ a->u.un.sun_path, (unsigned)strnlen(a->u.un.sun_path, a->size - head) }
+	    : SPAN("");
+}
+
+void
+addr_print(struct buf *b, const struct addr *a, bool port)
+{
+	if (a->u.any.sa_family == AF_UNIX) {
+		buf_text(b, "unix:");
+		buf_span(b, unix_path(a));
+		return;
+	}
+	if (a->u.any.sa_family == AF_INET)
+		in4_print(b, (const unsigned char *)&a->u.in4.sin_addr);
+	else if (a->u.any.sa_family == AF_INET6)
+		host6_print(b, &a->u.in6, port);
+	if (port)
+		buf_print(b, ":%u", addr_port(a));
+}
+
+bool
+addr_same(const struct addr *a, const struct addr *b)
+{
+	if (a->u.any.sa_family != b->u.any.sa_family || addr_port(a) != addr_port(b))
+		return false;
+	if (a->u.any.sa_family == AF_UNIX)
+		return span_eq(unix_path(a), unix_path(b));
+	if (a->u.any.sa_family == AF_INET)
+		return a->u.in4.sin_addr.s_addr == b->u.in4.sin_addr.s_addr;
+	return IN6_ARE_ADDR_EQUAL(&a->u.in6.sin6_addr, &b->u.in6.sin6_addr) &&
+	    a->u.in6.sin6_scope_id == b->u.in6.sin6_scope_id;
+}
+
+unsigned
+addr_port(const struct addr *a)
+{
+	if (a->u.any.sa_family == AF_INET)
+		return ntohs(a->u.in4.sin_port);
+	return a->u.any.sa_family == AF_INET6 ? ntohs(a->u.in6.sin6_port) : 0;
+}

@@ -1,0 +1,279 @@
+/* answers.c - what the program says about itself: -h, -V, -t, -H, all from the one table of directives */
+#include "words.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+static const char *const section_titles[GROUPS] = {
+	[G_SERVER] = "The server", [G_SITE] = "Sites", [G_ROUTE] = "Routes", [G_FILTER] = "Filters",
+};
+
+static const char *const section_texts[GROUPS] = {
+	[G_SERVER] = "These stand outside of host.",
+	[G_SITE] = "Outside of host they are for the server's own site, and for hosts that do not say otherwise.",
+	[G_ROUTE] = "The first that matches answers; where none does, files are served.",
+	[G_FILTER] = "Every one that matches applies, before the route.",
+};
+
+/* -- output ---------------------------------------------------------------------------------------- */
+
+static char page[2 * LINE_SIZE];
+static struct buf out = { .data = page, .size = sizeof page };
+
+static void
+flush(int fd)
+{
+	ssize_t n;
+
+	while (buf_used(&out) && (n = write(fd, out.data + out.r, buf_used(&out))) > 0)
+		buf_take(&out, n);
+	out = (struct buf){ .data = page, .size = sizeof page };
+}
+
+/* A line has ended: what is left of the page may be too short for the next. */
+static void
+end_line(void)
+{
+	buf_char(&out, '\n');
+	flush(STDOUT_FILENO);
+}
+
+static void
+line(const char *text)
+{
+	buf_text(&out, text);
+	end_line();
+}
+
+/* -- -h -------------------------------------------------------------------------------------------- */
+
+static const char usage[] =
+    "usage: cubhttpd DIR                      serve DIR on port 8000\n"
+    "       cubhttpd [-t] -f FILE [DIR] [--WORD ARGUMENT...]...\n"
+    "       cubhttpd -h | -V\n";
+
+static void
+help(void)
+{
+	enum { COLUMN = 34 };
+
+	buf_text(&out, usage);
+	line("\n  -f FILE   the configuration\n"
+	     "  -t        check it; print what memory it takes, and all that is in force\n"
+	     "  -h        this help\n"
+	     "  -V        version, features and limits\n\n"
+	     "Each word of the configuration is also an option, and goes before what the file says:\n"
+	     "  cubhttpd /www --listen 80 --user nobody --fastcgi '*.php' unix:/run/php/php-fpm.sock");
+	for (unsigned g = 0; g < GROUPS; g++) {
+		buf_print(&out, "\n%s: %s\n", section_titles[g], section_texts[g]);
+		for (const struct word *w = words; w->name; w++) {
+			unsigned n = 5 + strlen(w->name) + strlen(w->args);
+
+			if (w->section != g)
+				continue;
+			buf_print(&out, "  --%s %s", w->name, w->args);
+			if (n >= COLUMN)
+				end_line();
+			for (n = n < COLUMN ? n : 0; n < COLUMN; n++)
+				buf_char(&out, ' ');
+			line(w->help);
+		}
+	}
+	line("\nADDR is HOST:PORT, [V6]:PORT, PORT or unix:PATH.  PATTERN is /dir/, /path or *.ext.\n"
+	     "SIZE is 500, 64k, 1m or 2g.  cubhttpd(8) and cubhttpd.conf(5) tell the rest.");
+}
+
+/* -- -V -------------------------------------------------------------------------------------------- */
+
+#define ENTRY(name) { #name, name }
+static const struct { const char *name; unsigned long value; } build[] = {
+	ENTRY(CONFIG_FCGI), ENTRY(CONFIG_LISTING), ENTRY(CONFIG_RANGE), ENTRY(CONFIG_PRECOMPRESSED),
+	ENTRY(CONFIG_ACCESS_LOG), ENTRY(CONFIG_SYSLOG), ENTRY(CONFIG_USER_NAMES), ENTRY(CONFIG_EPOLL),
+	ENTRY(CONFIG_SENDFILE), ENTRY(CONFIG_CHECKS),
+	ENTRY(CLIENT_IN), ENTRY(CLIENT_OUT), ENTRY(CLIENT_LOG), ENTRY(HANDLER_STATE), ENTRY(PEER_IN), ENTRY(PEER_OUT),
+	ENTRY(FIELDS_MAX), ENTRY(RANGES_MAX), ENTRY(PATH_STORE), ENTRY(CACHE_NAME), ENTRY(INDEX_MAX),
+	ENTRY(DISPATCH_MAX), ENTRY(STEPS_MAX), ENTRY(ACCEPTS_MAX), ENTRY(LISTEN_MAX), ENTRY(PARK_AFTER),
+	ENTRY(LINGER_BODY),
+};
+
+static void
+version(void)
+{
+	line("cubhttpd " VERSION);
+	for (unsigned i = 0; i < sizeof build / sizeof *build; i++) {
+		buf_print(&out, "%s %lu", build[i].name, build[i].value);
+		end_line();
+	}
+}
+
+/* -- -H -------------------------------------------------------------------------------------------- */
+
+static void
+mdoc_args(const char *args)
+{
+	struct piece piece[PIECES_MAX];
+	unsigned n = pieces_of(args, piece);
+
+	for (unsigned i = 0; i < n; i++) {
+		struct span rest = piece[i].text, choice;
+
+		if (piece[i].starts)
+			buf_text(&out, " Oo");
+		buf_text(&out, piece[i].literal ? " Cm" : " Ar");
+		while (rest.n) {
+			choice = span_cut(&rest, '|');
+			buf_char(&out, ' ');
+			for (unsigned j = 0; j < choice.n; j++)
+				buf_char(&out, lower(choice.p[j]));
+			if (rest.n)
+				buf_text(&out, " |");
+		}
+		if (piece[i].ends)
+			buf_text(&out, " Oc");
+		if (piece[i].repeats)
+			buf_text(&out, piece[i].ends ? " Ar ..." : " ...");
+	}
+}
+
+/* cubhttpd.conf(5) has these lines in this order, and more between them. */
+static void
+manual(void)
+{
+	for (unsigned g = 0; g < GROUPS; g++) {
+		buf_print(&out, ".Ss %s\n%s\n.Bl -tag -width Ds\n", section_titles[g], section_texts[g]);
+		for (const struct word *w = words; w->name; w++) {
+			if (w->section != g)
+				continue;
+			buf_print(&out, ".It Ic %s", w->name);
+			mdoc_args(w->args);
+			end_line();
+			buf_char(&out, w->help[0] >= 'a' && w->help[0] <= 'z' ? w->help[0] - 'a' + 'A' : w->help[0]);
+			buf_print(&out, "%s.", w->help + 1);
+			end_line();
+		}
+		line(".El");
+	}
+}
+
+/* -- -t -------------------------------------------------------------------------------------------- */
+
+/* Print the lines that this word needs for a conf, a host or a rule. */
+static void
+word_show(const struct word *w, const void *from, const char *indent)
+{
+	for (unsigned i = 0; w->show; i++) {
+		out.w = 0;
+		buf_print(&out, "%s%s", indent, w->name);
+		if (!w->show(&out, w, from, i))
+			break;
+		end_line();
+	}
+	out.w = 0;
+}
+
+static void
+section_show(enum section section, const void *from, const char *indent)
+{
+	for (const struct word *w = words; w->name; w++)
+		if (w->section == section)
+			word_show(w, from, indent);
+}
+
+static void
+rules_show(const struct rule *rule, const struct rule *end, const char *indent)
+{
+	for (; rule != end; rule = rule->next)
+		word_show(word_of_rule(rule->kind), rule, indent);
+}
+
+static void
+host_show(const struct host *host, const struct host *first)
+{
+	const char *indent = host == first ? "" : "\t";
+
+	if (host != first) {
+		buf_text(&out, "\nhost");
+		for (unsigned i = 0; i < host->nnames; i++)
+			text_show(&out, host->names[i]);
+		line(" {");
+	}
+	section_show(G_SITE, host, indent);
+	rules_show(host->routes, host == first ? NULL : first->routes, indent);
+	rules_show(host->filters, host == first ? NULL : first->filters, indent);
+	if (host != first)
+		line("}");
+}
+
+/* A folder may come later, with the disk it is on, so this is no mistake. */
+static void
+warn_missing(const char *path)
+{
+	if (!path || access(path, R_OK | X_OK) == 0)
+		return;
+	buf_print(&out, "warning: %s: %s\n", path, strerror(errno));
+	flush(STDERR_FILENO);
+}
+
+static void
+warn(const struct conf *cf)
+{
+	for (const struct host *host = cf->hosts; host; host = host->next) {
+		if (host == cf->hosts || host->root.path != cf->hosts->root.path)
+			warn_missing(host->root.path);
+		for (const struct rule *rule = host->routes; rule; rule = rule->next) {
+			if (host != cf->hosts && rule == cf->hosts->routes)
+				break;
+			if (rule->kind == R_ALIAS)
+				warn_missing(rule->root.path);
+		}
+	}
+}
+
+static int
+check(int argc, char **argv)
+{
+	struct conf *cf = conf_read(argc, argv);
+	uint64_t plan;
+	bool fits;
+
+	if (!cf)
+		return 1;
+	plan = pool_plan(cf, &out);
+	flush(STDOUT_FILENO);
+	fits = !cf->memory || plan <= cf->memory;
+	if (!fits) {
+		buf_print(&out, "the memory plan of %llu bytes is above 'memory': lower 'clients' or 'scripts'\n",
+		    (unsigned long long)plan);
+		flush(STDERR_FILENO);
+	}
+	warn(cf);
+	section_show(G_SERVER, cf, "");
+	for (const struct host *host = cf->hosts; host; host = host->next)
+		host_show(host, cf->hosts);
+	conf_release(cf);
+	return fits ? 0 : 1;
+}
+
+bool
+conf_answers(int argc, char **argv, int *exit_status)
+{
+	*exit_status = 0;
+	if (argc < 2) {
+		buf_text(&out, usage);
+		flush(STDERR_FILENO);
+		*exit_status = 2;
+		return true;
+	}
+	for (int i = 1; i < argc && strcmp(argv[i], "--"); i++) {
+		if (!strcmp(argv[i], "-h") || !strcmp(argv[i], "--help"))
+			return help(), true;
+		if (!strcmp(argv[i], "-V") || !strcmp(argv[i], "--version"))
+			return version(), true;
+		if (!strcmp(argv[i], "-H"))
+			return manual(), true;
+		if (!strcmp(argv[i], "-t"))
+			return *exit_status = check(argc, argv), true;
+	}
+	return false;
+}

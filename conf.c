@@ -1,0 +1,465 @@
+/* conf.c - the configuration from its beginning to its end: memory, mistakes, the command line, what is left to do
+ *
+ *   conf_read() --> command_line(), conf_file() --> finish() --> in force --> conf_release()
+ *
+ * Nothing here ends the program, because a running server reads its configuration again.  All mistakes are told in one
+ * run.  Whatever is kept lies in an arena that goes when the last request under this configuration has ended.
+ */
+#include "words.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+struct conf *conf;
+
+/* -- memory ---------------------------------------------------------------------------------------- */
+
+enum { CHUNK_SIZE = 2000, ALIGN = 8 };
+
+struct chunk { struct chunk *next; _Alignas(ALIGN) char data[]; };
+struct box { struct conf conf; struct kept kept; };
+
+static void *
+arena_take(struct reader *r, struct arena *a, size_t n)
+{
+	struct chunk *chunk;
+	size_t size;
+	char *p;
+
+	n = (n + ALIGN - 1) & ~(size_t)(ALIGN - 1);
+	size = n > CHUNK_SIZE / 4 ? n : CHUNK_SIZE;
+	if (n <= a->left) {
+		p = a->p;
+		a->p += n;
+		a->left -= n;
+		return p;
+	}
+	chunk = calloc(1, sizeof *chunk + size);
+	if (!chunk)
+		longjmp(r->no_memory, 1);
+	chunk->next = a->chunks;
+	a->chunks = chunk;
+	if (size > n) {                 /* a large piece has a chunk of its own, and the rest of the last one stays */
+		a->p = chunk->data + n;
+		a->left = size - n;
+	}
+	return chunk->data;
+}
+
+static void
+arena_free(struct arena *a)
+{
+	struct chunk *chunk, *next;
+
+	for (chunk = a->chunks; chunk; chunk = next) {
+		next = chunk->next;
+		free(chunk);
+	}
+	a->chunks = NULL;
+}
+
+void *
+keep(struct reader *r, size_t n)
+{
+	return arena_take(r, &((struct kept *)r->conf->arena)->arena, n);
+}
+
+void *
+scratch(struct reader *r, size_t n)
+{
+	return arena_take(r, r->scratch, n);
+}
+
+char *
+scratch_text(struct reader *r, const char *before, size_t n, const char *text)
+{
+	char *p = scratch(r, n + strlen(text) + 1);
+
+	if (n)
+		memcpy(p, before, n);
+	strcpy(p + n, text);
+	return p;
+}
+
+struct span
+keep_span(struct reader *r, struct span s)
+{
+	char *p = keep(r, s.n + 1);
+
+	if (s.n)
+		memcpy(p, s.p, s.n);
+	return (struct span){ p, s.n };
+}
+
+char *
+keep_text(struct reader *r, const char *text)
+{
+	return strcpy(keep(r, strlen(text) + 1), text);
+}
+
+/* -- mistakes -------------------------------------------------------------------------------------- */
+
+static void
+say_where(struct buf *b, const char *file, unsigned line)
+{
+	if (file)
+		buf_print(b, "%s:%u", file, line);
+	else
+		buf_text(b, "command line");
+}
+
+void
+mistake_begin(struct reader *r)
+{
+	r->say = (struct buf){ .data = r->told, .size = sizeof r->told - 1 };
+	say_where(&r->say, r->file, r->line);
+	buf_text(&r->say, ": ");
+}
+
+/* While a server runs, its log is where the operator looks. */
+static void
+tell(struct buf *b)
+{
+	if (conf) {
+		log_line(LOG_ERROR, "%.*s", (int)b->w, b->data);
+		return;
+	}
+	b->data[b->w++] = '\n';
+	if (write(STDERR_FILENO, b->data, b->w) < 0)
+		return;                 /* there is no one left to tell */
+}
+
+void
+mistake_end(struct reader *r)
+{
+	if (r->mistakes++ < MISTAKES_MAX)
+		tell(&r->say);
+	if (r->mistakes == MISTAKES_MAX) {
+		r->say.w = 0;
+		buf_print(&r->say, "%d mistakes: the rest is not told", MISTAKES_MAX);
+		tell(&r->say);
+	}
+}
+
+enum { GUESS_MAX = 24 };
+
+static unsigned
+least(unsigned a, unsigned b)
+{
+	return a < b ? a : b;
+}
+
+/* How many letters are to be changed, added, dropped or swapped to make a into b. */
+static unsigned
+edits(const char *a, const char *b)
+{
+	unsigned d[GUESS_MAX + 1][GUESS_MAX + 1], n = strlen(a), m = strlen(b);
+
+	if (n > GUESS_MAX || m > GUESS_MAX)
+		return GUESS_MAX;
+	for (unsigned i = 0; i <= n; i++)
+		d[i][0] = i;
+	for (unsigned j = 0; j <= m; j++)
+		d[0][j] = j;
+	for (unsigned i = 1; i <= n; i++) {
+		for (unsigned j = 1; j <= m; j++) {
+			d[i][j] = least(least(d[i - 1][j], d[i][j - 1]) + 1, d[i - 1][j - 1] + (a[i - 1] != b[j - 1]));
+			if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
+				d[i][j] = least(d[i][j], d[i - 2][j - 2] + 1);
+		}
+	}
+	return d[n][m];
+}
+
+void
+mistake_unknown(struct reader *r, const char *what, const char *text, const char *(*name)(unsigned))
+{
+	unsigned nearest = (strlen(text) + 2) / 3, distance;
+	const char *guess = NULL, *candidate;
+
+	for (unsigned i = 0; (candidate = name(i)); i++) {
+		distance = edits(text, candidate);
+		if (distance < nearest || (distance == nearest && !guess)) {
+			nearest = distance;
+			guess = candidate;
+		}
+	}
+	if (guess)
+		mistake(r, "unknown %s '%s'; did you mean '%s'?", what, text, guess);
+	else
+		mistake(r, "unknown %s '%s'", what, text);
+}
+
+const struct place *
+place_of(const struct reader *r, const void *field)
+{
+	const struct place *p;
+
+	for (p = r->places; p && p->field != field; p = p->next)
+		;
+	return p;
+}
+
+void
+remember(struct reader *r, const void *field)
+{
+	struct place *p = scratch(r, sizeof *p);
+
+	*p = (struct place){ r->places, field, r->file, r->line };
+	r->places = p;
+}
+
+bool
+once(struct reader *r, const void *field, const char *what)
+{
+	const struct place *p = place_of(r, field);
+
+	if (!p) {
+		remember(r, field);
+		return true;
+	}
+	if (!r->file || p->file) {
+		mistake_begin(r);
+		buf_print(&r->say, "'%s' is already set: ", what);
+		say_where(&r->say, p->file, p->line);
+		mistake_end(r);
+	}
+	return false;
+}
+
+/* -- the command line ------------------------------------------------------------------------------ */
+
+/* -x, and how many arguments it took with it; those that conf_answers knows mean nothing here. */
+static int
+short_option(struct reader *r, char **arg, int n, char **file)
+{
+	if (!strcmp(arg[0], "-f") && n > 1 && !*file) {
+		*file = arg[1];
+		return 2;
+	}
+	if (!strcmp(arg[0], "-f"))
+		mistake(r, n > 1 ? "a second -f: one file can include others" : "-f FILE: the name is missing");
+	else if (word_find(arg[0] + 1))
+		mistake(r, "unknown option '%s'; did you mean '-%s'?", arg[0], arg[0]);
+	else if (strlen(arg[0]) != 2 || !strchr("thVH", arg[0][1]))
+		mistake(r, "unknown option '%s'; -h shows what there is", arg[0]);
+	return 1;
+}
+
+/* --word and its arguments, which end at the next that begins with "-". */
+static int
+long_option(struct reader *r, char **arg, int n)
+{
+	int end = 1;
+
+	while (end < n && arg[end][0] != '-')
+		end++;
+	if (end > WORDS_MAX)
+		mistake(r, "more than %d arguments to '%s'", WORDS_MAX, arg[0]);
+	else
+		apply(r, arg[0] + 2, arg + 1, end - 1, false);
+	return end;
+}
+
+static void
+command_line(struct reader *r, int n, char **arg, char **file)
+{
+	bool options = true;
+
+	for (int i = 0; i < n; i++)
+		if (!text_clean(arg[i]))
+			mistake(r, "argument %d has a control character in it", i + 1);
+	for (int i = 0; i < n && !r->mistakes;) {
+		if (options && !strcmp(arg[i], "--")) {
+			options = false;
+			i++;
+		} else if (options && arg[i][0] == '-') {
+			i += arg[i][1] == '-' ? long_option(r, arg + i, n - i) : short_option(r, arg + i, n - i, file);
+		} else {
+			apply(r, "root", &arg[i++], 1, false);
+		}
+	}
+}
+
+/* -- the end --------------------------------------------------------------------------------------- */
+
+struct host *
+new_host(struct reader *r)
+{
+	struct host *host = keep(r, sizeof *host);
+
+	host->root.fd = -1;
+	host->line = r->line;
+	return host;
+}
+
+static void
+append(struct rule **to, struct rule *tail)
+{
+	while (*to)
+		to = &(*to)->next;
+	*to = tail;
+}
+
+/* What a host does not say itself, the first one says for it. */
+static void
+inherit(struct reader *r, struct host *host)
+{
+	const struct host *first = r->conf->hosts;
+
+	if (!host->root.path)
+		host->root.path = first->root.path;
+	if (!host->nindex) {
+		memcpy(host->index, first->index, sizeof host->index);
+		host->nindex = first->nindex;
+	}
+	if (!place_of(r, &host->links))
+		host->links = first->links;
+	if (!place_of(r, &host->dotfiles))
+		host->dotfiles = first->dotfiles;
+	append(&host->routes, first->routes);
+	append(&host->filters, first->filters);
+}
+
+/* Scripts that are files are looked for below the root, so there must be one. */
+static void
+check_scripts(struct reader *r, const struct host *host)
+{
+	const struct place *p;
+
+	for (const struct rule *rule = host->routes; rule; rule = rule->next) {
+		if (rule->kind != R_FASTCGI || rule->pattern.kind != MATCH_EXT || rule->remote || host->root.path)
+			continue;
+		p = place_of(r, rule);
+		r->file = p->file;
+		r->line = p->line;
+		mistake(r, "scripts '*%.*s' are files below 'root', and there is no 'root'", (int)rule->pattern.text.n,
+		    rule->pattern.text.p);
+	}
+}
+
+static void
+finish(struct reader *r, const char *file)
+{
+	struct conf *cf = r->conf;
+	struct host *host;
+	bool serves = false;
+
+	if (!cf->nlisten) {
+		cf->listen[cf->nlisten++] = (struct listener){ .text = "8000", .fd = -1 };
+		addr_parse(&cf->listen[0].addr, "8000", "*");
+	}
+	if (!cf->hosts->nindex) {
+		cf->hosts->index[0] = SPAN("index.html");
+		cf->hosts->nindex = 1;
+	}
+	for (host = cf->hosts->next; host; host = host->next)
+		inherit(r, host);
+	for (host = cf->hosts; host; host = host->next) {
+		serves = serves || host->root.path || host->routes;
+		if (host == cf->hosts || host->root.path != cf->hosts->root.path)
+			check_scripts(r, host);
+	}
+	if (!serves && !r->mistakes) {
+		r->file = file;
+		r->line = 1;
+		mistake(r, "there is nothing to serve: neither 'root' nor a route");
+	}
+}
+
+static void
+defaults(struct conf *cf)
+{
+	static const unsigned seconds[TIMEOUTS] = {
+		[T_HEAD] = 10, [T_BODY] = 30, [T_IDLE] = 20, [T_SEND] = 30, [T_CONNECT] = 5, [T_BACKEND] = 60,
+		[T_KEEP] = 5, [T_QUEUE] = 30, [T_LINGER] = 2, [T_STOP] = 10,
+	};
+
+	for (unsigned i = 0; i < TIMEOUTS; i++)
+		cf->timeout[i] = seconds[i] * 1000;
+	cf->clients = 64;
+	cf->parked = 1024;
+	cf->scripts = 16;
+	cf->error_to = TO_STDERR;
+	cf->access_to = TO_NOWHERE;
+	cf->level = LOG_INFO;
+}
+
+static void
+read_everything(struct reader *r, int argc, char **argv)
+{
+	char *file = NULL;
+
+	r->host = r->conf->hosts = new_host(r);
+	command_line(r, argc - 1, argv + 1, &file);
+	if (file)
+		conf_file(r, file);
+	finish(r, file);
+}
+
+static bool
+read_or_fail(struct reader *r, int argc, char **argv)
+{
+	if (setjmp(r->no_memory)) {
+		r->file = NULL;
+		mistake(r, "no memory for the configuration");
+		return false;
+	}
+	read_everything(r, argc, argv);
+	return !r->mistakes;
+}
+
+struct conf *
+conf_read(int argc, char **argv)
+{
+	struct box *box = calloc(1, sizeof *box);
+	struct arena scratch = { 0 };
+	struct reader r = { .conf = box ? &box->conf : NULL, .scratch = &scratch };
+	bool good;
+
+	if (!box) {
+		mistake(&r, "no memory for the configuration");
+		return NULL;
+	}
+	box->conf.arena = &box->kept;
+	defaults(&box->conf);
+	good = read_or_fail(&r, argc, argv);
+	arena_free(&scratch);
+	if (!good) {
+		conf_release(&box->conf);
+		return NULL;
+	}
+	return &box->conf;
+}
+
+static void
+close_root(const struct root *root)
+{
+	if (root->fd >= 0)
+		close(root->fd);
+}
+
+void
+conf_release(struct conf *cf)
+{
+	struct kept *kept = cf->arena;
+
+	if (cf->users)
+		cf->users--;
+	if (cf->users || cf == conf)
+		return;
+	for (struct host *host = cf->hosts; host; host = host->next) {
+		close_root(&host->root);
+		for (struct rule *rule = host->routes; rule; rule = rule->next) {
+			if (host != cf->hosts && rule == cf->hosts->routes)
+				break;
+			if (rule->kind == R_ALIAS)
+				close_root(&rule->root);
+			for (struct rule *x = rule->sendfile; x; x = x->next)
+				close_root(&x->root);
+		}
+	}
+	arena_free(&kept->arena);
+	free((char *)cf - offsetof(struct box, conf));
+}

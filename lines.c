@@ -1,0 +1,420 @@
+/* lines.c - the configuration's grammar: files, their lines, the words in them, and what fits a pattern of arguments
+ *
+ *   include --> file_read() --> each_line() --> split() --> apply() --> set() of a row of words[]
+ */
+#include "words.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <glob.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* -- arguments ------------------------------------------------------------------------------------- */
+
+unsigned
+pieces_of(const char *args, struct piece to[PIECES_MAX])
+{
+	struct span rest = span_of(args), s;
+	unsigned n = 0, from = 0;
+	struct piece *p;
+
+	while (n < PIECES_MAX && (s = span_cut(&rest, ' ')).n) {
+		p = &to[n];
+		*p = (struct piece){ .from = n, .to = n };
+		p->starts = s.p[0] == '[';
+		p->repeats = span_ends(s, SPAN("..."));
+		s = (struct span){ s.p + p->starts, s.n - p->starts - 3 * p->repeats };
+		p->ends = s.p[s.n - 1] == ']';
+		p->text = (struct span){ s.p, s.n - p->ends };
+		p->literal = s.p[0] < 'A' || s.p[0] > 'Z';
+		from = p->starts ? n : from;
+		for (unsigned i = from; p->ends && i <= n; i++)
+			to[i].from = from, to[i].to = n;
+		n++;
+	}
+	return n;
+}
+
+/* Is arg something that may stand for this piece?  A value may be anything. */
+static bool
+suits(const struct piece *p, const char *arg)
+{
+	struct span choices = p->text;
+
+	while (p->literal && choices.n)
+		if (span_eq(span_cut(&choices, '|'), span_of(arg)))
+			return true;
+	return !p->literal;
+}
+
+/* Does arg begin something that comes after the piece that is being repeated? */
+static bool
+begins_later(const struct piece *p, unsigned left, const char *arg)
+{
+	for (; left; p++, left--)
+		if (p->literal && suits(p, arg))
+			return true;
+	return false;
+}
+
+/* Do the arguments fit the pattern?  key[] then tells which piece each belongs to: the one it stands for, or the word
+ * before it, as in `body SIZE`. */
+static bool
+fits(const char *args, char *const *arg, unsigned n, bool opens, struct span *key)
+{
+	struct piece piece[PIECES_MAX], *p;
+	unsigned pieces = pieces_of(args, piece), at = 0;
+
+	for (unsigned i = 0; i < pieces; i++) {
+		p = &piece[i];
+		if (span_eq(p->text, SPAN("{")))
+			return at == n && opens;
+		if (p->starts && (at == n || !suits(p, arg[at]))) {
+			i = p->to;
+			continue;
+		}
+		do {
+			if (at == n || !suits(p, arg[at]))
+				return false;
+			key[at++] = p->literal ? SPAN("") : i && p[-1].literal ? p[-1].text : p->text;
+		} while (p->repeats && !p->ends && at < n && !begins_later(p + 1, pieces - i - 1, arg[at]));
+		if (p->repeats && p->ends)
+			i = p->from - 1;
+	}
+	return at == n && !opens;
+}
+
+void
+apply(struct reader *r, const char *name, char *const *arg, unsigned n, bool opens)
+{
+	const struct word *w = word_find(name);
+
+	if (!w)
+		mistake_unknown(r, r->file ? "word" : "option", name, word_name);
+	else if (!w->set)
+		mistake(r, "'%s' is not in this build (%s)", name, w->feature);
+	else if (r->block && !opens && w->section == G_SERVER)
+		mistake(r, "'%s' is for the whole server: it stands outside of 'host'", name);
+	else if (!fits(w->args, arg, n, opens, r->key))
+		mistake(r, "'%s' is written: %s%s %s", name, r->file ? "" : "--", name, w->args);
+	else
+		w->set(r, w, arg, n);
+}
+
+bool
+text_clean(const char *text)
+{
+	for (; *text; text++)
+		if ((unsigned char)*text < ' ' || *text == 127)
+			return false;
+	return true;
+}
+
+/* -- lines ----------------------------------------------------------------------------------------- */
+
+enum brace { NO_BRACE, OPENS, CLOSES };
+
+/* The text between quotes, which \ makes literal; p is behind the first.  Returns what follows the last, or NULL. */
+static char *
+unquote(char *p)
+{
+	char *to = p;
+
+	for (; *p != '"'; p++) {
+		if (*p == '\\' && (p[1] == '"' || p[1] == '\\'))
+			p++;
+		if (!*p)
+			return NULL;
+		*to++ = *p;
+	}
+	p++;
+	*to = '\0';
+	return p;
+}
+
+static bool
+is_blank(char c)
+{
+	return c == ' ' || c == '\t';
+}
+
+/* A brace that stands alone, without quotes, is none of the words. */
+static enum brace
+brace_at(const char *p)
+{
+	if ((*p != '{' && *p != '}') || (p[1] && !is_blank(p[1])))
+		return NO_BRACE;
+	return *p == '{' ? OPENS : CLOSES;
+}
+
+/* Cut the word at *at out of its line; NULL after a mistake. */
+static char *
+word_at(struct reader *r, char **at)
+{
+	char *p = *at, *end;
+
+	if (*p == '"') {
+		end = unquote(++p);
+		if (!end || (*end && !is_blank(*end))) {
+			mistake(r, end ? "a blank is missing after '\"'" : "a closing '\"' is missing");
+			return NULL;
+		}
+	} else {
+		for (end = p; *end && !is_blank(*end); end++)
+			;
+	}
+	*at = *end ? end + 1 : end;
+	*end = '\0';
+	return p;
+}
+
+/* Cut a line into words; -1 after a mistake. */
+static int
+split(struct reader *r, char *text, char *word[WORDS_MAX], enum brace *brace)
+{
+	int n = 0;
+
+	*brace = NO_BRACE;
+	for (;;) {
+		while (is_blank(*text))
+			text++;
+		if (!*text || *text == '#')
+			return n;
+		if (*brace) {
+			mistake(r, *brace == OPENS ? "'{' ends its line" : "'}' stands on a line of its own");
+			return -1;
+		}
+		*brace = brace_at(text);
+		if (*brace) {
+			text++;
+			continue;
+		}
+		if (n == WORDS_MAX) {
+			mistake(r, "more than %d words in a line", WORDS_MAX);
+			return -1;
+		}
+		word[n] = word_at(r, &text);
+		if (!word[n++])
+			return -1;
+	}
+}
+
+static void
+block_end(struct reader *r)
+{
+	if (!r->block)
+		mistake(r, "'}' without '{'");
+	r->block = 0;
+	r->host = r->conf->hosts;
+}
+
+/* The block of a misspelt word is read as well, for the mistakes in it, into a host that nobody will find. */
+static void
+block_begin(struct reader *r)
+{
+	if (r->block) {
+		mistake(r, "'{' within the '{' of line %u", r->block);
+		return;
+	}
+	r->host = new_host(r);
+	r->block = r->line;
+}
+
+static void
+conf_line(struct reader *r, char *text)
+{
+	char *word[WORDS_MAX];
+	enum brace brace;
+	int n = split(r, text, word, &brace);
+
+	if (brace == CLOSES && n)
+		mistake(r, "'}' stands on a line of its own");
+	if (brace == CLOSES)
+		block_end(r);
+	if (brace == OPENS)
+		block_begin(r);
+	if (brace == OPENS && !n)
+		mistake(r, "a word is missing before '{'");
+	if (n > 0 && brace != CLOSES)
+		apply(r, word[0], word + 1, n - 1, brace == OPENS);
+}
+
+/* -- files ----------------------------------------------------------------------------------------- */
+
+struct source { struct source *outer; dev_t dev; ino_t ino; };
+
+/* Is this file being read already? */
+static bool
+within_itself(const struct reader *r, const struct stat *st)
+{
+	const struct source *s;
+
+	for (s = r->source; s && (s->dev != st->st_dev || s->ino != st->st_ino); s = s->outer)
+		;
+	return s;
+}
+
+/* What is in fd, into the scratch arena, with room for a byte behind it; -1 with errno. */
+static ssize_t
+read_all(struct reader *r, int fd, const struct stat *st, char **text)
+{
+	size_t room = st->st_size < CLIENT_OUT ? CLIENT_OUT : (size_t)st->st_size + 1, n = 0;
+	ssize_t got;
+
+	if (st->st_size >= FILE_SIZE)
+		return errno = EFBIG, -1;
+	*text = scratch(r, room + 1);
+	while ((got = read(fd, *text + n, room - n)) > 0)
+		n += got;
+	if (got == 0 && n == room)
+		return errno = EFBIG, -1;
+	return got < 0 ? -1 : (ssize_t)n;
+}
+
+/* A byte that no text has means that this is no configuration, and one mistake is enough to say so. */
+static bool
+is_text(struct reader *r, const char *p, size_t n)
+{
+	unsigned line = 1;
+
+	for (; n; p++, n--) {
+		unsigned char c = *p;
+
+		line += c == '\n';
+		if ((c < ' ' && c != '\n' && c != '\t' && c != '\r') || c == 127) {
+			r->line = line;
+			mistake(r, "this is no text: there is a byte 0x%x", c);
+			return false;
+		}
+	}
+	return true;
+}
+
+static void
+each_line(struct reader *r, char *p, size_t size, void (*line)(struct reader *, char *))
+{
+	char *end = p + size, *lf;
+
+	*end = '\0';
+	for (r->line = 1; p < end; p = lf + 1, r->line++) {
+		lf = memchr(p, '\n', end - p);
+		if (!lf)
+			lf = end;
+		*lf = '\0';
+		if (lf > p && lf[-1] == '\r')
+			lf[-1] = '\0';
+		if (strchr(p, '\r'))
+			mistake(r, "there is a carriage return in the middle of this line");
+		else if (lf - p > LINE_SIZE)
+			mistake(r, "this line has more than %d bytes", LINE_SIZE);
+		else
+			line(r, p);
+	}
+}
+
+/* Open and read before r->file changes: when it fails, the line that names the file is where the mistake is. */
+static ssize_t
+file_read(struct reader *r, const char *path, struct source *source, char **text)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC), error;
+	struct stat st;
+	ssize_t n = -1;
+
+	if (fd >= 0 && fstat(fd, &st) == 0) {
+		*source = (struct source){ r->source, st.st_dev, st.st_ino };
+		errno = within_itself(r, &st) ? ELOOP : S_ISDIR(st.st_mode) ? EISDIR : 0;
+		n = errno ? -1 : read_all(r, fd, &st, text);
+	}
+	error = errno;
+	if (fd >= 0)
+		close(fd);
+	if (n < 0 && error == ELOOP)
+		mistake(r, "%s includes itself", path);
+	else if (n < 0)
+		mistake(r, "%s: %s", path, strerror(error));
+	return n;
+}
+
+bool
+file_lines(struct reader *r, const char *path, void (*line)(struct reader *, char *))
+{
+	const char *outer_file = r->file;
+	unsigned outer_line = r->line;
+	struct source source;
+	char *text = NULL;
+	ssize_t n;
+	bool good;
+
+	n = file_read(r, path, &source, &text);
+	if (n < 0)
+		return false;
+	r->file = scratch_text(r, "", 0, path);
+	r->source = &source;
+	good = is_text(r, text, n);
+	if (good)
+		each_line(r, text, n, line);
+	r->source = source.outer;
+	r->file = outer_file;
+	r->line = outer_line;
+	return good;
+}
+
+/* A block ends in the file where it began. */
+void
+conf_file(struct reader *r, const char *path)
+{
+	unsigned block = r->block;
+	struct host *host = r->host;
+	const char *file = r->file;
+	unsigned line = r->line;
+
+	file_lines(r, path, conf_line);
+	if (r->block && !block) {
+		r->file = path;
+		r->line = r->block;
+		mistake(r, "this '{' is never closed");
+		r->file = file;
+		r->line = line;
+	}
+	r->block = block;
+	r->host = host;
+}
+
+/* Relative to the folder of the file that includes it. */
+static const char *
+beside(struct reader *r, const char *path)
+{
+	const char *slash = r->file && path[0] != '/' ? strrchr(r->file, '/') : NULL;
+
+	return scratch_text(r, r->file, slash ? slash + 1 - r->file : 0, path);
+}
+
+void
+include(struct reader *r, const char *pattern)
+{
+	glob_t found = { 0 };
+	char **path;
+	int result;
+
+	pattern = beside(r, pattern);
+	result = glob(pattern, 0, NULL, &found);
+	path = scratch(r, (found.gl_pathc + 1) * sizeof *path);
+	for (size_t i = 0; i < found.gl_pathc; i++)
+		path[i] = scratch_text(r, "", 0, found.gl_pathv[i]);
+	globfree(&found);
+	if (result == GLOB_NOMATCH && strpbrk(pattern, "*?["))
+		return;                 /* an empty folder of additions is none of anyone's mistakes */
+	if (result)
+		mistake(r, "%s: no such file", pattern);
+	if (r->depth == INCLUDE_DEPTH)
+		mistake(r, "files that include each other, more than %d deep", INCLUDE_DEPTH);
+	for (r->depth++; *path && r->depth <= INCLUDE_DEPTH; path++) {
+		if (r->files++ < INCLUDE_FILES)
+			conf_file(r, *path);
+		else if (r->files == INCLUDE_FILES + 1)
+			mistake(r, "more than %d files", INCLUDE_FILES);
+	}
+	r->depth--;
+}

@@ -1,0 +1,400 @@
+/* rules.c - routes and filters: their patterns, and the parts they are made of
+ *
+ *   redirect PATTERN TARGET [STATUS]        every part of a line has its row in parts[], which checks, keeps and
+ *            \_____/ \____/  \____/         shows it; so a new rule is a row of words[] and nothing else
+ */
+#include "words.h"
+
+#include <string.h>
+
+/* -- values ---------------------------------------------------------------------------------------- */
+
+bool
+take_number(struct reader *r, const char *text, uint64_t min, uint64_t max, uint64_t *to)
+{
+	if (span_uint(span_of(text), to) && *to >= min && *to <= max)
+		return true;
+	mistake(r, "'%s' is no number from %llu to %llu", text, (unsigned long long)min, (unsigned long long)max);
+	return false;
+}
+
+/* 500, 64k, 1m, 2g */
+bool
+take_size(struct reader *r, const char *text, uint64_t *to)
+{
+	struct span s = span_of(text);
+	const char *unit = s.n ? strchr("kmg", lower(s.p[s.n - 1])) : NULL;
+	unsigned shift = unit && *unit ? 10 * (unsigned)(unit - "kmg" + 1) : 0;
+
+	s.n -= shift != 0;
+	if (span_uint(s, to) && *to <= (uint64_t)INT64_MAX >> shift) {
+		*to <<= shift;
+		return true;
+	}
+	mistake(r, "'%s' is no size, such as 500, 64k, 1m or 2g", text);
+	return false;
+}
+
+void
+size_show(struct buf *b, uint64_t n)
+{
+	unsigned unit = 0;
+
+	while (n && n % 1024 == 0 && unit < 3) {
+		n /= 1024;
+		unit++;
+	}
+	buf_print(b, " %llu", (unsigned long long)n);
+	if (unit)
+		buf_char(b, " kmg"[unit]);
+}
+
+/* So that a line which is shown can be read again. */
+void
+text_show(struct buf *b, struct span s)
+{
+	bool quotes = !s.n || s.p[0] == '#' || memchr(s.p, ' ', s.n) || memchr(s.p, '"', s.n) ||
+	    (s.n == 1 && (s.p[0] == '{' || s.p[0] == '}'));
+
+	buf_text(b, quotes ? " \"" : " ");
+	for (unsigned i = 0; i < s.n; i++) {
+		if (quotes && (s.p[i] == '"' || s.p[i] == '\\'))
+			buf_char(b, '\\');
+		buf_char(b, s.p[i]);
+	}
+	if (quotes)
+		buf_char(b, '"');
+}
+
+bool
+take_dir(struct reader *r, const char *text)
+{
+	if (*text)
+		return true;
+	mistake(r, "the name of a folder is empty");
+	return false;
+}
+
+/* What goes into a response head: no control characters (RFC 9110 5.5), or it would end the line. */
+static bool
+take_clean(struct reader *r, const char *text)
+{
+	if (text_clean(text))
+		return true;
+	mistake(r, "there is a control character in '%s'", text);
+	return false;
+}
+
+/* A path as requests have it once they are decoded; no other would ever be found. */
+static bool
+take_path(struct reader *r, struct span s)
+{
+	bool good = s.n && s.p[0] == '/';
+
+	for (unsigned i = 0; good && i < s.n; i++) {
+		struct span rest = { s.p + i, s.n - i };
+
+		good = s.p[i] != '?' && (unsigned char)s.p[i] >= ' ' && s.p[i] != 127;
+		if (span_starts(rest, SPAN("//")) || span_starts(rest, SPAN("/./")) || span_starts(rest, SPAN("/../")) ||
+		    span_eq(rest, SPAN("/.")) || span_eq(rest, SPAN("/..")))
+			good = false;
+	}
+	if (!good)
+		mistake(r, "'%.*s' is no path: it begins with '/', without '//', '/./', '/../' and '?'", (int)s.n, s.p);
+	return good;
+}
+
+static bool
+take_pattern(struct reader *r, const char *text, struct pattern *to)
+{
+	struct span s = span_of(text);
+
+	if (s.n > 2 && text[0] == '*' && text[1] == '.' && !strpbrk(text + 1, "/*?") && text_clean(text)) {
+		*to = (struct pattern){ MATCH_EXT, { s.p + 1, s.n - 1 } };
+		return true;
+	}
+	if (s.n && s.p[0] == '/' && !strchr(text, '*')) {
+		*to = (struct pattern){ s.p[s.n - 1] == '/' ? MATCH_BELOW : MATCH_PATH, s };
+		return take_path(r, s);
+	}
+	mistake(r, "'%s' is no pattern: those are /dir/, /path and *.ext", text);
+	return false;
+}
+
+bool
+pattern_matches(const struct pattern *pattern, struct span path)
+{
+	const struct span text = pattern->text;
+
+	switch (pattern->kind) {
+	case MATCH_BELOW:
+		return span_starts(path, text);
+	case MATCH_PATH:
+		return span_starts(path, text) && (path.n == text.n || path.p[text.n] == '/');
+	case MATCH_EXT:
+		for (unsigned i = text.n; i <= path.n; i++)
+			if ((i == path.n || path.p[i] == '/') && !memcmp(path.p + i - text.n, text.p, text.n))
+				return true;
+	}
+	return false;
+}
+
+/* -- parts of rules: what stands between the blanks ------------------------------------------------ */
+
+static void
+show_pattern(struct buf *b, const struct rule *rule)
+{
+	struct span s = rule->pattern.text;
+
+	if (rule->pattern.kind == MATCH_EXT)    /* the star is still before it */
+		s = (struct span){ s.p - 1, s.n + 1 };
+	text_show(b, s);
+}
+
+static bool
+set_pattern(struct reader *r, const struct word *w, struct rule *rule, char *text)
+{
+	(void)w;
+	return take_pattern(r, text, &rule->pattern);
+}
+
+static bool
+set_backend(struct reader *r, const struct word *w, struct rule *rule, char *text)
+{
+	struct backend *backend = keep(r, sizeof *backend), **end;
+
+	(void)w;
+	backend->text = text;
+	if (!addr_parse(&backend->addr, text, "127.0.0.1") ||
+	    (backend->addr.u.any.sa_family != AF_UNIX && !addr_port(&backend->addr))) {
+		mistake(r, "'%s' is no address: those are HOST:PORT, [V6]:PORT, PORT and unix:PATH", text);
+		return false;
+	}
+	for (end = &rule->backends; *end; end = &(*end)->next)
+		;
+	*end = backend;
+	return true;
+}
+
+static void
+show_backends(struct buf *b, const struct rule *rule)
+{
+	for (const struct backend *backend = rule->backends; backend; backend = backend->next)
+		text_show(b, span_of(backend->text));
+}
+
+static bool
+set_remote(struct reader *r, const struct word *w, struct rule *rule, char *text)
+{
+	(void)w;
+	rule->remote = text;
+	return take_dir(r, text);
+}
+
+static void
+show_remote(struct buf *b, const struct rule *rule)
+{
+	if (!rule->remote)
+		return;
+	buf_text(b, " remote");
+	text_show(b, span_of(rule->remote));
+}
+
+static bool
+set_sendfile(struct reader *r, const struct word *w, struct rule *rule, char *text)
+{
+	struct rule *root = keep(r, sizeof *root), **end;
+
+	(void)w;
+	root->root = (struct root){ .path = text, .fd = -1 };
+	for (end = &rule->sendfile; *end; end = &(*end)->next)
+		;
+	*end = root;
+	return take_dir(r, text);
+}
+
+static void
+show_sendfile(struct buf *b, const struct rule *rule)
+{
+	for (const struct rule *root = rule->sendfile; root; root = root->next) {
+		buf_text(b, " sendfile");
+		text_show(b, span_of(root->root.path));
+	}
+}
+
+static bool
+set_root(struct reader *r, const struct word *w, struct rule *rule, char *text)
+{
+	(void)w;
+	rule->root.path = text;
+	return take_dir(r, text);
+}
+
+static void
+show_root(struct buf *b, const struct rule *rule)
+{
+	text_show(b, span_of(rule->root.path));
+}
+
+static bool
+set_path(struct reader *r, const struct word *w, struct rule *rule, char *text)
+{
+	(void)w;
+	rule->value = span_of(text);
+	return take_path(r, rule->value);
+}
+
+static bool
+set_target(struct reader *r, const struct word *w, struct rule *rule, char *text)
+{
+	(void)w;
+	rule->value = span_of(text);
+	if (*text && !strchr(text, ' '))
+		return take_clean(r, text);
+	mistake(r, "'%s' is no target: that is a path or an URL, without blanks", text);
+	return false;
+}
+
+static bool
+set_value(struct reader *r, const struct word *w, struct rule *rule, char *text)
+{
+	(void)w;
+	rule->value = span_trim(span_of(text));
+	return take_clean(r, text);
+}
+
+static void
+show_value(struct buf *b, const struct rule *rule)
+{
+	text_show(b, rule->value);
+}
+
+/* A token (RFC 9110 5.6.2), and none of the fields that say where a message ends. */
+static bool
+set_name(struct reader *r, const struct word *w, struct rule *rule, char *text)
+{
+	static const char marks[] = "!#$%&'*+-.^_`|~";
+	bool token = *text;
+
+	(void)w;
+	for (const char *p = text; *p; p++)
+		token = token && ((lower(*p) >= 'a' && lower(*p) <= 'z') || (*p >= '0' && *p <= '9') || strchr(marks, *p));
+	if (!token) {
+		mistake(r, "'%s' is no name of a field", text);
+		return false;
+	}
+	rule->name = span_of(text);
+	rule->field = field_find(rule->name);
+	if (rule->field != F_CONTENT_LENGTH && rule->field != F_TRANSFER_ENCODING && rule->field != F_CONNECTION)
+		return true;
+	mistake(r, "'%s' is for the server alone to say", text);
+	return false;
+}
+
+static void
+show_name(struct buf *b, const struct rule *rule)
+{
+	text_show(b, rule->name);
+}
+
+static bool
+set_count(struct reader *r, const struct word *w, struct rule *rule, char *text)
+{
+	return take_number(r, text, w->min, w->max, &rule->number);
+}
+
+static void
+show_count(struct buf *b, const struct rule *rule)
+{
+	buf_print(b, " %llu", (unsigned long long)rule->number);
+}
+
+static bool
+set_redirect_status(struct reader *r, const struct word *w, struct rule *rule, char *text)
+{
+	(void)w;
+	if (span_uint(span_of(text), &rule->number) && rule->number >= 301 && rule->number <= 308 &&
+	    (rule->number <= 303 || rule->number >= 307))
+		return true;
+	mistake(r, "'%s' is no status of a redirect: those are 301, 302, 303, 307 and 308", text);
+	return false;
+}
+
+static bool
+set_body(struct reader *r, const struct word *w, struct rule *rule, char *text)
+{
+	(void)w;
+	return take_size(r, text, &rule->number);
+}
+
+static void
+show_body(struct buf *b, const struct rule *rule)
+{
+	buf_text(b, " body");
+	size_show(b, rule->number);
+}
+
+static const struct part {              /* the piece of a pattern of arguments, or the word before it */
+	struct span piece;
+	bool (*set)(struct reader *, const struct word *, struct rule *, char *text);
+	void (*show)(struct buf *, const struct rule *);
+} parts[] = {
+	{ SPAN("PATTERN"), set_pattern, show_pattern },
+	{ SPAN("ADDR"), set_backend, show_backends },
+	{ SPAN("remote"), set_remote, show_remote },
+	{ SPAN("sendfile"), set_sendfile, show_sendfile },
+	{ SPAN("DIR"), set_root, show_root },
+	{ SPAN("PATH"), set_path, show_value },
+	{ SPAN("TARGET"), set_target, show_value },
+	{ SPAN("STATUS"), set_redirect_status, show_count },
+	{ SPAN("NAME"), set_name, show_name },
+	{ SPAN("VALUE"), set_value, show_value },
+	{ SPAN("SECONDS"), set_count, show_count },
+	{ SPAN("CODE"), set_count, show_count },
+	{ SPAN("body"), set_body, show_body },
+};
+
+static const struct part *
+part_find(struct span piece)
+{
+	for (unsigned i = 0; i < sizeof parts / sizeof *parts; i++)
+		if (span_eq(parts[i].piece, piece))
+			return &parts[i];
+	return NULL;
+}
+
+void
+rule_set(struct reader *r, const struct word *w, char *const *arg, unsigned n)
+{
+	struct rule *rule = keep(r, sizeof *rule), **end = w->section == G_ROUTE ? &r->host->routes : &r->host->filters;
+	const struct part *part;
+
+	rule->kind = w->kind;
+	rule->number = w->initial;
+	rule->pattern = (struct pattern){ MATCH_BELOW, SPAN("/") };
+	rule->root.fd = -1;
+	for (unsigned i = 0; i < n; i++) {
+		part = part_find(r->key[i]);
+		if (part && !part->set(r, w, rule, keep_text(r, arg[i])))
+			return;
+	}
+	remember(r, rule);
+	while (*end)
+		end = &(*end)->next;
+	*end = rule;
+}
+
+bool
+rule_show(struct buf *b, const struct word *w, const void *from, unsigned i)
+{
+	struct piece piece[PIECES_MAX];
+	unsigned n = pieces_of(w->args, piece);
+	const struct part *part;
+
+	for (unsigned j = 0; !i && j < n; j++) {
+		part = j && piece[j - 1].literal ? NULL : part_find(piece[j].text);
+		if (part)
+			part->show(b, from);
+	}
+	return !i;
+}

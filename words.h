@@ -1,0 +1,127 @@
+/* words.h - what the rooms of the configuration share: the row of a directive, and the reader at work
+ *
+ *  files --lines.c--.
+ *                   +--> a row of words[] --words.c, rules.c--> struct conf --answers.c--> lines again (-t)
+ *  argv ---conf.c---'
+ *
+ * The pattern of a row's arguments is shown, checked and printed from: capitals stand for a value, small letters for
+ * themselves, a|b for one of them; X... is one or more, [ ] may be missing, [ ]... may be repeated, { opens a block.
+ */
+#ifndef WORDS_H
+#define WORDS_H
+
+#include "httpd.h"
+
+#include <setjmp.h>
+
+enum {
+	LINE_SIZE = 8192,               /* bytes of a line */
+	WORDS_MAX = 64,                 /* words of a line */
+	PIECES_MAX = 8,                 /* pieces of a pattern of arguments */
+	INCLUDE_DEPTH = 8,
+	INCLUDE_FILES = 256,
+	FILE_SIZE = 4 << 20,            /* bytes of a file */
+	MISTAKES_MAX = 200,             /* that are told */
+};
+
+struct reader;
+
+enum section { G_SERVER, G_SITE, G_ROUTE, G_FILTER, GROUPS };     /* those of G_SERVER stand outside of `host` */
+
+struct word {
+	const char *name, *args;
+	enum section section;
+	/* The arguments fit args already.  NULL: not in this build. */
+	void (*set)(struct reader *, const struct word *, char *const *arg, unsigned n);
+	/* Print the arguments of the i-th line that this word needs for a conf, host or rule; false when it needs
+	 * no more.  NULL: it leaves no trace of its own. */
+	bool (*show)(struct buf *, const struct word *, const void *from, unsigned i);
+	size_t at;                      /* of the value in struct conf or struct host */
+	uint64_t min, max;
+	uint64_t initial;               /* of rule.number */
+	enum rule_kind kind;
+	const char *feature;            /* the CONFIG_ word it belongs to */
+	const char *help;
+};
+
+/* -- words.c: the table of directives -------------------------------------------------------------- */
+
+extern const struct word words[];       /* the last has no name */
+const struct word *word_find(const char *name);
+const char *word_name(unsigned i);      /* NULL behind the last */
+const struct word *word_of_rule(enum rule_kind);
+
+/* -- rules.c: routes and filters, and values ------------------------------------------------------- */
+
+void rule_set(struct reader *, const struct word *, char *const *arg, unsigned n);
+bool rule_show(struct buf *, const struct word *, const void *from, unsigned i);
+/* A value out of text; false after a mistake. */
+bool take_number(struct reader *, const char *text, uint64_t min, uint64_t max, uint64_t *to);
+bool take_size(struct reader *, const char *text, uint64_t *to);
+bool take_dir(struct reader *, const char *text);
+void size_show(struct buf *, uint64_t);
+void text_show(struct buf *, struct span);      /* a blank, and the text in quotes where it needs them */
+
+/* -- lines.c: the grammar -------------------------------------------------------------------------- */
+
+struct piece {                          /* of a pattern of arguments */
+	struct span text;
+	bool starts, ends;              /* first, last in [ ] */
+	bool repeats;                   /* when it ends [ ], all of that */
+	bool literal;                   /* stands for itself */
+	unsigned from, to;              /* the first and last piece of its [ ] */
+};
+unsigned pieces_of(const char *args, struct piece to[PIECES_MAX]);
+/* Set what a word and its arguments say.  opens: there is a `{` behind them. */
+void apply(struct reader *, const char *name, char *const *arg, unsigned n, bool opens);
+/* The lines of a file, each with r->file and r->line set; false after a mistake when it cannot be read. */
+bool file_lines(struct reader *, const char *path, void (*line)(struct reader *, char *text));
+void conf_file(struct reader *, const char *path);
+void include(struct reader *, const char *pattern);     /* the configuration files that match */
+bool text_clean(const char *);          /* no control characters */
+
+/* -- conf.c: memory, mistakes, and what was set where ---------------------------------------------- */
+
+struct place { struct place *next; const void *field; const char *file; unsigned line; };
+
+struct reader {
+	struct conf *conf;
+	struct host *host;              /* that the words belong to */
+	const char *file;               /* NULL: the command line */
+	unsigned line;
+	unsigned block;                 /* the line of the `{` that is open, 0 when none is */
+	unsigned mistakes, depth, files;
+	struct source *source;          /* the files being read, innermost first */
+	struct place *places;           /* what was set where */
+	struct arena *scratch;          /* gone when the reading ends */
+	struct span key[WORDS_MAX];     /* which piece of the pattern each argument belongs to */
+	struct buf say;                 /* a mistake being told */
+	char told[2 * LINE_SIZE];
+	jmp_buf no_memory;
+};
+
+/* What a conf keeps besides its structure.  Memory is zeroed; when there is none the reading ends as a whole. */
+struct kept { struct arena { struct chunk *chunks; char *p; size_t left; } arena; struct text { struct text *next;
+	const char *text; } *types; };
+
+void *keep(struct reader *, size_t n);
+void *scratch(struct reader *, size_t n);       /* until the reading ends */
+char *keep_text(struct reader *, const char *);
+char *scratch_text(struct reader *, const char *before, size_t n, const char *text);    /* n bytes, then text */
+struct host *new_host(struct reader *);
+struct span keep_span(struct reader *, struct span);
+
+/* mistake(r, format, ...) tells "file:line: sentence" on stderr and counts it; verbs as in buf_print. */
+#define mistake(r, ...) (mistake_begin(r), buf_print(&(r)->say, __VA_ARGS__), mistake_end(r))
+void mistake_begin(struct reader *);
+void mistake_end(struct reader *);
+/* "unknown WHAT 'text'", and the nearest of name(0), name(1) ... NULL, when there is one near enough. */
+void mistake_unknown(struct reader *, const char *what, const char *text, const char *(*name)(unsigned));
+
+/* May this field be set here?  The first time, yes.  A value of the command line stays, in silence, whatever a file
+ * says; anything else is a mistake. */
+bool once(struct reader *, const void *field, const char *what);
+void remember(struct reader *, const void *field);
+const struct place *place_of(const struct reader *, const void *field);
+
+#endif
