@@ -1,0 +1,75 @@
+"""What the tests of the demo and of WordPress share: a demo script that runs in a session of its own, and fetches."""
+import http.client
+import os
+import pathlib
+import select
+import signal
+import subprocess
+import time
+
+TOP = pathlib.Path(__file__).resolve().parent.parent
+
+
+class Stage:
+    """A script of demo/ on a port that the kernel gives, from its ready line to the end of its last process."""
+
+    def __init__(self, *command):
+        binary = pathlib.Path(os.environ.get("CUBHTTPD", "cubhttpd"))
+        environment = dict(os.environ, PORT="0", CUBHTTPD=str(TOP / binary))
+        environment.pop("ADDRESS", None)
+        self.process = subprocess.Popen([str(part) for part in command], env=environment, start_new_session=True,
+                                        stdout=subprocess.PIPE, stdin=subprocess.DEVNULL)
+        self.home = self.ready_line(90).split()[0]
+        self.port = int(self.home.split(":")[2].split("/")[0])
+
+    def ready_line(self, seconds):
+        deadline, text = time.monotonic() + seconds, b""
+        while not text.endswith(b"\n"):
+            left = deadline - time.monotonic()
+            part = b""
+            if left > 0 and select.select([self.process.stdout], [], [], left)[0]:
+                part = os.read(self.process.stdout.fileno(), 1000)
+            if not part:
+                self.end()
+                raise AssertionError(f"{self.process.args} ended or was silent before it was ready, after {text!r}")
+            text += part
+        assert text.startswith(b"http://localhost:"), text
+        return text.decode()
+
+    def processes(self):
+        """Names of the processes in the script's session, but for the zombies."""
+        found = {}
+        for folder in pathlib.Path("/proc").glob("[0-9]*"):
+            try:
+                name, _, rest = (folder / "stat").read_text().partition("(")[2].rpartition(")")
+            except OSError:
+                continue
+            state, _, _, session = rest.split()[:4]
+            if int(session) == self.process.pid and state != "Z":
+                found[int(folder.name)] = name
+        return found
+
+    def end(self, sign=signal.SIGINT, group=True):
+        """As Ctrl-C does, or to the script alone.  Returns what is still alive afterwards, having ended that too."""
+        if self.process.poll() is None:
+            (os.killpg if group else os.kill)(self.process.pid, sign)
+        try:
+            self.process.wait(30)
+        except subprocess.TimeoutExpired:
+            pass
+        left = self.processes()
+        for pid in left:
+            os.kill(pid, signal.SIGKILL)
+        self.process.wait()
+        self.process.stdout.close()
+        return left
+
+    def fetch(self, path, method="GET", body=None, **fields):
+        """(status, fields, body) of one request; field names are lower case, underscores stand for hyphens."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        try:
+            connection.request(method, path, body, {name.replace("_", "-"): value for name, value in fields.items()})
+            answer = connection.getresponse()
+            return answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
+        finally:
+            connection.close()
