@@ -242,12 +242,12 @@ print_verb(struct buf *b, const char **format, va_list *args)
 }
 
 void
-buf_print(struct buf *b, const char *format, ...)
+buf_vprint(struct buf *b, const char *format, va_list outer)
 {
 	unsigned from = b->w;
 	va_list args;
 
-	va_start(args, format);
+	va_copy(args, outer);
 	while (*format) {
 		unsigned n = (unsigned)strcspn(format, "%");
 
@@ -259,6 +259,16 @@ buf_print(struct buf *b, const char *format, ...)
 	va_end(args);
 	if (b->bad)
 		b->w = from;
+}
+
+void
+buf_print(struct buf *b, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	buf_vprint(b, format, args);
+	va_end(args);
 }
 
 /* -- escaping ------------------------------------------------------------------------------------ */

@@ -76,6 +76,9 @@
 #define FIELDS_MAX      100     /* fields of a request head */
 #define RANGES_MAX      8       /* ranges in one request; with more the whole file is sent */
 #define PATH_STORE      4096    /* a decoded path with what an index adds to it */
+#define FILTERS_MAX     64      /* `header` and `expires` lines that can apply to one host */
+#define CACHE_FILES     32      /* files kept open, besides one for each busy client */
+#define BACKEND_RESTS   5000    /* milliseconds a backend is left alone after it could not be reached */
 #define CACHE_NAME      152     /* a file's path below its root, to be kept open */
 #define INDEX_MAX       8       /* names in an `index` line */
 #define DISPATCH_MAX    10      /* rewrites, indexes and fallbacks that one request may pass through */
@@ -84,6 +87,10 @@
 #define LISTEN_MAX      16      /* listening sockets */
 #define PARK_AFTER      1000    /* milliseconds an idle connection keeps its place before it is parked */
 #define LINGER_BODY     65536   /* bytes of an unwanted body that are read to save the connection */
+
+/* -- what follows from them ------------------------------------------------------------------------ */
+
+#define CONFIG_GATEWAY  CONFIG_FCGI     /* some kind of backend is built in */
 
 #if CONFIG_FCGI != 0 && CONFIG_FCGI != 1
 #error "CONFIG_FCGI is 0 or 1"

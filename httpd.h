@@ -21,6 +21,7 @@
 
 #include <netinet/in.h>
 #include <poll.h>
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -71,6 +72,7 @@ void buf_uint(struct buf *, uint64_t);
 void buf_hex(struct buf *, uint64_t);
 /* The verbs %s %c %d %u %x %lu %llu %.*s %%, without width; the rest of printf is not here (10 KB and an FPU). */
 void buf_print(struct buf *, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void buf_vprint(struct buf *, const char *format, va_list) __attribute__((format(printf, 2, 0)));
 void buf_html(struct buf *, struct span);               /* with & < > " ' escaped */
 void buf_url(struct buf *, struct span);                /* percent-encoded but for what a path may hold, "/" included */
 void buf_log(struct buf *, struct span);                /* controls, quotes, backslashes and bytes over 126 as \xNN */
@@ -173,7 +175,9 @@ struct relay {
 	unsigned (*put)(struct buf *out, const char *p, unsigned n);
 	struct body body;
 	uint64_t moved;                 /* payload bytes so far */
-	bool done;
+	uint64_t limit;                 /* IO_FAIL with `over` set when more than these would move */
+	bool over;
+	bool done;                      /* the end mark has been put */
 };
 
 enum io relay(struct relay *, struct buf *in, struct buf *out);         /* one step */
@@ -281,6 +285,7 @@ struct conf {                           /* one is in force; older ones live unti
 	struct host *hosts;             /* the first is the default and holds what stands outside of `host` */
 	struct listener listen[LISTEN_MAX];
 	unsigned nlisten;
+	bool listen_default;            /* no `listen` was written */
 	unsigned clients, parked, scripts;
 	uint64_t memory;                /* ceiling in bytes, 0 for none */
 	unsigned timeout[TIMEOUTS];     /* milliseconds */
@@ -306,6 +311,14 @@ bool conf_answers(int argc, char **argv, int *exit_status);
 bool pattern_matches(const struct pattern *, struct span path);
 
 /* -- pool.c: all memory, decided before the first accept -------------------------------------------- */
+
+struct pool {                           /* each room that needs memory while running has one */
+	const char *name;
+	size_t size;                    /* of one piece */
+	unsigned (*count)(const struct conf *);
+	char *at;
+	unsigned n;
+};
 
 /* Map what the configuration says; false with a line in the log when it cannot be had or is above `memory`. */
 bool pool_map(const struct conf *);
@@ -349,9 +362,44 @@ struct handler {                        /* what answers a request */
 	void (*finish)(struct conn *);  /* let go of what start took; NULL: nothing */
 };
 
-extern const struct handler file_handler, dir_handler, fcgi_handler, reply_handler;
+extern const struct handler file_handler, dir_handler, fcgi_handler;
+/* A path of our own, already normal: index, rewrite, fallback.  0, or 414. */
+int request_set_path(struct request *, struct span path);
+
+/* -- cache.c: files kept open --------------------------------------------------------------------- */
+
+struct cached {                         /* a file or folder below a root, as it was within the last second */
+	const struct root *root;
+	uint32_t hash;
+	uint32_t turn;                  /* of the last use */
+	int64_t looked;
+	int fd;                         /* -1: this place is free */
+	uint16_t users;
+	uint8_t path_n;                 /* 0: not to be found again */
+	bool folder, packable, absent_br, absent_gz;
+	uint8_t etag_n;
+	uint64_t size, ino, dev;
+	int64_t mtime;
+	uint32_t mtime_ns;
+	struct span mime;
+	char modified[DATE_SIZE], etag[38];     /* Last-Modified; ETag, quotes included */
+	char path[CACHE_NAME];
+};
+
+/* The file at path (begins with "/", ended by NUL, no dot segments) below root, by the link policy: 0 and a pin on *out,
+ * or 403, 404, 414, 503.  Only files and folders are found. */
+int cache_open(struct root *, enum links, struct span path, struct cached **out);
+void cache_release(struct cached *);    /* one pin less */
+void cache_drop(struct cached *);       /* it has changed: look anew the next time */
+void cache_flush(void);                 /* all of them, on reload */
+int root_open(struct root *);           /* its descriptor, valid in this turn; -1 with errno */
+extern struct pool cache_pool;
+struct span mime_type(struct span path);        /* mime.c: by the extension, of `types` first */
+bool mime_packable(struct span mime);   /* worth compressing, so name.gz may be beside it */
 
 /* -- conn.c --------------------------------------------------------------------------------------- */
+
+struct from { uint16_t family, port; unsigned char ip[16]; };   /* an address in 20 bytes, network order */
 
 enum phase { FREE, HEAD, EXCHANGE, FLUSH, LINGER };
 
@@ -365,18 +413,25 @@ struct conn {
 	bool continues;                 /* the client waits for 100 Continue */
 	bool begun;                     /* the response head has been made */
 	bool errors;                    /* an error page is being made: no second one */
-	bool pulled;                    /* the handler has no more */
 	short status;                   /* of the response, 0 while there is none */
 	unsigned seen;                  /* head_length's place */
-	unsigned held;                  /* bytes of the head at client.in that are kept for later */
+	unsigned held;                  /* its size */
 	unsigned ticket;                /* place in the queue for a backend, 0 when not in it */
 	unsigned requests;
 	unsigned char listener;
+	bool watched;                   /* as in struct parked */
+	bool over;                      /* to be closed when its turn ends */
+	bool until_close;               /* the response body ends with the connection */
+	bool retry;                     /* a place may be free: ask again */
+	bool hold;                      /* keep the head at client.in until the request ends */
+	bool parting;                   /* the client itself closes after this one */
+	bool drains;                    /* the request body is short enough to be read when nobody wants it */
+	uint64_t headers;               /* which `header` and `expires` lines apply: bit i for the i-th filter */
 	int64_t since;                  /* when the phase began or bytes last moved, in ms */
 	int64_t began;                  /* when the request began, for the log */
 	uint64_t sent;                  /* bytes of the response body */
-	uint64_t body_limit;
-	const char *why;                /* it ends early, for the log */
+		const char *why;                /* it ends early, for the log */
+	const char *word;               /* what answered, for the log */
 	struct conf *conf;              /* of the request under way, and held by it */
 	const struct host *host;
 	const struct rule *route;
@@ -384,11 +439,17 @@ struct conn {
 	struct peer *peer;
 	struct relay up;                /* the request body */
 	struct stream client;
-	struct from { uint16_t family, port; unsigned char ip[16]; } from;      /* the client; network order */
+	struct from from, local;        /* the client; our side once somebody asked (family 0: not yet) */
 	struct lent *lent;              /* buffers and scratch while busy */
 };
 
-struct lent { char state[HANDLER_STATE]; char log[CLIENT_LOG]; unsigned log_n; char out[CLIENT_OUT]; char in[CLIENT_IN]; };
+/* Page by page so that a small exchange touches three. */
+struct lent {
+	_Alignas(16) char state[HANDLER_STATE];
+	uint16_t line_n, referer_n, agent_n;
+	char log[CLIENT_LOG];           /* request line, Referer, User-Agent: what the access line needs of the head */
+	char out[CLIENT_OUT], in[CLIENT_IN];
+};
 
 #define STATE(c, type) ((struct type *)(void *)(c)->lent->state)
 
@@ -398,12 +459,38 @@ extern int64_t now, wall;               /* milliseconds of the monotonic clock; 
 void conn_accept(struct listener *, unsigned index);
 /* Fill the poll set and say how long poll may wait, in ms (-1: for ever).  Returns the descriptors in it. */
 unsigned conn_plan(struct pollfd *set, int *wait);
-void conn_run(const struct pollfd *set, unsigned n, int ready);  /* what poll said, and what time says */
+void conn_run(const struct pollfd *set, unsigned n);    /* what poll said, and what time says */
 unsigned conn_set_size(const struct conf *);            /* places that conn_plan may need */
-void conn_stop(void);                   /* take nothing new; end the idle ones */
-bool conn_idle(void);                   /* nothing is under way */
 bool conn_full(void);                   /* no room to accept into: the listening sockets rest */
-unsigned conn_finish(struct conn *);
+void conn_stop(void);                   /* end the idle ones, and the others after their answer */
+bool conn_none(void);                   /* nobody is there */
+const struct from *conn_local(struct conn *);           /* our address on this connection */
+extern struct pool conn_pool, lent_pool, set_pool, owner_pool;
+
+/* -- park.c: connections asleep ------------------------------------------------------------------ */
+
+struct parked {                         /* all that is kept of an idle connection */
+	int fd;
+	uint32_t since;                 /* seconds of the monotonic clock */
+	uint32_t requests;
+	uint16_t next, prev;            /* oldest first; 0 is the end */
+	struct from from;
+	unsigned char listener;
+	bool watched;                   /* known to the epoll descriptor, asleep there or not */
+};
+
+bool park_open(void);
+/* Take over the descriptor of an idle connection; the oldest one is closed when there is no place. */
+void park_put(const struct parked *);
+bool park_drop_oldest(void);            /* false when there is none */
+bool park_full(void);
+unsigned park_count(void);
+void park_expire(void);                 /* close those whose time is over */
+int64_t park_due(void);                 /* when the next one's time is over, INT64_MAX for never */
+unsigned park_plan(struct pollfd *set); /* what to poll for them: one descriptor, or each */
+/* Up to `most` that have woken, by what poll said of park_plan's part of the set; each then belongs to the caller. */
+unsigned park_wake(const struct pollfd *set, unsigned n, struct parked *out, unsigned most);
+extern struct pool park_pool;
 
 /* -- gateway.c: what all backends share ------------------------------------------------------------- */
 
@@ -426,11 +513,16 @@ struct dialect {                        /* how gateway.c speaks to the other sid
 };
 
 extern const struct dialect fcgi_dialect;
+extern struct pool peer_pool, peer_lent_pool;
 
 int gateway_start(struct conn *, struct request *, const struct dialect *);
 enum io gateway_push(struct conn *);
 enum io gateway_pull(struct conn *);
 void gateway_finish(struct conn *);
+bool gateway_has_place(void);           /* a request that was told BUSY may ask again */
+unsigned gateway_idle_plan(struct pollfd *set, int64_t *due);   /* idle backend connections: polled to see them close */
+void gateway_idle_run(const struct pollfd *set, unsigned n);
+void gateway_flush(void);               /* close the idle ones, on reload and at the end */
 
 /* -- cgi.c: the variables of RFC 3875 --------------------------------------------------------------- */
 

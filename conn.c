@@ -1,0 +1,863 @@
+/* conn.c - connections: phases, steps, deadlines
+ *
+ *            first byte          handler done        out empty
+ *   FREE --> HEAD ---> EXCHANGE -----------> FLUSH -----------> HEAD   kept
+ *             |                                |
+ *             `-> parked, when idle            `---> LINGER --> FREE   closed once the client has read
+ *
+ * A connection is stepped until nothing moves, at most STEPS_MAX times in a turn; then, and only then, conn_settle()
+ * decides whether it is closed.  Everyone else records `why`, or sets `over`.  Deadlines are not stored: they follow
+ * from `since` and from what the connection waits for.
+ */
+#include "httpd.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+static unsigned
+clients(const struct conf *cf)
+{
+	return cf->clients;
+}
+
+struct pool conn_pool = { "busy clients", sizeof (struct conn), clients, NULL, 0 };
+struct pool lent_pool = { "their buffers", sizeof (struct lent), clients, NULL, 0 };
+
+/* Whose descriptors stand in the poll set, place by place. */
+struct owner { struct conn *c; struct stream *s; };
+
+struct pool set_pool = { "poll set", sizeof (struct pollfd), conn_set_size, NULL, 0 };
+struct pool owner_pool = { "who is polled", sizeof (struct owner), conn_set_size, NULL, 0 };
+
+static struct {
+	unsigned fresh, n;              /* slots never used begin at fresh; n are alive */
+	struct conn *free;              /* last used first, chained by lent */
+	unsigned lent_fresh;
+	struct lent *lent_free;
+	unsigned waiting, ticket;       /* those in the queue for a backend; the last ticket given */
+	unsigned planned, idle_at, parked_at;   /* parts of the poll set: streams, idle peers, sleepers */
+	bool stopping;
+} house;
+
+static struct request request;
+
+unsigned
+conn_set_size(const struct conf *cf)
+{
+	return 1 + LISTEN_MAX + cf->clients + 2 * cf->scripts + cf->parked + 1;
+}
+
+static struct conn *
+slot(unsigned i)
+{
+	return (struct conn *)(void *)conn_pool.at + i;
+}
+
+static struct owner *
+owner(unsigned i)
+{
+	return (struct owner *)(void *)owner_pool.at + i;
+}
+
+/* -- slots and buffers ----------------------------------------------------------------------------- */
+
+static bool
+idle(const struct conn *c)
+{
+	return c->phase == HEAD && !c->lent;
+}
+
+static void
+lend(struct conn *c)
+{
+	struct lent *l = house.lent_free;
+
+	if (c->lent)
+		return;
+	if (l)
+		memcpy(&house.lent_free, l, sizeof l);
+	else
+		l = (struct lent *)(void *)lent_pool.at + house.lent_fresh++;
+	c->lent = l;
+	c->client.in = (struct buf){ l->in, 0, 0, sizeof l->in, false };
+	c->client.out = (struct buf){ l->out, 0, 0, sizeof l->out, false };
+}
+
+static void
+give_back(struct conn *c)
+{
+	if (!c->lent)
+		return;
+	memcpy(c->lent, &house.lent_free, sizeof house.lent_free);
+	house.lent_free = c->lent;
+	c->lent = NULL;
+	c->client.in.data = c->client.out.data = NULL;
+	c->client.in.w = c->client.in.r = c->client.out.w = c->client.out.r = 0;
+}
+
+static void
+slot_free(struct conn *c)
+{
+	give_back(c);
+	c->phase = FREE;
+	house.n--;
+}
+
+/* Move an idle connection to the parking lot: its slot is free then. */
+static void
+park(struct conn *c)
+{
+	struct parked p = { c->client.fd, c->since / 1000, c->requests, 0, 0, c->from, c->listener, c->watched };
+
+	park_put(&p);
+	slot_free(c);
+}
+
+static struct conn *
+oldest_idle(void)
+{
+	struct conn *found = NULL;
+
+	for (unsigned i = 0; i < house.fresh; i++)
+		if (idle(slot(i)) && (!found || slot(i)->since < found->since))
+			found = slot(i);
+	return found;
+}
+
+static struct conn *
+slot_take(void)
+{
+	struct conn *c;
+
+	if (house.n == conn_pool.n && (c = oldest_idle()))
+		park(c);
+	if (house.n == conn_pool.n)
+		return NULL;
+	house.n++;
+	for (unsigned i = 0; i < house.fresh; i++)
+		if (slot(i)->phase == FREE)
+			return slot(i);
+	return slot(house.fresh++);
+}
+
+static bool
+slot_left(void)
+{
+	return house.n < conn_pool.n || oldest_idle();
+}
+
+bool
+conn_full(void)
+{
+	return house.stopping || (park_full() && !slot_left());
+}
+
+bool
+conn_none(void)
+{
+	return !house.n && !park_count();
+}
+
+/* -- phases ------------------------------------------------------------------------------------------ */
+
+/* The only place that changes the phase. */
+static void
+enter(struct conn *c, enum phase phase)
+{
+	c->phase = phase;
+	c->since = now;
+}
+
+static struct conn *
+conn_open(const struct parked *p)
+{
+	struct conn *c = slot_take();
+
+	if (!c)
+		return NULL;
+	memset(c, 0, sizeof *c);
+	stream_open(&c->client, p->fd);
+	c->from = p->from;
+	c->listener = p->listener;
+	c->requests = p->requests;
+	c->watched = p->watched;
+	enter(c, HEAD);
+	return c;
+}
+
+/* What keeps it from going on, as the name of the time it is given for that. */
+static enum timeout
+waits_for(const struct conn *c)
+{
+	switch (c->phase) {
+	case FREE:
+	case HEAD:
+		if (c->ticket)
+			return T_QUEUE;
+		return c->lent || !c->requests ? T_HEAD : T_IDLE;
+	case EXCHANGE:
+		if (!c->client.writable || buf_used(&c->client.out))
+			return T_SEND;
+		if (c->peer && c->peer->s.connecting)
+			return T_CONNECT;
+		if (!c->up.done && !buf_used(&c->client.in))
+			return T_BODY;
+		return T_BACKEND;
+	case FLUSH:
+		return c->client.writable && !buf_used(&c->client.out) ? T_BODY : T_SEND;
+	case LINGER:
+		return T_LINGER;
+	}
+	return T_IDLE;
+}
+
+static int64_t
+due(const struct conn *c)
+{
+	if (c->again || c->over)
+		return now;
+	if (idle(c) && park_pool.n > 1)
+		return c->since + PARK_AFTER;
+	return c->since + conf->timeout[waits_for(c)];
+}
+
+/* -- requests ---------------------------------------------------------------------------------------- */
+
+static void
+let_go(struct conn *c)
+{
+	if (c->handler && c->handler->finish)
+		c->handler->finish(c);
+	c->handler = NULL;
+	c->up.put = discard_put;
+	if (!c->up.done && !c->drains)
+		c->keep = false;
+}
+
+/* The request is over, well or not. */
+static void
+request_end(struct conn *c)
+{
+	let_go(c);
+	if (c->conf) {
+		log_access(c);
+		conf_release(c->conf);
+	}
+	c->conf = NULL;
+	buf_take(&c->client.in, c->held);
+	c->held = 0;
+}
+
+/* Give up: with a status while there is no response yet, else by a cut that cannot pass for a whole response. */
+static void
+fail(struct conn *c, int status, const char *why)
+{
+	if (!c->why)
+		c->why = why;
+	c->keep = false;
+	let_go(c);
+	if (c->begun) {
+		c->over = c->phase != FLUSH;
+		return;
+	}
+	reply_status(c, NULL, status);
+	enter(c, FLUSH);
+}
+
+/* The relay that brings the request body in. */
+static struct relay
+body_of(const struct request *r)
+{
+	struct relay up = { .next = length_next, .put = discard_put, .limit = UINT64_MAX };
+
+	if (r->framing == BODY_LENGTH)
+		up.body.left = r->length;
+	if (r->framing == BODY_CHUNKED)
+		up.next = chunked_next;
+	up.done = r->framing == BODY_NONE || (r->framing == BODY_LENGTH && !r->length);
+	return up;
+}
+
+static void
+request_prepare(struct conn *c, const struct request *r, int status)
+{
+	c->conf = conf;
+	conf->users++;
+	c->began = now;
+	c->why = NULL;
+	c->status = 0;
+	c->sent = 0;
+	c->headers = 0;
+	c->route = NULL;
+	c->host = conf->hosts;
+	c->begun = c->errors = c->until_close = c->hold = false;
+	c->parting = !status && !r->keep;
+	c->keep = !status && r->keep && !house.stopping;
+	c->chunks = r->minor > 0;
+	c->head_only = !status && r->method == M_HEAD;
+	c->continues = !status && r->continues;
+	c->up = status ? (struct relay){ .done = true } : body_of(r);
+	/* A short body that nobody wants is read and dropped, so that the connection can be kept. */
+	c->drains = !status && (c->up.done || (c->up.body.left && c->up.body.left <= LINGER_BODY && !c->continues));
+	c->handler = NULL;
+	c->client.more = false;
+	log_request(c, r);
+}
+
+static void
+poison(struct conn *c, unsigned n)
+{
+	if (CONFIG_CHECKS)
+		memset(c->client.in.data + c->client.in.r, 0xdd, n);
+}
+
+/* It has to wait for a backend: the head stays where it is and is read again when there is a place. */
+static void
+queue(struct conn *c, int64_t since)
+{
+	conf_release(c->conf);
+	c->conf = NULL;
+	enter(c, HEAD);
+	c->retry = false;
+	if (c->ticket) {
+		c->since = since;
+		return;
+	}
+	c->ticket = ++house.ticket;
+	house.waiting++;
+}
+
+static void
+unqueue(struct conn *c)
+{
+	if (c->ticket)
+		house.waiting--;
+	c->ticket = 0;
+	c->retry = false;
+}
+
+/* A whole head of n bytes lies at client.in: from here on it is an exchange. */
+static void
+request_begin(struct conn *c, unsigned n)
+{
+	const char *head = c->client.in.data + c->client.in.r;
+	int status = request_parse(&request, head, n);
+	int64_t since = c->since;
+
+	request_prepare(c, &request, status);
+	enter(c, EXCHANGE);
+	if (!status)
+		status = dispatch(c, &request);
+	if (status == BUSY) {
+		queue(c, since);
+		return;
+	}
+	unqueue(c);
+	c->requests++;
+	c->seen = 0;
+	if (status > 0)
+		reply_status(c, &request, status);
+	if (c->hold) {
+		c->held = n;
+		return;
+	}
+	poison(c, n);
+	buf_take(&c->client.in, n);
+}
+
+/* -- steps: each does what can be done now and says whether anything moved ------------------------------ */
+
+static bool
+head_step(struct conn *c)
+{
+	bool fresh = !c->lent, moved;
+	unsigned n;
+
+	if (c->ticket && !c->retry)
+		return false;
+	if (fresh && !c->client.readable)
+		return false;
+	lend(c);
+	if (buf_room(&c->client.in) == 0)
+		buf_pack(&c->client.in);
+	moved = stream_read(&c->client);
+	if (fresh && moved)
+		c->since = now;
+	n = head_length(c->client.in.data + c->client.in.r, buf_used(&c->client.in), &c->seen);
+	if (n) {
+		request_begin(c, n);
+		return c->phase != HEAD;
+	}
+	if (c->client.eof)
+		c->over = true;
+	else if (buf_used(&c->client.in) == c->client.in.size) {
+		bool line = memchr(c->client.in.data, '\n', c->client.in.size);
+
+		request_prepare(c, &request, line ? 431 : 414);
+		fail(c, line ? 431 : 414, "the head is too large");
+	}
+	return moved && !c->over;
+}
+
+/* The request body onward, or away; false with the phase changed when it is broken. */
+static bool
+push_step(struct conn *c)
+{
+	enum io io;
+	bool moved;
+
+	if (c->up.done)
+		return false;
+	moved = stream_read(&c->client);
+	if (c->handler && c->handler->push)
+		io = c->handler->push(c);
+	else
+		io = c->keep ? relay(&c->up, &c->client.in, &c->client.out) : IO_WAIT;
+	if (io == IO_FAIL && c->up.over)
+		fail(c, 413, "the body is larger than allowed");
+	else if (io == IO_FAIL)
+		fail(c, 400, "the body is not framed as RFC 9112 wants it");
+	else if (c->client.eof && !c->up.done && !buf_used(&c->client.in))
+		fail(c, 400, "the client left in the middle of the body");
+	return moved || io == IO_MOVED || io == IO_DONE;
+}
+
+static bool
+exchange_step(struct conn *c)
+{
+	enum io io = IO_DONE;
+	bool moved = push_step(c);
+
+	if (c->phase != EXCHANGE || c->over)
+		return !c->over;
+	while (c->handler && c->handler->pull && (io = c->handler->pull(c)) == IO_MOVED)
+		moved = true;
+	if (io == IO_FAIL)
+		fail(c, c->status ? c->status : 502, c->why ? c->why : "the response broke off");
+	if (c->phase != EXCHANGE || c->over)
+		return !c->over;
+	if (io == IO_DONE) {
+		let_go(c);
+		enter(c, FLUSH);
+		return true;
+	}
+	return stream_write(&c->client) || moved;
+}
+
+/* The connection goes on with the next request, or ends. */
+static void
+flushed(struct conn *c)
+{
+	bool straight = c->parting && c->up.done && !buf_used(&c->client.in) && !c->why && !c->continues;
+
+	request_end(c);
+	c->client.more = false;
+	if (c->keep) {
+		enter(c, HEAD);
+	} else if (straight || c->client.eof) {
+		c->over = true;         /* nothing is left that the kernel would answer with a reset */
+	} else {
+		stream_shut(&c->client);
+		enter(c, LINGER);
+	}
+}
+
+static bool
+flush_step(struct conn *c)
+{
+	bool moved = false;
+
+	c->client.more = false;
+	if (c->keep)
+		moved = push_step(c);
+	if (c->phase != FLUSH || c->over)
+		return !c->over;
+	moved = stream_write(&c->client) || moved;
+	if (buf_used(&c->client.out) || (c->keep && !c->up.done))
+		return moved;
+	flushed(c);
+	return true;
+}
+
+/* Read and drop until the client has seen all and closes, so that no reset overtakes the response. */
+static bool
+linger_step(struct conn *c)
+{
+	bool moved;
+
+	c->client.in.r = c->client.in.w = 0;
+	moved = stream_read(&c->client);
+	if (c->client.eof)
+		c->over = true;
+	return moved && !c->over;
+}
+
+static bool
+step(struct conn *c)
+{
+	switch (c->phase) {
+	case FREE:
+		return false;
+	case HEAD:
+		return head_step(c);
+	case EXCHANGE:
+		return exchange_step(c);
+	case FLUSH:
+		return flush_step(c);
+	case LINGER:
+		return linger_step(c);
+	}
+	return false;
+}
+
+/* -- turns -------------------------------------------------------------------------------------------- */
+
+static void
+conn_close(struct conn *c)
+{
+	struct linger reset = { 1, 0 };
+
+	if (c->begun && c->until_close && c->why && !c->client.dead)
+		setsockopt(c->client.fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+	unqueue(c);
+	request_end(c);
+	stream_close(&c->client);
+	slot_free(c);
+}
+
+/* The one place that decides to close. */
+static void
+settle(struct conn *c)
+{
+	if (c->phase == FREE)
+		return;
+	if (c->client.dead && !c->why)
+		c->why = "the client left";
+	if (c->client.dead || c->over || (house.stopping && idle(c)))
+		conn_close(c);
+	else if (c->phase == HEAD && !buf_used(&c->client.in))
+		give_back(c);
+}
+
+static void
+turn(struct conn *c)
+{
+	unsigned steps = 0;
+	bool exchange = c->phase == EXCHANGE, moved = false;
+
+	log_about = c;
+	while (!c->over && !c->client.dead && steps < STEPS_MAX && step(c)) {
+		steps++;
+		moved = true;
+	}
+	c->again = steps == STEPS_MAX;
+	c->ready = false;
+	if (moved && exchange && c->phase == EXCHANGE)
+		c->since = now;
+	if (moved && c->phase == FLUSH)
+		c->since = now;
+	settle(c);
+	log_about = NULL;
+}
+
+/* Its time is over. */
+static void
+expire(struct conn *c)
+{
+	log_about = c;
+	switch (waits_for(c)) {
+	case T_HEAD:
+		if (c->lent && buf_used(&c->client.in)) {
+			request_prepare(c, &request, 408);
+			fail(c, 408, "the head did not come in time");
+			break;
+		}
+		c->over = true;
+		break;
+	case T_IDLE:
+	case T_LINGER:
+	case T_KEEP:
+	case T_STOP:
+		c->over = true;
+		break;
+	case T_QUEUE:
+		unqueue(c);
+		request_prepare(c, &request, 503);
+		fail(c, 503, "no backend had a place in time");
+		break;
+	case T_BODY:
+		fail(c, 408, "the body stalled");
+		break;
+	case T_SEND:
+		c->why = "the client did not read";
+		c->over = true;
+		break;
+	case T_CONNECT:
+		c->peer->s.dead = true;
+		c->peer->s.error = ETIMEDOUT;
+		c->since = now;
+		break;
+	case T_BACKEND:
+		fail(c, 504, "the backend did not answer in time");
+		break;
+	case TIMEOUTS:
+		break;
+	}
+	log_about = NULL;
+}
+
+static void
+on_time(struct conn *c)
+{
+	if (idle(c) && park_pool.n > 1 && !house.stopping)
+		park(c);
+	else if (!c->again && !c->over)
+		expire(c);
+}
+
+/* The longest waiting ones first, as long as there are places. */
+static void
+serve_queue(void)
+{
+	for (unsigned tries = house.waiting; tries && gateway_has_place(); tries--) {
+		struct conn *first = NULL;
+
+		for (unsigned i = 0; i < house.fresh; i++)
+			if (slot(i)->phase == HEAD && slot(i)->ticket && (!first || slot(i)->ticket < first->ticket))
+				first = slot(i);
+		if (!first)
+			return;
+		first->retry = true;
+		first->seen = 0;
+		turn(first);
+	}
+}
+
+static void
+wake(const struct pollfd *set, unsigned n)
+{
+	struct parked woken[16];
+	unsigned left = conn_pool.n - house.n, k;
+
+	for (unsigned i = 0; i < house.fresh; i++)
+		left += idle(slot(i));
+	k = park_wake(set, n, woken, left < 16 ? left : 16);
+	for (unsigned i = 0; i < k; i++) {
+		struct conn *c = conn_open(&woken[i]);
+
+		c->client.readable = true;
+		turn(c);
+	}
+}
+
+static void
+take_revents(struct owner *o, short revents)
+{
+	bool client = o->s == &o->c->client;
+
+	o->c->ready = true;
+	if (revents & (POLLIN | POLLHUP | POLLERR))
+		o->s->readable = true;
+	if (revents & (POLLOUT | POLLHUP | POLLERR))
+		o->s->writable = true;
+	if (revents & (POLLHUP | POLLERR) && client && (o->c->phase == EXCHANGE || o->c->phase == FLUSH))
+		o->s->dead = true;      /* both directions are closed: nobody is there for the answer */
+}
+
+void
+conn_run(const struct pollfd *set, unsigned n)
+{
+	for (unsigned i = 0; i < house.idle_at; i++)
+		if (set[i].revents)
+			take_revents(owner(i), set[i].revents);
+	if (CONFIG_GATEWAY)
+		gateway_idle_run(set + house.idle_at, house.parked_at - house.idle_at);
+	for (unsigned i = 0; i < house.fresh; i++) {
+		struct conn *c = slot(i);
+
+		if (c->phase != FREE && due(c) <= now) {
+			on_time(c);
+			c->ready = true;
+		}
+		if (c->phase != FREE && c->ready)
+			turn(c);
+	}
+	if (house.parked_at < n)
+		wake(set + house.parked_at, n - house.parked_at);
+	park_expire();
+	if (CONFIG_GATEWAY && house.waiting)
+		serve_queue();
+}
+
+/* -- the poll set ---------------------------------------------------------------------------------------- */
+
+static short
+client_wants(const struct conn *c)
+{
+	const struct stream *s = &c->client;
+	short events = 0;
+
+	if (c->phase == HEAD)
+		return c->ticket ? 0 : POLLIN;
+	if (c->phase == LINGER)
+		return POLLIN;
+	if (!c->up.done && !s->eof && buf_room(&s->in) && (c->phase == EXCHANGE || c->keep))
+		events |= POLLIN;
+	if (!s->writable)
+		events |= POLLOUT;
+	return events;
+}
+
+/* A backend that hangs up is always ready: it is asked about only when its bytes have somewhere to go. */
+static short
+peer_wants(const struct stream *s)
+{
+	short events = 0;
+
+	if (s->connecting || (!s->writable && buf_used(&s->out)))
+		events |= POLLOUT;
+	if (!s->connecting && !s->eof && buf_room(&s->in))
+		events |= POLLIN;
+	return events;
+}
+
+/* No connection waits for nothing. */
+static void
+check(const struct conn *c)
+{
+	assert(due(c) < INT64_MAX);
+	assert(!c->over && !c->client.dead);
+	assert((c->phase == EXCHANGE || c->phase == FLUSH) == (c->conf != NULL));
+	assert(c->lent || (c->phase == HEAD && !c->ticket));
+}
+
+unsigned
+conn_plan(struct pollfd *set, int *wait)
+{
+	int64_t next = INT64_MAX, t;
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < house.fresh; i++) {
+		struct conn *c = slot(i);
+
+		if (c->phase == FREE)
+			continue;
+		if (CONFIG_CHECKS)
+			check(c);
+		*owner(n) = (struct owner){ c, &c->client };
+		set[n++] = (struct pollfd){ c->client.fd, client_wants(c), 0 };
+		if (c->peer && c->peer->s.fd >= 0 && peer_wants(&c->peer->s)) {
+			*owner(n) = (struct owner){ c, &c->peer->s };
+			set[n++] = (struct pollfd){ c->peer->s.fd, peer_wants(&c->peer->s), 0 };
+		}
+		t = due(c);
+		next = t < next ? t : next;
+	}
+	house.idle_at = n;
+	if (CONFIG_GATEWAY)
+		n += gateway_idle_plan(set + n, &next);
+	house.parked_at = n;
+	if (slot_left())
+		n += park_plan(set + n);
+	t = park_due();
+	next = t < next ? t : next;
+	*wait = next == INT64_MAX ? -1 : next <= now ? 0 : next - now < INT32_MAX ? (int)(next - now) : INT32_MAX;
+	return n;
+}
+
+/* -- accepting and stopping ---------------------------------------------------------------------------------- */
+
+static struct from
+from_of(const struct addr *a)
+{
+	struct from f = { a->u.any.sa_family, 0, { 0 } };
+
+	if (f.family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&a->u.in6.sin6_addr)) {
+		f.family = AF_INET;
+		f.port = a->u.in6.sin6_port;
+		memcpy(f.ip, a->u.in6.sin6_addr.s6_addr + 12, 4);
+	} else if (f.family == AF_INET6) {
+		f.port = a->u.in6.sin6_port;
+		memcpy(f.ip, &a->u.in6.sin6_addr, 16);
+	} else if (f.family == AF_INET) {
+		f.port = a->u.in4.sin_port;
+		memcpy(f.ip, &a->u.in4.sin_addr, 4);
+	}
+	return f;
+}
+
+const struct from *
+conn_local(struct conn *c)
+{
+	struct addr a = { .size = sizeof a.u };
+
+	if (!c->local.family && getsockname(c->client.fd, &a.u.any, &a.size) == 0)
+		c->local = from_of(&a);
+	return &c->local;
+}
+
+/* The kernel has no descriptor or memory for one more: room is made, or the socket rests for a second. */
+static bool
+accept_failed(struct listener *l)
+{
+	switch (errno) {
+	case EMFILE:
+	case ENFILE:
+	case ENOBUFS:
+	case ENOMEM:
+		if (park_drop_oldest())
+			return true;
+		if (l->rests_until + 10000 < now)
+			log_line(LOG_WARN, "%s rests: %s", l->text, strerror(errno));
+		l->rests_until = now + 1000;
+		return false;
+	case EINTR:
+	case ECONNABORTED:
+		return true;
+	default:
+		return false;
+	}
+}
+
+static void
+arrived(int fd, const struct addr *a, unsigned listener)
+{
+	struct parked p = { fd, now / 1000, 0, 0, 0, from_of(a), listener, false };
+	struct conn *c = conn_open(&p);
+
+	if (!c) {
+		park_put(&p);
+		return;
+	}
+	c->client.readable = true;      /* most clients speak at once: trying costs less than asking */
+	turn(c);
+}
+
+void
+conn_accept(struct listener *l, unsigned index)
+{
+	for (unsigned i = 0; i < ACCEPTS_MAX && !conn_full(); i++) {
+		struct addr a = { .size = sizeof a.u };
+		int fd = accept4(l->fd, &a.u.any, &a.size, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+		if (fd >= 0)
+			arrived(fd, &a, index);
+		else if (!accept_failed(l))
+			return;
+	}
+}
+
+void
+conn_stop(void)
+{
+	house.stopping = true;
+	while (park_drop_oldest())
+		;
+	for (unsigned i = 0; i < house.fresh; i++) {
+		slot(i)->keep = false;
+		if (slot(i)->phase == HEAD && !slot(i)->ticket)
+			slot(i)->over = true;
+	}
+}

@@ -1,0 +1,394 @@
+/* httpd.c - main: start-up order, the poll loop, signals
+ *
+ *   read the configuration - listen - logs - drop privileges - map the memory - "listens on" - loop
+ *
+ * What can fail because of rights or memory fails before the line that says where the server listens.
+ */
+#include "httpd.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+int64_t now, wall;
+struct conf *conf;
+
+static int signal_pipe[2];
+
+/* -- time and signals ------------------------------------------------------------------------------ */
+
+static void
+tick(void)
+{
+	int64_t second = now / 1000;
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	now = (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+	if (now / 1000 == second && wall)
+		return;
+	clock_gettime(CLOCK_REALTIME, &t);
+	wall = t.tv_sec;
+}
+
+static void
+on_signal(int number)
+{
+	int error = errno;
+	char byte = number;
+
+	if (write(signal_pipe[1], &byte, 1) < 0)
+		errno = error;          /* a full pipe already wakes the loop */
+	errno = error;
+}
+
+static bool
+signals_open(void)
+{
+	static const int caught[] = { SIGHUP, SIGINT, SIGTERM };
+	struct sigaction a = { .sa_handler = on_signal, .sa_flags = SA_RESTART };
+
+	if (pipe2(signal_pipe, O_CLOEXEC | O_NONBLOCK) < 0)
+		return false;
+	for (unsigned i = 0; i < sizeof caught / sizeof *caught; i++)
+		sigaction(caught[i], &a, NULL);
+	a.sa_handler = SIG_IGN;
+	sigaction(SIGPIPE, &a, NULL);
+	return true;
+}
+
+/* -- listening --------------------------------------------------------------------------------------- */
+
+/* A socket of another configuration, or one that was handed over by LISTEN_FDS, with this very address. */
+static bool
+inherit(struct listener *l, const struct conf *from)
+{
+	for (unsigned i = 0; from && i < from->nlisten; i++) {
+		if (from->listen[i].fd < 0 || !addr_same(&l->addr, &from->listen[i].addr))
+			continue;
+		l->fd = from->listen[i].fd;
+		l->inherited = true;
+		return true;
+	}
+	return false;
+}
+
+static bool
+socket_address(int fd, struct addr *a)
+{
+	a->size = sizeof a->u;
+	return getsockname(fd, &a->u.any, &a->size) == 0;
+}
+
+static bool
+decimal(const char *text, uint64_t *n)
+{
+	return text && span_uint(span_of(text), n);
+}
+
+/* sd_listen_fds(3): LISTEN_FDS descriptors from 3 on are meant for process LISTEN_PID.  They come before, and take the
+ * place of, `listen` lines with the same address; with no such line they are the ones listened on. */
+static void
+take_activated(struct conf *cf)
+{
+	uint64_t pid, n;
+	bool fresh = true;
+
+	if (!decimal(getenv("LISTEN_PID"), &pid) || !decimal(getenv("LISTEN_FDS"), &n) || pid != (uint64_t)getpid())
+		return;
+	for (int fd = 3; fd < 3 + (int)(n < LISTEN_MAX ? n : LISTEN_MAX); fd++) {
+		struct listener l = { .fd = fd, .inherited = true, .text = "LISTEN_FDS" };
+		unsigned i = 0;
+
+		if (!socket_address(fd, &l.addr))
+			continue;
+		fcntl(fd, F_SETFD, FD_CLOEXEC);
+		fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+		while (i < cf->nlisten && !addr_same(&cf->listen[i].addr, &l.addr))
+			i++;
+		if (i == cf->nlisten && cf->listen_default && fresh)
+			i = cf->nlisten = 0;
+		fresh = false;
+		if (i == LISTEN_MAX)
+			continue;
+		cf->nlisten += i == cf->nlisten;
+		cf->listen[i] = l;
+	}
+}
+
+static bool
+listen_one(struct listener *l, const struct conf *old)
+{
+	if (l->fd >= 0 || inherit(l, old))
+		return true;
+	l->fd = stream_listen(&l->addr);
+	if (l->fd < 0)
+		log_line(LOG_ERROR, "cannot listen on %s: %s", l->text, strerror(errno));
+	return l->fd >= 0;
+}
+
+static void
+listen_undo(struct conf *cf)
+{
+	for (unsigned i = 0; i < cf->nlisten; i++)
+		if (cf->listen[i].fd >= 0 && !cf->listen[i].inherited)
+			close(cf->listen[i].fd);
+}
+
+/* All or none; IPv4 first, because an IPv6 wildcard would take its ports along. */
+static bool
+listen_all(struct conf *cf, const struct conf *old)
+{
+	bool good = true;
+
+	for (int pass = 0; pass < 2; pass++)
+		for (unsigned i = 0; i < cf->nlisten; i++)
+			if ((cf->listen[i].addr.u.any.sa_family == AF_INET6) == pass)
+				good &= listen_one(&cf->listen[i], old);
+	if (!good)
+		listen_undo(cf);
+	return good;
+}
+
+/* Those of the old configuration that the new one has no use for. */
+static void
+listen_drop(const struct conf *old, const struct conf *cf)
+{
+	for (unsigned i = 0; i < old->nlisten; i++) {
+		const struct listener *l = &old->listen[i];
+		bool used = false;
+
+		for (unsigned k = 0; k < cf->nlisten; k++)
+			used |= cf->listen[k].fd == l->fd;
+		if (used)
+			continue;
+		close(l->fd);
+		if (l->addr.u.any.sa_family == AF_UNIX)
+			unlink(l->addr.u.un.sun_path);
+	}
+}
+
+static void
+say_ready(const struct conf *cf)
+{
+	static char line[1024];
+	struct buf b = { line, 0, 0, sizeof line, false };
+	struct addr a;
+
+	for (unsigned i = 0; i < cf->nlisten; i++) {
+		buf_text(&b, i ? ", " : "");
+		if (socket_address(cf->listen[i].fd, &a))
+			addr_print(&b, &a, true);
+	}
+	log_line(LOG_INFO, "cubhttpd " VERSION " listens on %.*s", (int)b.w, line);
+}
+
+/* -- rights ---------------------------------------------------------------------------------------------- */
+
+/* For good: the saved ids go too, and the groups of whoever started us. */
+static bool
+drop_privileges(const struct conf *cf)
+{
+	if (!cf->user || (geteuid() != 0 && geteuid() == cf->uid))
+		return true;
+	if (setgroups(0, NULL) == 0 && setresgid(cf->gid, cf->gid, cf->gid) == 0 &&
+	    setresuid(cf->uid, cf->uid, cf->uid) == 0 && (cf->uid == 0 || setuid(0) < 0))
+		return true;
+	log_line(LOG_ERROR, "cannot become user %s: %s", cf->user, strerror(errno));
+	return false;
+}
+
+static bool
+write_pid(const struct conf *cf)
+{
+	char text[24];
+	struct buf b = { text, 0, 0, sizeof text, false };
+	int fd;
+
+	if (!cf->pid)
+		return true;
+	buf_print(&b, "%d\n", (int)getpid());
+	fd = open(cf->pid, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+	if (fd >= 0 && write(fd, text, b.w) == (ssize_t)b.w) {
+		if (cf->uid && fchown(fd, cf->uid, cf->gid) < 0)
+			log_line(LOG_DEBUG, "%s stays with root: %s", cf->pid, strerror(errno));
+		close(fd);
+		return true;
+	}
+	log_line(LOG_ERROR, "cannot write %s: %s", cf->pid, strerror(errno));
+	return false;
+}
+
+/* As many descriptors as we may; fewer parked clients when they would not do. */
+static bool
+fit_descriptors(struct conf *cf)
+{
+	unsigned fixed = 24 + cf->nlisten + cf->clients + cf->scripts + cache_pool.count(cf);
+	struct rlimit l;
+
+	if (getrlimit(RLIMIT_NOFILE, &l) < 0)
+		return true;
+	l.rlim_cur = l.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &l);
+	if (l.rlim_cur != RLIM_INFINITY && l.rlim_cur < fixed + cf->parked) {
+		cf->parked = l.rlim_cur > fixed ? l.rlim_cur - fixed : 0;
+		log_line(LOG_WARN, "the limit of %lu descriptors leaves places for %u idle connections",
+		    (unsigned long)l.rlim_cur, cf->parked);
+	}
+	return true;
+}
+
+/* -- reload ------------------------------------------------------------------------------------------------ */
+
+/* What was mapped at start stays: another size of a pool needs another process. */
+static void
+keep_pools(struct conf *cf)
+{
+	if (cf->clients != conf->clients || cf->parked != conf->parked || cf->scripts != conf->scripts)
+		log_line(LOG_WARN, "`clients` and `scripts` change with the next start, not by a reload");
+	cf->clients = conf->clients;
+	cf->parked = conf->parked;
+	cf->scripts = conf->scripts;
+}
+
+static void
+reload(int argc, char **argv)
+{
+	struct conf *cf = conf_read(argc, argv), *old = conf;
+
+	if (!cf || !listen_all(cf, old) || !log_open(cf)) {
+		log_line(LOG_ERROR, "the configuration is refused: the old one stays in force");
+		if (cf)
+			conf_release(cf);
+		return;
+	}
+	keep_pools(cf);
+	cache_flush();
+	if (CONFIG_GATEWAY)
+		gateway_flush();
+	listen_drop(old, cf);
+	conf = cf;
+	conf_release(old);
+	say_ready(cf);
+}
+
+/* -- the loop -------------------------------------------------------------------------------------------------- */
+
+static int64_t stop_by;
+
+static void
+stop(void)
+{
+	if (stop_by)
+		stop_by = now;          /* asked twice: at once */
+	else
+		stop_by = now + conf->timeout[T_STOP];
+	log_line(LOG_INFO, "stops: what is in flight has %u seconds", conf->timeout[T_STOP] / 1000);
+	conn_stop();
+}
+
+static void
+take_signals(int argc, char **argv)
+{
+	char number;
+
+	while (read(signal_pipe[0], &number, 1) == 1) {
+		if (number == SIGHUP && !stop_by)
+			reload(argc, argv);
+		if (number == SIGTERM || number == SIGINT)
+			stop();
+	}
+}
+
+/* The signal pipe and the listening sockets, ahead of the connections. */
+static unsigned
+plan(struct pollfd *set, int *wait)
+{
+	unsigned n = 1;
+	bool full = conn_full();
+
+	*wait = -1;
+	set[0] = (struct pollfd){ signal_pipe[0], POLLIN, 0 };
+	for (unsigned i = 0; i < conf->nlisten; i++) {
+		struct listener *l = &conf->listen[i];
+		bool rests = l->rests_until > now;
+
+		if (rests)
+			*wait = l->rests_until - now;
+		set[n++] = (struct pollfd){ full || rests ? -1 : l->fd, POLLIN, 0 };
+	}
+	return n;
+}
+
+static int
+sooner(int a, int b)
+{
+	return a < 0 || (b >= 0 && b < a) ? b : a;
+}
+
+static void
+loop(int argc, char **argv)
+{
+	struct pollfd *set = (struct pollfd *)(void *)set_pool.at;
+
+	while (!stop_by || (now < stop_by && !conn_none())) {
+		int rest, wait;
+		unsigned first = plan(set, &rest), n = conn_plan(set + first, &wait);
+
+		wait = sooner(rest, wait);
+		if (stop_by)
+			wait = sooner(wait, stop_by - now);
+		if (poll(set, first + n, wait) < 0 && errno != EINTR)
+			log_line(LOG_ERROR, "poll: %s", strerror(errno));
+		tick();
+		conn_run(set + first, n);
+		for (unsigned i = 1; i < first; i++)
+			if (set[i].revents)
+				conn_accept(&conf->listen[i - 1], i - 1);
+		log_flush();
+		if (set[0].revents)
+			take_signals(argc, argv);
+	}
+}
+
+static void
+leave(void)
+{
+	listen_drop(conf, &(struct conf){ .nlisten = 0 });
+	if (conf->pid)
+		unlink(conf->pid);
+	cache_flush();
+	if (CONFIG_GATEWAY)
+		gateway_flush();
+	log_flush();
+}
+
+int
+main(int argc, char **argv)
+{
+	struct conf *cf;
+	int status;
+
+	tick();
+	if (conf_answers(argc, argv, &status))
+		return status;
+	cf = conf_read(argc, argv);
+	if (!cf)
+		return 1;
+	conf = cf;
+	take_activated(cf);
+	if (!signals_open() || !listen_all(cf, NULL) || !log_open(cf) || !write_pid(cf) || !drop_privileges(cf) ||
+	    !fit_descriptors(cf) || !pool_map(cf) || (CONFIG_EPOLL && !park_open()))
+		return 1;
+	say_ready(cf);
+	log_flush();
+	loop(argc, argv);
+	leave();
+	return 0;
+}

@@ -1,0 +1,69 @@
+/* pool.c - all memory, decided before the first accept
+ *
+ * Each room that needs memory while running has a struct pool; here they are counted, compared with the ceiling and
+ * mapped in one piece.  The kernel gives pages as they are touched, so what is never used costs nothing.
+ */
+#include "httpd.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+
+static struct pool *const pools[] = {
+	&conn_pool, &lent_pool, &park_pool, CONFIG_GATEWAY ? &peer_pool : NULL, CONFIG_GATEWAY ? &peer_lent_pool : NULL,
+	&cache_pool, &set_pool, &owner_pool,
+};
+
+enum { POOLS = sizeof pools / sizeof *pools, LINE = 16 };
+
+/* Each pool begins on a line of the processor's cache. */
+static uint64_t
+bytes(const struct pool *p, const struct conf *cf)
+{
+	return ((uint64_t)p->size * p->count(cf) + LINE - 1) / LINE * LINE;
+}
+
+uint64_t
+pool_plan(const struct conf *cf, struct buf *print)
+{
+	uint64_t sum = 0;
+
+	for (unsigned i = 0; i < POOLS; i++) {
+		if (!pools[i])
+			continue;
+		sum += bytes(pools[i], cf);
+		if (print)
+			buf_print(print, "# %s: %u of %lu bytes, %llu\n", pools[i]->name, pools[i]->count(cf),
+			    (unsigned long)pools[i]->size, (unsigned long long)bytes(pools[i], cf));
+	}
+	if (print)
+		buf_print(print, "# in all %llu bytes at the most\n", (unsigned long long)sum);
+	return sum;
+}
+
+bool
+pool_map(const struct conf *cf)
+{
+	uint64_t sum = pool_plan(cf, NULL);
+	char *at;
+
+	if (cf->memory && sum > cf->memory) {
+		log_line(LOG_ERROR, "the memory plan of %llu bytes is above `memory %llu`: lower `clients` or `scripts`",
+		    (unsigned long long)sum, (unsigned long long)cf->memory);
+		return false;
+	}
+	at = sum > SIZE_MAX / 2 ? MAP_FAILED :
+	    mmap(NULL, sum, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (at == MAP_FAILED) {
+		log_line(LOG_ERROR, "no memory for %llu bytes of pools: %s", (unsigned long long)sum, strerror(errno));
+		return false;
+	}
+	for (unsigned i = 0; i < POOLS; i++) {
+		if (!pools[i])
+			continue;
+		pools[i]->at = at;
+		pools[i]->n = pools[i]->count(cf);
+		at += bytes(pools[i], cf);
+	}
+	return true;
+}

@@ -1,0 +1,215 @@
+/* reply.c - statuses, response heads, error pages, redirects
+ *
+ *   reply_start   HTTP/1.1 200 OK, Server, Date, Connection
+ *   (handler)     Content-Type, Content-Length, ...
+ *   reply_end     what `header` and `expires` say, empty line
+ */
+#include "httpd.h"
+
+#include <string.h>
+
+static const struct { short code; struct span text; } statuses[] = {
+	{ 200, SPAN("OK") }, { 304, SPAN("Not Modified") }, { 206, SPAN("Partial Content") }, { 404, SPAN("Not Found") },
+	{ 302, SPAN("Found") }, { 301, SPAN("Moved Permanently") },
+	{ 100, SPAN("Continue") }, { 101, SPAN("Switching Protocols") }, { 103, SPAN("Early Hints") },
+	{ 201, SPAN("Created") }, { 202, SPAN("Accepted") }, { 203, SPAN("Non-Authoritative Information") },
+	{ 204, SPAN("No Content") }, { 205, SPAN("Reset Content") }, { 207, SPAN("Multi-Status") },
+	{ 300, SPAN("Multiple Choices") }, { 303, SPAN("See Other") }, { 307, SPAN("Temporary Redirect") },
+	{ 308, SPAN("Permanent Redirect") },
+	{ 400, SPAN("Bad Request") }, { 401, SPAN("Unauthorized") }, { 402, SPAN("Payment Required") },
+	{ 403, SPAN("Forbidden") }, { 405, SPAN("Method Not Allowed") }, { 406, SPAN("Not Acceptable") },
+	{ 407, SPAN("Proxy Authentication Required") }, { 408, SPAN("Request Timeout") }, { 409, SPAN("Conflict") },
+	{ 410, SPAN("Gone") }, { 411, SPAN("Length Required") }, { 412, SPAN("Precondition Failed") },
+	{ 413, SPAN("Content Too Large") }, { 414, SPAN("URI Too Long") }, { 415, SPAN("Unsupported Media Type") },
+	{ 416, SPAN("Range Not Satisfiable") }, { 417, SPAN("Expectation Failed") }, { 421, SPAN("Misdirected Request") },
+	{ 422, SPAN("Unprocessable Content") }, { 423, SPAN("Locked") }, { 424, SPAN("Failed Dependency") },
+	{ 426, SPAN("Upgrade Required") }, { 428, SPAN("Precondition Required") }, { 429, SPAN("Too Many Requests") },
+	{ 431, SPAN("Request Header Fields Too Large") }, { 451, SPAN("Unavailable For Legal Reasons") },
+	{ 500, SPAN("Internal Server Error") }, { 501, SPAN("Not Implemented") }, { 502, SPAN("Bad Gateway") },
+	{ 503, SPAN("Service Unavailable") }, { 504, SPAN("Gateway Timeout") },
+	{ 505, SPAN("HTTP Version Not Supported") }, { 507, SPAN("Insufficient Storage") },
+};
+
+struct span
+status_text(int status)
+{
+	for (unsigned i = 0; i < sizeof statuses / sizeof *statuses; i++)
+		if (statuses[i].code == status)
+			return statuses[i].text;
+	return SPAN("");
+}
+
+void
+reply_field(struct conn *c, const char *name, struct span value)
+{
+	buf_text(&c->client.out, name);
+	buf_span(&c->client.out, value);
+	buf_mem(&c->client.out, "\r\n", 2);
+}
+
+/* The part of a head that is the same for a second. */
+static void
+server_and_date(struct buf *out)
+{
+	static char text[] = "\r\nServer: cubhttpd\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\n";
+	static int64_t made = -1;
+
+	if (made != wall) {
+		date_format(text + sizeof text - 1 - 2 - DATE_SIZE, wall);
+		made = wall;
+	}
+	buf_mem(out, text, sizeof text - 1);
+}
+
+void
+reply_start(struct conn *c, int status)
+{
+	struct buf *out = &c->client.out;
+
+	if (!c->drains && (!c->handler || !c->handler->push))
+		c->keep = false;
+	if (c->until_close)
+		c->keep = false;
+	c->status = status;
+	c->begun = true;
+	buf_mem(out, "HTTP/1.1 ", 9);
+	buf_uint(out, status);
+	buf_char(out, ' ');
+	buf_span(out, status_text(status));
+	server_and_date(out);
+	if (!c->keep)
+		buf_text(out, "Connection: close\r\n");
+	else if (!c->chunks)
+		buf_text(out, "Connection: keep-alive\r\n");
+}
+
+/* Caching is for what was found: a 404 must not stay for a year. */
+static bool
+applies(const struct conn *c, const struct rule *r)
+{
+	bool caching = r->kind == R_EXPIRES || r->field == F_CACHE_CONTROL || r->field == F_EXPIRES;
+
+	return (r->kind == R_HEADER || r->kind == R_EXPIRES) && (!caching || c->status < 400);
+}
+
+void
+reply_end(struct conn *c)
+{
+	struct buf *out = &c->client.out;
+	uint64_t mask = c->headers;
+
+	for (const struct rule *r = mask ? c->host->filters : NULL; r && mask; r = r->next, mask >>= 1) {
+		if (!(mask & 1) || !applies(c, r))
+			continue;
+		if (r->kind == R_EXPIRES) {
+			buf_text(out, "Cache-Control: max-age=");
+			buf_uint(out, r->number);
+		} else {
+			buf_span(out, r->name);
+			buf_mem(out, ": ", 2);
+			buf_span(out, r->value);
+		}
+		buf_mem(out, "\r\n", 2);
+	}
+	buf_mem(out, "\r\n", 2);
+}
+
+bool
+reply_replaces(struct conn *c, struct span name)
+{
+	uint64_t mask = c->headers;
+
+	for (const struct rule *r = mask ? c->host->filters : NULL; r && mask; r = r->next, mask >>= 1)
+		if (mask & 1 && applies(c, r) &&
+		    span_eq_nocase(name, r->kind == R_EXPIRES ? SPAN("Cache-Control") : r->name))
+			return true;
+	return false;
+}
+
+/* -- whole answers ------------------------------------------------------------------------------------ */
+
+/* Head and body of a short page; the page is made first, so that its length is known. */
+static void
+page(struct conn *c, int status, struct span location)
+{
+	static char store[512];
+	struct buf b = { store, 0, 0, sizeof store, false };
+	struct span text = status_text(status);
+
+	buf_print(&b, "<!doctype html><meta name=viewport content=width=device-width><title>%d %.*s</title>\n"
+	    "<body style=\"font:1.2em sans-serif;max-width:30em;margin:15vh auto;padding:0 1em\"><h1>%d</h1><p>%.*s\n",
+	    status, (int)text.n, text.p, status, (int)text.n, text.p);
+	reply_start(c, status);
+	if (location.n)
+		reply_field(c, "Location: ", location);
+	if (status == 405)
+		reply_field(c, "Allow: ", SPAN("GET, HEAD, OPTIONS"));
+	if (status == 406)
+		reply_field(c, "Vary: ", SPAN("Accept-Encoding"));
+	if (status == 503)
+		reply_field(c, "Retry-After: ", SPAN("5"));
+	reply_field(c, "Content-Type: ", SPAN("text/html; charset=utf-8"));
+	buf_text(&c->client.out, "Content-Length: ");
+	buf_uint(&c->client.out, b.w);
+	buf_mem(&c->client.out, "\r\n", 2);
+	reply_end(c);
+	if (c->head_only)
+		return;
+	buf_mem(&c->client.out, store, b.w);
+	c->sent += b.w;
+}
+
+static const struct rule *
+error_rule(const struct conn *c, int status)
+{
+	const struct rule *r = c->host ? c->host->filters : NULL;
+
+	while (r && (r->kind != R_ERROR || r->number != (uint64_t)status))
+		r = r->next;
+	return r;
+}
+
+/* The page of an `error` line is dispatched like a request of its own, but keeps the status. */
+static bool
+custom_page(struct conn *c, struct request *r, int status)
+{
+	const struct rule *rule = r && !c->errors ? error_rule(c, status) : NULL;
+
+	c->errors = true;
+	c->status = status;
+	if (!rule || request_set_path(r, rule->value))
+		return false;
+	r->internal = true;
+	if (r->method != M_HEAD) {
+		r->method = M_GET;
+		r->name = SPAN("GET");
+	}
+	return dispatch(c, r) == 0;
+}
+
+int
+reply_status(struct conn *c, struct request *r, int status)
+{
+	c->handler = NULL;
+	if (!custom_page(c, r, status)) {
+		c->handler = NULL;
+		page(c, status, SPAN(""));
+	}
+	return 0;
+}
+
+int
+reply_redirect(struct conn *c, struct request *r, int status, struct span location)
+{
+	(void)r;
+	page(c, status, location);
+	return 0;
+}
+
+void
+reply_continue(struct conn *c)
+{
+	if (c->continues && !c->begun && !buf_used(&c->client.in))
+		buf_text(&c->client.out, "HTTP/1.1 100 Continue\r\n\r\n");
+	c->continues = false;
+}

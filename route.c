@@ -1,0 +1,240 @@
+/* route.c - from a request to the handler that answers it
+ *
+ *   host -> filters (what they say applies to the path the client asked for)
+ *        -> routes in the order written: the first that matches answers
+ *             redirect  answers; rewrite  changes the path and starts again
+ *        -> nothing there (404)?  `fallback` gives another path, once
+ */
+#include "httpd.h"
+
+#include <string.h>
+
+static bool
+name_matches(struct span name, struct span host)
+{
+	if (name.n > 2 && name.p[0] == '*' && name.p[1] == '.')
+		return host.n > name.n - 1 && span_eq_nocase((struct span){ host.p + host.n - (name.n - 1), name.n - 1 },
+		    (struct span){ name.p + 1, name.n - 1 });
+	return span_eq_nocase(name, host);
+}
+
+/* An exact name before a wildcard, the default host when there is none. */
+static const struct host *
+host_find(struct span name)
+{
+	const struct host *wild = NULL;
+
+	if (name.n && name.p[name.n - 1] == '.')
+		name.n--;
+	for (const struct host *h = conf->hosts->next; h; h = h->next)
+		for (unsigned i = 0; i < h->nnames; i++) {
+			if (!name_matches(h->names[i], name))
+				continue;
+			if (h->names[i].p[0] != '*')
+				return h;
+			wild = wild ? wild : h;
+		}
+	return wild ? wild : conf->hosts;
+}
+
+/* Which filters apply: remembered by their place, because paths do not outlive the start of an exchange. */
+static int
+filter(struct conn *c, const struct request *r)
+{
+	const struct rule *f = c->host->filters;
+	bool limited = false;
+
+	for (unsigned i = 0; f; f = f->next, i++) {
+		if (f->kind == R_ERROR || f->kind == R_FALLBACK || !pattern_matches(&f->pattern, r->path))
+			continue;
+		if ((f->kind == R_HEADER || f->kind == R_EXPIRES) && i < FILTERS_MAX)
+			c->headers |= (uint64_t)1 << i;
+		if (f->kind != R_LIMIT_BODY || limited)
+			continue;
+		limited = true;         /* the host's own lines come before those of all hosts */
+		c->up.limit = f->number;
+	}
+	if (r->framing == BODY_LENGTH && r->length > c->up.limit)
+		return 413;
+	return 0;
+}
+
+int
+request_set_path(struct request *r, struct span path)
+{
+	if (path.n >= sizeof r->store)
+		return 414;
+	memmove(r->store, path.p, path.n);
+	r->store[path.n] = '\0';
+	r->path = (struct span){ r->store, path.n };
+	return 0;
+}
+
+static const struct rule *
+find(const struct rule *from, struct span path)
+{
+	while (from && !pattern_matches(&from->pattern, path))
+		from = from->next;
+	return from;
+}
+
+/* What of the path is behind the pattern, with its slash. */
+static struct span
+rest(const struct pattern *p, struct span path)
+{
+	unsigned n = p->text.n;
+
+	if (p->kind == MATCH_EXT)
+		return SPAN("");
+	if (p->kind == MATCH_BELOW)
+		n--;
+	return (struct span){ path.p + n, path.n - n };
+}
+
+/* TARGET, and the rest of the path behind it unless the pattern was an extension. */
+static void
+target(struct buf *b, const struct rule *rule, const struct request *r, bool encode)
+{
+	struct span more = rest(&rule->pattern, r->path);
+
+	buf_span(b, rule->value);
+	if (more.n && rule->value.n && rule->value.p[rule->value.n - 1] == '/')
+		more = (struct span){ more.p + 1, more.n - 1 };
+	if (encode)
+		buf_url(b, more);
+	else
+		buf_span(b, more);
+}
+
+static int
+redirect(struct conn *c, struct request *r, const struct rule *rule)
+{
+	static char store[2 * CLIENT_IN];
+	struct buf b = { store, 0, 0, sizeof store, false };
+
+	target(&b, rule, r, true);
+	if (r->has_query) {
+		buf_char(&b, '?');
+		buf_span(&b, r->query);
+	}
+	if (b.bad)
+		return 414;
+	return reply_redirect(c, r, rule->number, (struct span){ store, b.w });
+}
+
+static int
+rewrite(struct request *r, const struct rule *rule)
+{
+	static char store[PATH_STORE];
+	struct buf b = { store, 0, 0, sizeof store, false };
+	int status;
+
+	target(&b, rule, r, false);
+	if (b.bad)
+		return 414;
+	r->internal = true;
+	status = request_set_path(r, (struct span){ store, b.w });
+	return status ? status : AGAIN;
+}
+
+static int
+start(struct conn *c, struct request *r, const struct handler *h)
+{
+	c->handler = h;
+	c->word = h->name;
+	return h->start(c, r);
+}
+
+static int
+follow(struct conn *c, struct request *r, const struct rule *rule)
+{
+	c->route = rule;
+	if (!rule)
+		return start(c, r, &file_handler);
+	switch (rule->kind) {
+	case R_REDIRECT:
+		c->word = "redirect";
+		return redirect(c, r, rule);
+	case R_REWRITE:
+		return rewrite(r, rule);
+	case R_FASTCGI:
+		return CONFIG_FCGI ? start(c, r, &fcgi_handler) : 501;
+	case R_ALIAS:
+		return start(c, r, &file_handler);
+	case R_FALLBACK:
+	case R_HEADER:
+	case R_EXPIRES:
+	case R_LIMIT_BODY:
+	case R_LISTING:
+	case R_ERROR:
+		break;
+	}
+	return 500;
+}
+
+/* The routes in their order, until one does not say that the path is not its own. */
+static int
+try_routes(struct conn *c, struct request *r)
+{
+	const struct rule *rule = find(c->host->routes, r->path);
+	int status;
+
+	while ((status = follow(c, r, rule)) == PASS)
+		rule = find(rule->next, r->path);
+	return status;
+}
+
+static const struct rule *
+fallback(const struct conn *c, const struct request *r)
+{
+	const struct rule *f = c->host->filters;
+
+	while (f && (f->kind != R_FALLBACK || !pattern_matches(&f->pattern, r->path)))
+		f = f->next;
+	return f;
+}
+
+/* OPTIONS * is about the server, not about anything on it (RFC 9110 9.3.7). */
+static int
+options_star(struct conn *c)
+{
+	c->word = "options";
+	reply_start(c, 204);
+	reply_field(c, "Allow: ", SPAN("GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS"));
+	reply_end(c);
+	return 0;
+}
+
+int
+dispatch(struct conn *c, struct request *r)
+{
+	bool fell = false;
+	int status = 0;
+
+	if (!c->errors) {
+		c->host = host_find(r->host);
+		if (r->star)
+			return options_star(c);
+		if (r->method == M_CONNECT)
+			return 405;
+		status = filter(c, r);
+	}
+	if (status)
+		return status;
+	for (unsigned i = 0; i < DISPATCH_MAX; i++) {
+		const struct rule *f;
+
+		status = try_routes(c, r);
+		if (status == 404 && !fell && (f = fallback(c, r))) {
+			fell = true;
+			r->internal = true;
+			status = request_set_path(r, f->value);
+			if (!status)
+				status = AGAIN;
+		}
+		if (status != AGAIN)
+			return status;
+	}
+	log_line(LOG_ERROR, "rewrites lead in a circle");
+	return 500;
+}

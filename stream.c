@@ -1,0 +1,228 @@
+/* stream.c - the only place where a socket is touched
+ *
+ *            in.data                    out.data
+ *   read -> [ ... r====w ... ] -> house -> [ ... r====w ... ] -> write
+ *
+ * A call is made only when poll has said that it is worth it: `readable` and `writable` are poll's word until a
+ * short count or EAGAIN takes it back.  Nothing here knows what the bytes mean.
+ */
+#include "httpd.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/tcp.h>
+#include <string.h>
+#include <sys/sendfile.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { BACKLOG = 1024, SENDFILE_MOST = 1 << 20, IPV6_FREEBIND_OPTION = 78 };
+
+static void
+stream_die(struct stream *s, int error)
+{
+	s->dead = true;
+	s->readable = s->writable = false;
+	s->error = error;
+}
+
+void
+stream_open(struct stream *s, int fd)
+{
+	s->fd = fd;
+	s->readable = s->connecting = s->more = s->eof = s->shut = s->dead = false;
+	s->writable = true;
+	s->error = 0;
+}
+
+void
+stream_close(struct stream *s)
+{
+	if (s->fd >= 0)
+		close(s->fd);
+	s->fd = -1;
+	s->readable = s->writable = s->connecting = false;
+}
+
+void
+stream_shut(struct stream *s)
+{
+	if (!s->shut && !s->dead && shutdown(s->fd, SHUT_WR) < 0)
+		stream_die(s, errno);
+	s->shut = true;
+}
+
+/* The end of a connect() that could not end at once. */
+static bool
+connected(struct stream *s)
+{
+	int error = 0;
+	socklen_t size = sizeof error;
+
+	if (!s->connecting)
+		return true;
+	if (!s->writable)
+		return false;
+	if (getsockopt(s->fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0)
+		error = errno;
+	s->connecting = false;
+	if (error)
+		stream_die(s, error);
+	return !error;
+}
+
+/* What a call that moved n of `asked` bytes says about the next one; true when something moved. */
+static bool
+moved(struct stream *s, bool *flag, ssize_t n, size_t asked)
+{
+	if (n < 0 && errno != EAGAIN && errno != EINTR)
+		stream_die(s, errno);
+	else if (n < 0 ? errno == EAGAIN : (size_t)n < asked)
+		*flag = false;
+	return n > 0 || s->dead;
+}
+
+bool
+stream_write(struct stream *s)
+{
+	unsigned used = buf_used(&s->out);
+	ssize_t n;
+
+	if (!used || !s->writable || s->dead)
+		return false;
+	if (!connected(s))
+		return s->dead;
+	n = send(s->fd, s->out.data + s->out.r, used, MSG_NOSIGNAL | (s->more ? MSG_MORE : 0));
+	if (n > 0)
+		buf_take(&s->out, n);
+	return moved(s, &s->writable, n, used);
+}
+
+bool
+stream_read(struct stream *s)
+{
+	unsigned room = buf_room(&s->in);
+	ssize_t n;
+
+	if (!room || !s->readable || s->eof || s->dead)
+		return false;
+	if (!connected(s))
+		return s->dead;
+	n = recv(s->fd, s->in.data + s->in.w, room, 0);
+	if (n == 0)
+		s->eof = true;
+	if (n > 0)
+		s->in.w += n;
+	return moved(s, &s->readable, n, room) || s->eof;
+}
+
+enum io
+stream_sendfile(struct stream *s, int fd, off_t *at, uint64_t n)
+{
+	size_t asked = n < SENDFILE_MOST ? n : SENDFILE_MOST;
+	ssize_t sent;
+
+	if (s->dead)
+		return IO_FAIL;
+	if (!s->writable)
+		return IO_WAIT;
+	sent = sendfile(s->fd, fd, at, asked);
+	if (sent == 0)
+		return IO_FAIL;
+	if (moved(s, &s->writable, sent, asked))
+		return s->dead ? IO_FAIL : IO_MOVED;
+	return IO_WAIT;
+}
+
+static bool
+is_tcp(const struct addr *a)
+{
+	return a->u.any.sa_family != AF_UNIX;
+}
+
+static void
+option(int fd, int level, int name, int value)
+{
+	setsockopt(fd, level, name, &value, sizeof value);
+}
+
+int
+stream_dial(const struct addr *a, bool *connecting)
+{
+	int fd = socket(a->u.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), error;
+
+	*connecting = false;
+	if (fd < 0)
+		return -1;
+	if (is_tcp(a))
+		option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+	if (connect(fd, &a->u.any, a->size) == 0)
+		return fd;
+	if (errno == EINPROGRESS) {
+		*connecting = true;
+		return fd;
+	}
+	error = errno;
+	close(fd);
+	errno = error;
+	return -1;
+}
+
+/* A socket file whose server is gone keeps the next one from binding. */
+static void
+remove_stale_socket(const struct addr *a)
+{
+	struct stat st;
+	int fd;
+
+	if (lstat(a->u.un.sun_path, &st) < 0 || !S_ISSOCK(st.st_mode))
+		return;
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd >= 0 && connect(fd, &a->u.any, a->size) < 0 && errno == ECONNREFUSED)
+		unlink(a->u.un.sun_path);
+	if (fd >= 0)
+		close(fd);
+}
+
+/* Options that an accepted socket inherits on Linux are set once, here. */
+static int
+listen_on(const struct addr *a, int v6only)
+{
+	int fd = socket(a->u.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), error;
+
+	if (fd < 0)
+		return -1;
+	if (is_tcp(a)) {
+		option(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+		option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+		option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+		option(fd, IPPROTO_IP, IP_FREEBIND, 1);
+	}
+	if (a->u.any.sa_family == AF_INET6) {
+		option(fd, IPPROTO_IPV6, IPV6_V6ONLY, v6only);
+		option(fd, IPPROTO_IPV6, IPV6_FREEBIND_OPTION, 1);
+	}
+	if (bind(fd, &a->u.any, a->size) == 0 && listen(fd, BACKLOG) == 0)
+		return fd;
+	error = errno;
+	close(fd);
+	errno = error;
+	return -1;
+}
+
+int
+stream_listen(const struct addr *a)
+{
+	bool any6 = a->u.any.sa_family == AF_INET6 && IN6_IS_ADDR_UNSPECIFIED(&a->u.in6.sin6_addr);
+	struct addr any4 = { sizeof any4.u.in4, { .in4 = { AF_INET, a->u.in6.sin6_port, { INADDR_ANY }, { 0 } } } };
+	int fd;
+
+	if (!is_tcp(a))
+		remove_stale_socket(a);
+	fd = listen_on(a, !any6);
+	if (fd < 0 && any6 && errno == EADDRINUSE)      /* IPv4 is taken, maybe by a listen line of its own */
+		fd = listen_on(a, true);
+	if (fd < 0 && any6 && errno == EAFNOSUPPORT)    /* a kernel without IPv6 */
+		fd = listen_on(&any4, false);
+	return fd;
+}
