@@ -31,6 +31,15 @@ choose_user() {                 # FOLDER
 	fi
 }
 
+# Makes the folder, sets dir to its full name, and keeps a second one of us out of it, as long as a child lives.
+enter() {                       # FOLDER
+	mkdir -p "$1"
+	dir=$(cd "$1" && pwd)
+	exec 9>"$dir/lock"
+	flock -n 9 || die "in $dir another one is at work"
+	choose_user "$dir"
+}
+
 own() {                         # FOLDER...: made, and given to whoever runs all this
 	mkdir -p "$@"
 	[ -z "$user" ] || chown -R "$user:$(id -g "$user")" "$@"

@@ -13,9 +13,9 @@ TOP = pathlib.Path(__file__).resolve().parent.parent
 class Stage:
     """A script of demo/ on a port that the kernel gives, from its ready line to the end of its last process."""
 
-    def __init__(self, *command):
+    def __init__(self, *command, port=0):
         binary = pathlib.Path(os.environ.get("CUBHTTPD", "cubhttpd"))
-        environment = dict(os.environ, PORT="0", CUBHTTPD=str(TOP / binary))
+        environment = dict(os.environ, PORT=str(port), CUBHTTPD=str(TOP / binary))
         environment.pop("ADDRESS", None)
         self.process = subprocess.Popen([str(part) for part in command], env=environment, start_new_session=True,
                                         stdout=subprocess.PIPE, stdin=subprocess.DEVNULL)
