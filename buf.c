@@ -34,15 +34,40 @@ span_eq(struct span a, struct span b)
 	return a.n == b.n && (!a.n || !memcmp(a.p, b.p, a.n));
 }
 
+/* Eight bytes that are mostly the same to the bit; where they are not, a letter may differ in its 0x20. */
+static bool
+same_eight(const char *a, const char *b)
+{
+	uint64_t x, y;
+	unsigned i = 0;
+
+	memcpy(&x, a, 8);
+	memcpy(&y, b, 8);
+	if (x == y)
+		return true;
+	if ((x ^ y) & ~(~(uint64_t)0 / 255 * 0x20))
+		return false;
+	while (i < 8 && lower(a[i]) == lower(b[i]))
+		i++;
+	return i == 8;
+}
+
 bool
 span_eq_nocase(struct span a, struct span b)
 {
+	unsigned i = 0;
+
 	if (a.n != b.n)
 		return false;
-	for (unsigned i = 0; i < a.n; i++)
-		if (a.p[i] != b.p[i] && lower(a.p[i]) != lower(b.p[i]))
+	if (a.n < 8) {
+		while (i < a.n && (a.p[i] == b.p[i] || lower(a.p[i]) == lower(b.p[i])))
+			i++;
+		return i == a.n;
+	}
+	for (; i < a.n - 8; i += 8)
+		if (!same_eight(a.p + i, b.p + i))
 			return false;
-	return true;
+	return same_eight(a.p + a.n - 8, b.p + b.n - 8);        /* may look at some bytes again */
 }
 
 bool

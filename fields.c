@@ -300,7 +300,7 @@ cut_number(struct span *s, uint64_t *to)
 	unsigned n = 0;
 
 	for (*to = 0; n < s->n && (unsigned char)(s->p[n] - '0') < 10; n++)
-		*to = *to > (uint64_t)INT64_MAX / 10 - 1 ? (uint64_t)INT64_MAX : *to * 10 + (unsigned)(s->p[n] - '0');
+		*to = *to > (UINT64_MAX - 9) / 10 ? UINT64_MAX : *to * 10 + (unsigned)(s->p[n] - '0');
 	*s = (struct span){ s->p + n, s->n - n };
 	return n;
 }

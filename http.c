@@ -63,34 +63,38 @@ const struct span method_names[METHODS] = {
 static const struct span field_names[FIELDS] = { FIELD_TABLE(AS_NAME) };
 static const uint8_t field_places[64] = { FIELD_TABLE(AS_PLACE) };
 
+static inline enum field_id
+find(struct span name)
+{
+	unsigned id = field_places[PLACE(name.n, name.p[0] | 0x20u, name.p[name.n - 1] | 0x20u)];
+
+	return name.n == field_names[id].n && span_eq_nocase(name, field_names[id]) ? id : F_OTHER;
+}
+
 enum field_id
 field_find(struct span name)
 {
-	enum field_id id;
-
-	if (!name.n)
-		return F_OTHER;
-	id = field_places[PLACE(name.n, name.p[0] | 0x20u, name.p[name.n - 1] | 0x20u)];
-	return span_eq_nocase(name, field_names[id]) ? id : F_OTHER;
+	return name.n ? find(name) : F_OTHER;
 }
 
 /* -- bytes ---------------------------------------------------------------------------------------- */
 
-enum { TOKEN = 1, TARGET = 2, HOST = 4 };       /* RFC 9110 5.6.2; no space, control or "#"; a host name */
+/* RFC 9110 5.6.2; no space, control or "#"; a host name; a target's bytes but for "?" */
+enum { TOKEN = 1, TARGET = 2, HOST = 4, PATH = 8 };
 
 static const uint8_t class[256] = {
-	0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-	0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-	0, 3, 2, 1, 3, 3, 3, 3, 2, 2, 3, 3, 2, 7, 7, 2,
-	7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 2, 2, 2, 2, 2, 2,
-	2, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7,
-	7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 2, 2, 2, 3, 7,
-	3, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7,
-	7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 2, 3, 2, 7, 0,
-	2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2,
-	2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2,
-	2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2,
-	2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2,
+	 0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,
+	 0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,
+	 0, 11, 10,  1, 11, 11, 11, 11, 10, 10, 11, 11, 10, 15, 15, 10,
+	15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 10, 10, 10, 10, 10,  2,
+	10, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15,
+	15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 10, 10, 10, 11, 15,
+	11, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15,
+	15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 10, 11, 10, 15,  0,
+	10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10,
+	10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10,
+	10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10,
+	10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10,
 };
 
 static bool
@@ -99,30 +103,77 @@ is(char c, unsigned what)
 	return class[(unsigned char)c] & what;
 }
 
-/* The first byte that ends a field value: any control but HTAB.  Eight bytes at a time while that many are left. */
-static const char *
-value_end(const char *p, const char *end)
+static const uint64_t ones = ~(uint64_t)0 / 255;        /* times a byte: that byte eight times */
+
+/* Eight bytes, the first one lowest. */
+static inline uint64_t
+load8(const char *p)
 {
-	const uint64_t ones = ~(uint64_t)0 / 255, high = ones << 7;
+	uint64_t x;
 
+	memcpy(&x, p, 8);
+	return __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__ ? __builtin_bswap64(x) : x;
+}
+
+/* The top bit of each byte that is c; also of some bytes above such a one. */
+static inline uint64_t
+marks(uint64_t x, unsigned char c)
+{
+	x ^= ones * c;
+	return (x - ones) & ~x;
+}
+
+/* A byte below `below`, DEL, a or b, looked for eight bytes at a time and not beyond `last`, which lies eight bytes
+ * before the end.  May stop too early, never too late: the caller goes on byte by byte. */
+static inline __attribute__((always_inline)) const char *
+scan(const char *p, const char *last, unsigned char below, unsigned char a, unsigned char b)
+{
+	for (; p <= last; p += 8) {
+		uint64_t x = load8(p), stops = ((x - ones * below) | (x + ones)) & ~x;
+
+		if (a)
+			stops |= marks(x, a);
+		if (b)
+			stops |= marks(x, b);
+		stops &= ones << 7;
+		if (stops)
+			return p + (__builtin_ctzll(stops) >> 3);
+	}
+	return p;
+}
+
+/* The end of a field value: any control but HTAB. */
+static const char *
+value_end(const char *p, const char *last)
+{
 	for (;;) {
-		uint64_t eight, del, stops = 0;
-
-		while (!stops && end - p >= 8) {
-			memcpy(&eight, p, 8);
-			if (__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__)
-				eight = __builtin_bswap64(eight);
-			del = eight ^ ones * 0x7f;
-			/* A borrow may mark a byte wrongly, but only above one that is marked rightly. */
-			stops = ((eight - ones * 0x20) & ~eight & high) | ((del - ones) & ~del & high);
-			p += stops ? __builtin_ctzll(stops) >> 3 : 8;
-		}
-		while ((unsigned char)*p >= 0x20 && *p != 0x7f)
+		p = scan(p, last, ' ', 0, 0);
+		while ((unsigned char)*p >= ' ' && *p != 0x7f)
 			p++;
 		if (*p != '\t')
 			return p;
 		p++;
 	}
+}
+
+/* The end of a token: letters and hyphens by eights, then the rarer ones singly. */
+static const char *
+token_end(const char *p, const char *last)
+{
+	for (; p <= last; p += 8) {
+		uint64_t x = load8(p), low = x & ones * 0x7f, letter = low | ones * 0x20, others;
+
+		letter = (letter + ones * (0x80 - 'a')) & ~(letter + ones * (0x7f - 'z'));
+		others = (~letter & ((low ^ ones * '-') + ones * 0x7f)) | x;
+		others &= ones << 7;
+		if (others) {
+			p += __builtin_ctzll(others) >> 3;
+			break;
+		}
+	}
+	while (is(*p, TOKEN))
+		p++;
+	return p;
 }
 
 /* -- where a head ends ---------------------------------------------------------------------------- */
@@ -144,7 +195,7 @@ head_length(const char *p, unsigned n, unsigned *seen)
 	unsigned first = leading(p, n), at = *seen > first ? *seen : first;
 	const char *lf;
 
-	if (n >= first + 4 && !memcmp(p + n - 4, "\r\n\r\n", 4))
+	if (n >= first + 4 && p[n - 1] == '\n' && p[n - 2] == '\r' && p[n - 3] == '\n' && p[n - 4] == '\r')
 		return n;
 	for (; at < n && (lf = memchr(p + at, '\n', n - at)); at = (unsigned)(lf - p) + 1) {
 		unsigned line = (unsigned)(lf - p);
@@ -172,6 +223,20 @@ segment_end(const char *store, unsigned from, unsigned w)
 	return from;
 }
 
+/* Nothing to decode, to merge or to remove; may look at eight bytes behind the path. */
+static bool
+plain_path(struct span path)
+{
+	uint64_t odd = 0;
+
+	for (unsigned i = 0; i < path.n && !odd; i += 8) {
+		uint64_t x = load8(path.p + i), next = load8(path.p + i + 1);
+
+		odd = (marks(x, '%') | (marks(x, '/') & marks(next | ones, '/'))) & ones << 7;  /* "//" and "/." */
+	}
+	return !odd;
+}
+
 int
 request_path(struct request *r, struct span path)
 {
@@ -179,6 +244,8 @@ request_path(struct request *r, struct span path)
 	char *store = r->store;
 	unsigned w = 1, from = 1;
 
+	if (path.n > PATH_STORE - 2)    /* as sent; so nothing below needs to ask for room */
+		return 414;
 	for (store[0] = '/'; p < end; ) {
 		char c = *p++;
 
@@ -191,17 +258,14 @@ request_path(struct request *r, struct span path)
 				return 400;
 		}
 		if (c == '/') {
-			if (w == from)
-				continue;
-			w = segment_end(store, from, w);
+			if (w > from)
+				w = segment_end(store, from, w);
 			if (store[w - 1] == '/') {
 				from = w;
 				continue;
 			}
 			from = w + 1;
 		}
-		if (w == PATH_STORE - 1)
-			return 414;
 		store[w++] = c;
 	}
 	if (w > from)
@@ -211,9 +275,21 @@ request_path(struct request *r, struct span path)
 	return 0;
 }
 
+/* The path of a target, which lies in the head: at least a version and two line ends follow it. */
+static int
+parse_path(struct request *r, struct span path)
+{
+	if (!path.n || path.n > PATH_STORE - 2 || !plain_path(path))
+		return request_path(r, path);
+	memcpy(r->store, path.p, path.n);
+	r->store[path.n] = 0;
+	r->path = (struct span){ r->store, path.n };
+	return 0;
+}
+
 /* -- the request line ------------------------------------------------------------------------------ */
 
-/* host [ ":" port ] (RFC 3986 3.2 without user information) */
+/* host [ ":" port ] (RFC 3986 3.2 without user information), with a byte behind it that ends a host name */
 static bool
 authority(struct span a, struct span *host, bool needs_port)
 {
@@ -225,7 +301,7 @@ authority(struct span a, struct span *host, bool needs_port)
 		if (n < 3 || n == a.n || a.p[n++] != ']')
 			return false;
 	} else {
-		while (n < a.n && is(a.p[n], HOST))
+		while (is(a.p[n], HOST))
 			n++;
 	}
 	*host = (struct span){ a.p, n };
@@ -240,8 +316,9 @@ authority(struct span a, struct span *host, bool needs_port)
 
 /* http://authority, which takes the place of Host (RFC 9112 3.2.2); what follows it is the target. */
 static int
-absolute(struct request *r)
+absolute(struct request *r, const char **path_end)
 {
+	static const char root[] = "/ HTTP/1.1\r\n\r\n";       /* long enough for plain_path */
 	struct span t = r->target, scheme = span_cut(&t, ':'), a;
 	unsigned n = 2;
 
@@ -254,15 +331,19 @@ absolute(struct request *r)
 	a = (struct span){ t.p + 2, n - 2 };
 	if (!a.n || !authority(a, &r->host, false) || !r->host.n)
 		return 400;
-	r->target = n < t.n ? (struct span){ t.p + n, t.n - n } : SPAN("/");
+	r->target = (struct span){ t.p + n, t.n - n };
+	if (n < t.n)
+		return 0;
+	r->target = (struct span){ root, 1 };
+	*path_end = root + 1;
 	return 0;
 }
 
-/* The four forms of RFC 9112 3.2. */
+/* The four forms of RFC 9112 3.2.  path_end: where the path of a target with a path ends. */
 static int
-parse_target(struct request *r)
+parse_target(struct request *r, const char *path_end)
 {
-	const char *mark;
+	const char *end;
 	int status;
 
 	if (r->method == M_CONNECT)
@@ -271,15 +352,15 @@ parse_target(struct request *r)
 		r->star = true;
 		return r->method == M_OPTIONS ? 0 : 400;
 	}
-	if (*r->target.p != '/' && (status = absolute(r)))
+	if (*r->target.p != '/' && (status = absolute(r, &path_end)))
 		return status;
-	r->query = r->target;
-	mark = memchr(r->target.p, '?', r->target.n);
-	r->has_query = mark;
-	if (!mark)
-		mark = r->target.p + r->target.n;
-	span_cut(&r->query, '?');
-	return request_path(r, (struct span){ r->target.p, (unsigned)(mark - r->target.p) });
+	end = r->target.p + r->target.n;
+	if (path_end < end) {
+		r->has_query = true;
+		r->query = (struct span){ path_end + 1, (unsigned)(end - path_end) - 1 };
+		end = path_end;
+	}
+	return parse_path(r, (struct span){ r->target.p, (unsigned)(end - r->target.p) });
 }
 
 /* HTTP/1.x and the end of the line: both digits are single ones (RFC 9112 2.3). */
@@ -288,21 +369,34 @@ parse_version(struct request *r, const char *p, const char *end)
 {
 	unsigned major, minor;
 
-	if (end - p < 10 || memcmp(p, "HTTP/", 5) || p[6] != '.' || p[8] != '\r' || p[9] != '\n')
+	if (end - p < 10 || p[8] != '\r' || p[9] != '\n')
 		return 400;
-	major = (unsigned)p[5] - '0';
-	minor = (unsigned)p[7] - '0';
-	if (major > 9 || minor > 9)
-		return 400;
-	r->minor = minor > 0;
-	r->keep = minor > 0;
-	return major == 1 ? 0 : 505;
+	if (load8(p) != load8("HTTP/1.1")) {
+		major = (unsigned)p[5] - '0';
+		minor = (unsigned)p[7] - '0';
+		if (!span_eq((struct span){ p, 5 }, SPAN("HTTP/")) || p[6] != '.' || major > 9 || minor > 9)
+			return 400;
+		r->minor = r->keep = minor > 0;
+		return major == 1 ? 0 : 505;
+	}
+	r->minor = r->keep = true;
+	return 0;
+}
+
+static enum method
+method_find(struct span name)
+{
+	enum method m = 0;
+
+	while (m < METHODS && (*name.p != *method_names[m].p || !span_eq(name, method_names[m])))
+		m++;
+	return m;
 }
 
 static int
 parse_line(struct request *r, const char **at, const char *end)
 {
-	const char *line = *at, *p = line;
+	const char *line = *at, *last = end - 8, *p = line, *path_end;
 	int status;
 
 	while (is(*p, TOKEN))
@@ -311,8 +405,12 @@ parse_line(struct request *r, const char **at, const char *end)
 	if (!r->name.n || *p++ != ' ')
 		return 400;
 	r->target.p = p;
-	while (is(*p, TARGET))
-		p++;
+	for (p = scan(p, last, '!', '?', '#'); is(*p, PATH); p++)
+		;
+	path_end = p;
+	if (*p == '?')
+		for (p = scan(p, last, '!', '#', 0); is(*p, TARGET); p++)
+			;
 	r->target.n = (unsigned)(p - r->target.p);
 	if (!r->target.n || *p++ != ' ')
 		return 400;
@@ -321,10 +419,8 @@ parse_line(struct request *r, const char **at, const char *end)
 		return status;
 	*at = p + 10;
 	r->line = (struct span){ line, (unsigned)(p + 8 - line) };
-	for (r->method = 0; r->method < METHODS; r->method++)
-		if (span_eq(r->name, method_names[r->method]))
-			return parse_target(r);
-	return 501;
+	r->method = method_find(r->name);
+	return r->method == METHODS ? 501 : parse_target(r, path_end);
 }
 
 /* -- fields --------------------------------------------------------------------------------------- */
@@ -375,6 +471,8 @@ on_connection(struct request *r, struct span value)
 {
 	bool first = !r->known[F_CONNECTION].p;
 
+	if (r->minor && span_eq_nocase(value, SPAN("keep-alive")))
+		return 0;
 	if (list_has(value, SPAN("close")))
 		r->keep = false;
 	else if (!r->minor)
@@ -398,18 +496,10 @@ static int (*const on_field[FIELDS])(struct request *, struct span) = {
 };
 
 static int
-keep_field(struct request *r, struct span name, struct span value)
+keep_known(struct request *r, enum field_id id, struct span value)
 {
-	enum field_id id = field_find(name);
-	int status = 0;
+	int status = on_field[id] ? on_field[id](r, value) : 0;
 
-	if (r->nfields == FIELDS_MAX)
-		return 431;
-	r->fields[r->nfields++] = (struct field){
-		(uint16_t)(name.p - r->head), (uint16_t)name.n, (uint16_t)(value.p - r->head), (uint16_t)value.n, id,
-	};
-	if (on_field[id])
-		status = on_field[id](r, value);
 	r->known[id] = value;
 	return status;
 }
@@ -418,31 +508,42 @@ keep_field(struct request *r, struct span name, struct span value)
 static int
 parse_fields(struct request *r, const char **at, const char *end)
 {
-	const char *p = *at;
+	const char *head = r->head, *p = *at, *last = end - 8;
+	struct field *f = r->fields;
 	int status = 0;
 
-	while (!status && p < end && *p != '\r') {
+	for (; !status && p < end && *p != '\r'; f++) {
 		const char *name = p, *value, *stop;
 		unsigned n;
+		enum field_id id;
 
-		while (is(*p, TOKEN))
-			p++;
+		p = token_end(p, last);
 		n = (unsigned)(p - name);
 		if (!n || *p++ != ':')
 			return 400;
 		while (*p == ' ' || *p == '\t')
 			p++;
 		value = p;
-		stop = p = value_end(p, end);
+		stop = p = value_end(p, last);
 		if (*p++ != '\r' || *p++ != '\n')
 			return 400;
 		while (stop > value && (stop[-1] == ' ' || stop[-1] == '\t'))
 			stop--;
-		status = keep_field(r, (struct span){ name, n }, (struct span){ value, (unsigned)(stop - value) });
+		if (f == r->fields + FIELDS_MAX)
+			return 431;
+		id = find((struct span){ name, n });
+		f->name = (uint16_t)(name - head);
+		f->name_n = (uint16_t)n;
+		f->value = (uint16_t)(value - head);
+		f->value_n = (uint16_t)(stop - value);
+		f->id = id;
+		if (id)
+			status = keep_known(r, id, (struct span){ value, (unsigned)(stop - value) });
 	}
+	r->nfields = (unsigned)(f - r->fields);
+	*at = p + 2;
 	if (status)
 		return status;
-	*at = p + 2;
 	return end - p >= 2 && p[1] == '\n' ? 0 : 400;
 }
 
@@ -475,6 +576,8 @@ first_line(const char *p, const char *end)
 	return line.n && line.p[line.n - 1] == '\r' ? (struct span){ line.p, line.n - 1 } : line;
 }
 
+enum { SHORTEST = sizeof "X / HTTP/1.0\r\n\r\n" - 1 };   /* a request; so there are always eight bytes to load */
+
 int
 request_parse(struct request *r, const char *p, unsigned n)
 {
@@ -482,7 +585,7 @@ request_parse(struct request *r, const char *p, unsigned n)
 	int status;
 
 	forget(r, p);
-	if (at == end || end[-1] != '\n')
+	if (end - at < SHORTEST || end[-1] != '\n')
 		return 400;
 	if (n > UINT16_MAX)
 		return 431;

@@ -1,0 +1,495 @@
+/* http.c, fields.c: the request head by the page of cases, then tables for what is inside of values */
+#include "unit.h"
+
+#include <ctype.h>
+
+static struct request r;
+
+static int
+parse(const char *text, unsigned n)
+{
+	struct span copy = exactly(text, n);
+	unsigned seen = 0, length = head_length(copy.p, copy.n, &seen);
+	int status = length ? request_parse(&r, copy.p, length) : -1;
+
+	give_back(copy);
+	return status;
+}
+
+static int
+parse_text(const char *text)
+{
+	return parse(text, (unsigned)strlen(text));
+}
+
+/* -- test/cases/heads.md ---------------------------------------------------------------------------- */
+
+static char page[1 << 16];
+static unsigned page_n;
+
+static bool
+read_page(const char *name)
+{
+	FILE *f = fopen(name, "rb");
+
+	if (!f)
+		return false;
+	page_n = (unsigned)fread(page, 1, sizeof page, f);
+	fclose(f);
+	return page_n && page_n < sizeof page;
+}
+
+/* "\r" "\n" "\t" "\\" "\xNN", and "*N" before a character for N of it, as the page writes them; the end of a line is CRLF. */
+static unsigned
+unescape(struct span line, char *to, bool *ended)
+{
+	char *start = to;
+
+	*ended = true;
+	for (unsigned i = 0; i < line.n; i++) {
+		char c = line.p[i];
+
+		if (c == '\\' && i + 1 < line.n) {
+			c = line.p[++i];
+			if (c == 'x') {
+				*to++ = (char)(hex_digit(line.p[i + 1]) << 4 | hex_digit(line.p[i + 2]));
+				i += 2;
+				continue;
+			}
+			if (c == '-' && i + 1 == line.n) {
+				*ended = false;         /* no CRLF after this line */
+				break;
+			}
+			if (c == '{') {
+				unsigned n = 0;
+
+				for (i++; isdigit((unsigned char)line.p[i]); i++)
+					n = n * 10 + (unsigned)(line.p[i] - '0');
+				memset(to, line.p[i], n);
+				to += n;
+				i++;
+				continue;
+			}
+			c = c == 'r' ? '\r' : c == 'n' ? '\n' : c == 't' ? '\t' : c == '0' ? '\0' : c;
+		}
+		*to++ = c;
+	}
+	if (*ended)
+		*to++ = '\r', *to++ = '\n';
+	return (unsigned)(to - start);
+}
+
+static struct span
+actual(struct span key)
+{
+	static char number[24];
+	struct buf b = { number, 0, 0, sizeof number, false };
+	static const char *const framings[] = { "none", "length", "chunked" };
+
+	if (span_eq(key, SPAN("method")))
+		return r.method < METHODS ? method_names[r.method] : SPAN("?");
+	if (span_eq(key, SPAN("path")))
+		return r.path;
+	if (span_eq(key, SPAN("query")))
+		return r.has_query ? r.query : SPAN("-");
+	if (span_eq(key, SPAN("target")))
+		return r.target;
+	if (span_eq(key, SPAN("host")))
+		return r.host;
+	if (span_eq(key, SPAN("line")))
+		return r.line;
+	if (span_eq(key, SPAN("body")))
+		return span_of(framings[r.framing]);
+	if (span_eq(key, SPAN("keep")))
+		return r.keep ? SPAN("yes") : SPAN("no");
+	if (span_eq(key, SPAN("continues")))
+		return r.continues ? SPAN("yes") : SPAN("no");
+	if (span_eq(key, SPAN("star")))
+		return r.star ? SPAN("yes") : SPAN("no");
+	if (span_eq(key, SPAN("minor")))
+		buf_uint(&b, r.minor);
+	else if (span_eq(key, SPAN("length")))
+		buf_uint(&b, r.length);
+	else if (span_eq(key, SPAN("size")))
+		buf_uint(&b, r.size);
+	else if (span_eq(key, SPAN("fields")))
+		buf_uint(&b, r.nfields);
+	else if (span_starts(key, SPAN("field ")))
+		return r.known[field_find((struct span){ key.p + 6, key.n - 6 })];
+	else
+		CHECK(!"a key of the page");
+	return (struct span){ number, b.w };
+}
+
+/* One case: lines in the fence are the head, lines "* key: value" below it what must come of it. */
+static void
+run_case(struct span title, const char *head, unsigned n, struct span expect)
+{
+	struct span copy = exactly(head, n);
+	unsigned seen = 0, length = head_length(copy.p, copy.n, &seen), cut_seen = 0, cut = 0;
+	int status = length ? request_parse(&r, copy.p, length) : -1;
+
+	for (unsigned i = 0; i <= n && !cut; i++)
+		cut = head_length(copy.p, i, &cut_seen);
+	while (expect.n) {
+		struct span value = span_cut(&expect, '\n'), key = span_cut(&value, ':');
+		uint64_t want;
+		char plain[200];
+		bool ended;
+
+		key = span_trim((struct span){ key.p + 2, key.n - 2 });
+		value = span_trim(value);
+		value = (struct span){ plain, unescape(value, plain, &ended) - 2 };
+		if (span_eq(key, SPAN("status"))) {
+			if (!CHECK(span_uint(value, &want) && status == (int)want))
+				printf("   %.*s: %d\n", (int)title.n, title.p, status);
+		} else if (!CHECK(span_eq(actual(key), value))) {
+			printf("   %.*s: %.*s is \"%.*s\"\n", (int)title.n, title.p, (int)key.n, key.p,
+			    (int)actual(key).n, actual(key).p);
+		}
+	}
+	if (!status)            /* byte by byte, a head ends where the parser says that it ends */
+		CHECK(cut == r.size && r.size <= length);
+	give_back(copy);
+}
+
+static void
+test_page(void)
+{
+	struct span rest = { page, page_n }, title = { NULL, 0 };
+	static char head[1 << 16];
+	unsigned cases = 0;
+
+	while (rest.n) {
+		struct span line = span_cut(&rest, '\n'), expect;
+		unsigned n = 0;
+		bool ended;
+
+		if (span_starts(line, SPAN("## ")))
+			title = line;
+		if (!span_eq(line, SPAN("```")))
+			continue;
+		while (rest.n && !span_eq(line = span_cut(&rest, '\n'), SPAN("```")))
+			n += unescape(line, head + n, &ended);
+		expect = (struct span){ rest.p, 0 };
+		while (rest.n && *rest.p == '*')
+			expect.n += span_cut(&rest, '\n').n + 1;
+		run_case(title, head, n, expect);
+		cases++;
+	}
+	CHECK(cases > 60);
+	group("the page of heads");
+}
+
+/* -- names ------------------------------------------------------------------------------------------ */
+
+static void
+test_names(void)
+{
+	static const char *const names[FIELDS] = {
+		[F_ACCEPT_ENCODING] = "accept-encoding", [F_AUTHORIZATION] = "AUTHORIZATION",
+		[F_CONNECTION] = "connection", [F_CONTENT_LENGTH] = "Content-length", [F_CONTENT_TYPE] = "content-Type",
+		[F_EXPECT] = "expect", [F_HOST] = "hOST", [F_IF_MATCH] = "if-match",
+		[F_IF_MODIFIED_SINCE] = "if-modified-since", [F_IF_NONE_MATCH] = "if-none-match",
+		[F_IF_RANGE] = "if-range", [F_IF_UNMODIFIED_SINCE] = "if-unmodified-since", [F_PROXY] = "proxy",
+		[F_RANGE] = "range", [F_REFERER] = "referer", [F_TRANSFER_ENCODING] = "transfer-encoding",
+		[F_UPGRADE] = "upgrade", [F_USER_AGENT] = "user-agent", [F_CACHE_CONTROL] = "cache-control",
+		[F_DATE] = "date", [F_EXPIRES] = "expires", [F_KEEP_ALIVE] = "keep-alive", [F_LOCATION] = "location",
+		[F_SERVER] = "server", [F_STATUS] = "status", [F_TRAILER] = "trailer", [F_X_SENDFILE] = "x-sendfile",
+	};
+
+	for (unsigned id = 1; id < FIELDS; id++)
+		CHECK(field_find(span_of(names[id])) == id);
+	CHECK(field_find(SPAN("")) == F_OTHER);
+	CHECK(field_find(SPAN("Hosts")) == F_OTHER);
+	CHECK(field_find(SPAN("Hoot")) == F_OTHER);
+	CHECK(field_find(SPAN("Content_Length")) == F_OTHER);
+	CHECK(field_find(SPAN("If-ModifiedASince")) == F_OTHER);
+	for (unsigned m = 0; m < METHODS; m++)
+		CHECK(method_names[m].n > 2);
+	group("names of fields and methods");
+}
+
+/* Every byte in every place of a short head: either refused, or it stands where such a byte may stand. */
+static void
+test_bytes(void)
+{
+	static const char good[] = "GET /a?b HTTP/1.1\r\nHost: h\r\nX-Y: some value\r\n\r\n";
+	char head[sizeof good];
+
+	for (unsigned at = 0; at < sizeof good - 1; at++)
+		for (unsigned c = 0; c < 256; c++) {
+			unsigned seen = 0, n;
+
+			memcpy(head, good, sizeof good);
+			head[at] = (char)c;
+			n = head_length(head, sizeof good - 1, &seen);
+			if (!n || request_parse(&r, head, n) || r.size != sizeof good - 1)
+				continue;
+			if (c < ' ' || c == 127)
+				CHECK(good[at] == (char)c || (c == '\t' && at > 23));
+			CHECK(r.path.p[0] == '/' && !r.path.p[r.path.n]);
+		}
+	for (unsigned n = 0; n < 40; n++)       /* a control anywhere in a value, by the way of eight bytes and of one */
+		for (unsigned at = 0; at < n; at++)
+			for (unsigned c = 0; c < 256; c++) {
+				char *p = head;
+				char text[128] = "GET / HTTP/1.0\r\nX:";
+				unsigned start = (unsigned)strlen(text);
+
+				memset(text + start, 0xff, n);
+				text[start + at] = (char)c;
+				memcpy(text + start + n, "\r\n\r\n", 4);
+				p = text;
+				CHECK(!request_parse(&r, p, start + n + 4) == (c == '\t' || (c >= ' ' && c != 127)));
+			}
+	group("bytes where they may not stand");
+}
+
+static void
+test_limits(void)
+{
+	static char head[70000];
+	unsigned n;
+
+	for (unsigned fields = FIELDS_MAX - 1; fields <= FIELDS_MAX + 1; fields++) {
+		n = (unsigned)sprintf(head, "GET / HTTP/1.0\r\n");
+		for (unsigned i = 0; i < fields; i++)
+			n += (unsigned)sprintf(head + n, "A: b\r\n");
+		n += (unsigned)sprintf(head + n, "\r\n");
+		CHECK(parse(head, n) == (fields <= FIELDS_MAX ? 0 : 431));
+	}
+	n = (unsigned)sprintf(head, "GET / HTTP/1.0\r\nA: ");
+	memset(head + n, 'a', 66000);
+	memcpy(head + n + 66000, "\r\n\r\n", 4);
+	CHECK(parse(head, n + 66004) == 431);
+	for (unsigned length = PATH_STORE - 4; length < PATH_STORE + 4; length++) {
+		head[0] = '/';
+		memset(head + 1, 'a', length - 1);
+		CHECK(request_path(&r, (struct span){ head, length }) == (length <= PATH_STORE - 2 ? 0 : 414));
+	}
+	group("limits");
+}
+
+/* -- paths ------------------------------------------------------------------------------------------ */
+
+static const struct { const char *from, *to; } paths[] = {
+	{ "/", "/" }, { "/a", "/a" }, { "/a/", "/a/" }, { "/a/b.c", "/a/b.c" }, { "//", "/" }, { "//a//b//", "/a/b/" },
+	{ "/.", "/" }, { "/..", "/" }, { "/./", "/" }, { "/../", "/" }, { "/a/.", "/a/" }, { "/a/..", "/" },
+	{ "/a/../", "/" }, { "/a/b/../c", "/a/c" }, { "/a/b/../../../c", "/c" }, { "/a/./b", "/a/b" },
+	{ "/...", "/..." }, { "/.a", "/.a" }, { "/..a", "/..a" }, { "/a..", "/a.." }, { "/a.", "/a." },
+	{ "/%2e%2e/%2E%2e/etc", "/etc" }, { "/a%2fb", "/a/b" }, { "/a%2F%2e%2E%2Fb", "/b" }, { "/a%2f%2fb", "/a/b" },
+	{ "/%41%62%7a", "/Abz" }, { "/a%20b", "/a b" }, { "/%252e%252e/x", "/%2e%2e/x" }, { "/a\\..\\b", "/a\\..\\b" },
+	{ "/%5c..%5c", "/\\..\\" }, { "/\xc3\xa4", "/\xc3\xa4" }, { "/%c3%a4", "/\xc3\xa4" }, { "", "/" }, { "a/b", "/a/b" },
+	{ "../a", "/a" }, { "/a/b/c/../../d/./../e/", "/a/e/" }, { "/.../..", "/" }, { "/a/.../..", "/a/" },
+	{ "/%", NULL }, { "/%4", NULL }, { "/%zz", NULL }, { "/%4g", NULL }, { "/%00", NULL }, { "/a%00.html", NULL },
+	{ "/a%", NULL }, { "/%%41", NULL }, { "/%u0041", NULL },
+};
+
+static void
+test_paths(void)
+{
+	char head[200];
+
+	for (unsigned i = 0; i < sizeof paths / sizeof *paths; i++) {
+		struct span from = exactly(paths[i].from, strlen(paths[i].from)), to = span_of(paths[i].to);
+		int status = request_path(&r, from);
+
+		if (!CHECK(status == (paths[i].to ? 0 : 400) && (status || (span_eq(r.path, to) && !r.store[to.n]))))
+			printf("   %s: %d %.*s\n", paths[i].from, status, (int)r.path.n, r.path.p);
+		if (from.n && *from.p == '/') {         /* and the same by the fast way */
+			sprintf(head, "GET %s?/../%% HTTP/1.0\r\n\r\n", paths[i].from);
+			CHECK(parse_text(head) == status && (status || span_eq(r.path, to)));
+		}
+		if (!status) {                          /* in place: what an index or a rewrite does */
+			memmove(r.store, r.path.p, r.path.n);
+			CHECK(strchr(r.store, '%') || (!request_path(&r, r.path) && span_eq(r.path, to)));
+		}
+		give_back(from);
+	}
+	group("paths");
+}
+
+/* -- values ----------------------------------------------------------------------------------------- */
+
+static void
+test_lists(void)
+{
+	CHECK(list_has(SPAN("close"), SPAN("close")));
+	CHECK(list_has(SPAN(" a ,\tClose;x=1 , b"), SPAN("close")));
+	CHECK(list_has(SPAN(",,close"), SPAN("close")));
+	CHECK(!list_has(SPAN("closed"), SPAN("close")));
+	CHECK(!list_has(SPAN("not close"), SPAN("close")));
+	CHECK(!list_has(SPAN(""), SPAN("close")));
+	CHECK(!list_has((struct span){ NULL, 0 }, SPAN("close")));
+	group("lists");
+}
+
+static void
+test_codings(void)
+{
+	static const struct { const char *field, *coding; bool accepted; } t[] = {
+		{ "gzip", "gzip", true }, { "GZIP", "gzip", true }, { "gzip, br", "br", true }, { "gzip", "br", false },
+		{ "gzip;q=0", "gzip", false }, { "gzip;q=0.000", "gzip", false }, { "gzip;q=0.001", "gzip", true },
+		{ "gzip; q=1.000", "gzip", true }, { "gzip ;Q=0.5", "gzip", true }, { "gzip;q=1.001", "gzip", false },
+		{ "gzip;q=", "gzip", false }, { "gzip;q=2", "gzip", false }, { "gzip;q=0.0001", "gzip", false },
+		{ "gzip;q=x", "gzip", false }, { "*", "br", true }, { "*;q=0", "br", false }, { "*, br;q=0", "br", false },
+		{ "br;q=0, *", "br", false }, { "*;q=0, br", "br", true }, { "", "gzip", false }, { NULL, "gzip", false },
+		{ "gzip", "identity", true }, { "identity;q=0", "identity", false }, { "*;q=0", "identity", false },
+		{ "*;q=0, identity", "identity", true }, { "gzipp", "gzip", false }, { "x gzip", "gzip", false },
+	};
+
+	for (unsigned i = 0; i < sizeof t / sizeof *t; i++)
+		if (!CHECK(coding_accepted(span_of(t[i].field), span_of(t[i].coding)) == t[i].accepted))
+			printf("   %s: %s\n", t[i].field, t[i].coding);
+	group("codings");
+}
+
+static void
+test_etags(void)
+{
+	static const struct { const char *list, *etag; bool strong, weak; } t[] = {
+		{ "\"a\"", "\"a\"", true, true }, { "W/\"a\"", "\"a\"", false, true }, { "\"a\"", "W/\"a\"", false, true },
+		{ "W/\"a\"", "W/\"a\"", false, true }, { "\"a\"", "\"b\"", false, false }, { "*", "\"a\"", true, true },
+		{ " * ", "\"a\"", true, true }, { "\"x\", \"a\"", "\"a\"", true, true }, { "\"x,\"a\"", "\"a\"", false, false },
+		{ "\"b,\\\" , \"a\"", "\"a\"", true, true }, { "\"b, \", \"a\"", "\"a\"", true, true },
+		{ "\"b\",,\t\"a\"", "\"a\"", true, true }, { "\"b\" \"a\"", "\"a\"", false, false }, { "a", "a", false, false },
+		{ "\"a", "\"a\"", false, false }, { "w/\"a\"", "\"a\"", false, false }, { "", "\"a\"", false, false },
+		{ "\"A\"", "\"a\"", false, false }, { "\"\"", "\"\"", true, true },
+	};
+
+	for (unsigned i = 0; i < sizeof t / sizeof *t; i++) {
+		struct span list = exactly(t[i].list, strlen(t[i].list));
+
+		if (!CHECK(etag_matches(list, span_of(t[i].etag), false) == t[i].strong) ||
+		    !CHECK(etag_matches(list, span_of(t[i].etag), true) == t[i].weak))
+			printf("   %s: %s\n", t[i].list, t[i].etag);
+		give_back(list);
+	}
+	group("entity tags");
+}
+
+static void
+test_dates(void)
+{
+	static const struct { const char *text; int64_t seconds; } t[] = {
+		{ "Sun, 06 Nov 1994 08:49:37 GMT", 784111777 }, { "Sunday, 06-Nov-94 08:49:37 GMT", 784111777 },
+		{ "Sun Nov  6 08:49:37 1994", 784111777 }, { "Sun Nov 16 08:49:37 1994", 784975777 },
+		{ "Thu, 01 Jan 1970 00:00:00 GMT", 0 }, { "Tue, 29 Feb 2000 23:59:59 GMT", 951868799 },
+		{ "Fri, 31 Dec 9999 23:59:59 GMT", 253402300799 }, { "Wed, 31 Dec 1969 23:59:59 GMT", 0 },
+		{ "Sat, 31 Dec 2016 23:59:60 GMT", 1483228799 }, { "Friday, 06-Nov-73 00:00:00 GMT", 3277152000 },
+		{ "Friday, 06-Nov-74 00:00:00 GMT", 152928000 }, { "Thu, 29 Feb 2001 00:00:00 GMT", -1 },
+		{ "Mon, 29 Feb 2100 00:00:00 GMT", -1 }, { "Sun, 31 Apr 2000 00:00:00 GMT", -1 },
+		{ "Sun, 00 Nov 1994 08:49:37 GMT", -1 }, { "Sun, 32 Nov 1994 08:49:37 GMT", -1 },
+		{ "Sun, 06 Nov 1994 24:49:37 GMT", -1 }, { "Sun, 06 Nov 1994 08:60:37 GMT", -1 },
+		{ "Sun, 06 Nov 1994 08:49:61 GMT", -1 }, { "Sun, 6 Nov 1994 08:49:37 GMT", -1 },
+		{ "Sun, 06 Nov 1994 08:49:37 UTC", -1 }, { "Sun, 06 Nov 1994 08:49:37 GMT ", -1 },
+		{ "sun, 06 nov 1994 08:49:37 GMT", -1 }, { "Xxx, 06 Nov 1994 08:49:37 GMT", -1 },
+		{ "Sun, 06 Novx1994 08:49:37 GMT", -1 }, { "Sund, 06-Nov-94 08:49:37 GMT", -1 },
+		{ "Sun Nov  6 08:49:37 199", -1 }, { "784111777", -1 }, { "", -1 }, { "Sun, 06 Nov 19 4 08:49:37 GMT", -1 },
+	};
+	char text[DATE_SIZE], log[26];
+	struct buf b = { log, 0, 0, sizeof log, false };
+	int64_t s;
+
+	for (unsigned i = 0; i < sizeof t / sizeof *t; i++) {
+		struct span date = exactly(t[i].text, strlen(t[i].text));
+
+		if (!CHECK(date_parse(date) == t[i].seconds))
+			printf("   %s: %lld\n", t[i].text, (long long)date_parse(date));
+		give_back(date);
+	}
+	CHECK(date_parse((struct span){ NULL, 0 }) == -1);
+	for (s = 0; s < 253402300800; s += 86399 * 7 + 13) {
+		char libc[40];
+		time_t moment = (time_t)s;
+
+		date_format(text, s);
+		strftime(libc, sizeof libc, "%a, %d %b %Y %H:%M:%S GMT", gmtime(&moment));
+		CHECK(!memcmp(text, libc, DATE_SIZE) && date_parse((struct span){ text, DATE_SIZE }) == s);
+	}
+	date_format(text, -5);
+	CHECK(!memcmp(text, "Thu, 01 Jan 1970 00:00:00 GMT", DATE_SIZE));
+	date_format(text, INT64_MAX);
+	CHECK(!memcmp(text, "Fri, 31 Dec 9999 23:59:59 GMT", DATE_SIZE));
+	date_log(&b, 971186136);
+	CHECK(!b.bad && span_eq((struct span){ log, b.w }, SPAN("10/Oct/2000:13:55:36 +0000")));
+	group("dates");
+}
+
+static void
+test_ranges(void)
+{
+	static const struct { const char *text; uint64_t size; int n; struct range want[2]; } t[] = {
+		{ "bytes=0-0", 10, 1, { { 0, 1 } } }, { "bytes=0-9", 10, 1, { { 0, 10 } } },
+		{ "bytes=2-", 10, 1, { { 2, 8 } } }, { "bytes=-3", 10, 1, { { 7, 3 } } }, { "bytes=-30", 10, 1, { { 0, 10 } } },
+		{ "bytes=5-99", 10, 1, { { 5, 5 } } }, { "BYTES=5-99", 10, 1, { { 5, 5 } } },
+		{ "bytes=0-1, 4-5", 10, 2, { { 0, 2 }, { 4, 2 } } }, { "bytes= 0-1 ,\t-2", 10, 2, { { 0, 2 }, { 8, 2 } } },
+		{ "bytes=0-1,20-", 10, 1, { { 0, 2 } } }, { "bytes=10-", 10, -1, { { 0, 0 } } }, { "bytes=-0", 10, -1, { { 0, 0 } } },
+		{ "bytes=10-12,-0", 10, -1, { { 0, 0 } } }, { "bytes=0-", 0, -1, { { 0, 0 } } }, { "bytes=-1", 0, 0, { { 0, 0 } } },
+		{ "bytes=5-4", 10, 0, { { 0, 0 } } }, { "bytes=a-", 10, 0, { { 0, 0 } } }, { "bytes=-", 10, 0, { { 0, 0 } } },
+		{ "bytes=", 10, 0, { { 0, 0 } } }, { "bytes=,", 10, 0, { { 0, 0 } } }, { "bytes", 10, 0, { { 0, 0 } } },
+		{ "bytes=1", 10, 0, { { 0, 0 } } }, { "bytes=1-2x", 10, 0, { { 0, 0 } } }, { "bytes=1 - 2", 10, 0, { { 0, 0 } } },
+		{ "bytes=--1", 10, 0, { { 0, 0 } } }, { "bytes=1--2", 10, 0, { { 0, 0 } } }, { "bytes=+1-2", 10, 0, { { 0, 0 } } },
+		{ "bytes =0-1", 10, 0, { { 0, 0 } } }, { "lines=0-1", 10, 0, { { 0, 0 } } }, { "", 10, 0, { { 0, 0 } } },
+		{ "bytes=0-1,x", 10, 0, { { 0, 0 } } }, { "bytes=0-,0-,0-", 10, 0, { { 0, 0 } } },
+		{ "bytes=0-18446744073709551616", 10, 1, { { 0, 10 } } }, { "bytes=18446744073709551616-", 10, -1, { { 0, 0 } } },
+		{ "bytes=-99999999999999999999999", 10, 1, { { 0, 10 } } },
+		{ "bytes=9223372036854775806-9223372036854775807", INT64_MAX, 1, { { INT64_MAX - 1, 1 } } },
+		{ "bytes=0-0,1-1,2-2,3-3,4-4,5-5,6-6,7-7", 10, 8, { { 0, 1 }, { 1, 1 } } },
+		{ "bytes=0-0,1-1,2-2,3-3,4-4,5-5,6-6,7-7,8-8", 10, 0, { { 0, 0 } } },
+	};
+
+	for (unsigned i = 0; i < sizeof t / sizeof *t; i++) {
+		struct span text = exactly(t[i].text, strlen(t[i].text));
+		struct range out[RANGES_MAX];
+		int n = range_parse(text, t[i].size, out);
+
+		if (!CHECK(n == t[i].n))
+			printf("   %s: %d\n", t[i].text, n);
+		for (int k = 0; k < n && k < 2 && n == t[i].n; k++)
+			CHECK(out[k].from == t[i].want[k].from && out[k].size == t[i].want[k].size);
+		give_back(text);
+	}
+	group("ranges");
+}
+
+static void
+test_backend_heads(void)
+{
+	struct span rest = SPAN("Status: 404 Not\r\nA:b\nno field\nB c: d\n: e\n C: folded\nD: a\rb\nE:\t x \t\r\nF: \x01\n\r\nrest"), name, value;
+	static const struct { const char *name, *value; } want[] = {
+		{ "Status", "404 Not" }, { "A", "b" }, { "", NULL }, { "", NULL }, { "", NULL }, { "", NULL }, { "", NULL },
+		{ "E", "x" }, { "", NULL },
+	};
+
+	for (unsigned i = 0; i < sizeof want / sizeof *want; i++) {
+		CHECK(field_next(&rest, &name, &value));
+		CHECK(span_eq(name, span_of(want[i].name)) && (!want[i].value || span_eq(value, span_of(want[i].value))));
+	}
+	CHECK(!field_next(&rest, &name, &value) && span_eq(rest, SPAN("rest")));
+	rest = SPAN("");
+	CHECK(!field_next(&rest, &name, &value));
+	rest = SPAN("a: b");
+	CHECK(field_next(&rest, &name, &value) && span_eq(value, SPAN("b")) && !field_next(&rest, &name, &value));
+	group("a backend's head");
+}
+
+int
+main(int argc, char **argv)
+{
+	if (!CHECK(read_page(argc > 1 ? argv[1] : "test/cases/heads.md")))
+		printf("the page of cases is not there: run this from the top, or name the page\n");
+	test_page();
+	test_names();
+	test_bytes();
+	test_limits();
+	test_paths();
+	test_lists();
+	test_codings();
+	test_etags();
+	test_dates();
+	test_ranges();
+	test_backend_heads();
+	return unit_end();
+}
