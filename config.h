@@ -88,6 +88,13 @@
 #define PARK_AFTER      1000    /* milliseconds an idle connection keeps its place before it is parked */
 #define LINGER_BODY     65536   /* bytes of an unwanted body that are read to save the connection */
 
+/* -- what old headers lack ------------------------------------------------------------------------- */
+
+#include <sys/syscall.h>
+#ifndef SYS_openat2
+#define SYS_openat2     -1              /* no such call: paths are walked step by step */
+#endif
+
 /* -- what follows from them ------------------------------------------------------------------------ */
 
 #define CONFIG_GATEWAY  CONFIG_FCGI     /* some kind of backend is built in */

@@ -163,8 +163,9 @@ struct body {                           /* where a source stands in its framing 
 	uint64_t left;                  /* payload bytes that lie ahead */
 	uint32_t skip;                  /* bytes to step over: padding, an ending, a record for nobody */
 	uint8_t at;                     /* the source's own place */
+	uint8_t padding;                /* FastCGI: of the record under way */
+	uint8_t failed;                 /* FastCGI: protocolStatus, 0 when the request was completed */
 	bool ended;                     /* the stream has no more bytes to come (set by whoever reads it) */
-	bool failed;                    /* the backend said that the request failed */
 };
 
 struct relay {
@@ -397,6 +398,13 @@ extern struct pool cache_pool;
 struct span mime_type(struct span path);        /* mime.c: by the extension, of `types` first */
 bool mime_packable(struct span mime);   /* worth compressing, so name.gz may be beside it */
 
+/* -- file.c, dir.c -------------------------------------------------------------------------------- */
+
+/* The root that c's route serves from, and the path below it; the path keeps its NUL. */
+struct root *file_root(const struct conn *);
+struct span file_path(const struct conn *, struct span path);
+bool path_hidden(const struct host *, struct span path);        /* has a segment that begins with a dot */
+
 /* -- conn.c --------------------------------------------------------------------------------------- */
 
 struct from { uint16_t family, port; unsigned char ip[16]; };   /* an address in 20 bytes, network order */
@@ -435,6 +443,7 @@ struct conn {
 	struct conf *conf;              /* of the request under way, and held by it */
 	const struct host *host;
 	const struct rule *route;
+	const struct rule *alias;       /* its folder stands for the root; NULL: none */
 	const struct handler *handler;
 	struct peer *peer;
 	struct relay up;                /* the request body */
@@ -492,6 +501,14 @@ unsigned park_plan(struct pollfd *set); /* what to poll for them: one descriptor
 unsigned park_wake(const struct pollfd *set, unsigned n, struct parked *out, unsigned most);
 extern struct pool park_pool;
 
+/* -- cgi.c: the variables of RFC 3875 --------------------------------------------------------------- */
+
+/* SCRIPT_NAME, PATH_INFO (p NULL: none), SCRIPT_FILENAME, PATH_TRANSLATED */
+struct script { struct span name, info, file, translated; };
+
+void cgi_variables(struct conn *, const struct request *, const struct script *, struct buf *to,
+    void (*put)(struct buf *, struct span name, struct span value));
+
 /* -- gateway.c: what all backends share ------------------------------------------------------------- */
 
 struct peer {                           /* one connection to a backend */
@@ -506,8 +523,9 @@ struct peer {                           /* one connection to a backend */
 
 struct dialect {                        /* how gateway.c speaks to the other side */
 	const char *name;
-	void (*head)(struct conn *, const struct request *, struct buf *to);    /* to->bad when it does not fit */
-	void (*length)(struct buf *to, uint64_t length);        /* the end of the head, once the length is known */
+	/* All of the head but the length of the body; to->bad when it does not fit. */
+	void (*head)(struct conn *, const struct request *, const struct script *, struct buf *to);
+	void (*length)(struct buf *to, bool body, uint64_t length);     /* the end of the head */
 	enum io (*next)(struct body *, struct buf *);
 	unsigned (*put)(struct buf *, const char *, unsigned);
 };
@@ -515,7 +533,7 @@ struct dialect {                        /* how gateway.c speaks to the other sid
 extern const struct dialect fcgi_dialect;
 extern struct pool peer_pool, peer_lent_pool;
 
-int gateway_start(struct conn *, struct request *, const struct dialect *);
+int gateway_start(struct conn *, struct request *, const struct script *, const struct dialect *);
 enum io gateway_push(struct conn *);
 enum io gateway_pull(struct conn *);
 void gateway_finish(struct conn *);
@@ -523,11 +541,5 @@ bool gateway_has_place(void);           /* a request that was told BUSY may ask 
 unsigned gateway_idle_plan(struct pollfd *set, int64_t *due);   /* idle backend connections: polled to see them close */
 void gateway_idle_run(const struct pollfd *set, unsigned n);
 void gateway_flush(void);               /* close the idle ones, on reload and at the end */
-
-/* -- cgi.c: the variables of RFC 3875 --------------------------------------------------------------- */
-
-struct script { struct span name, info, file; };        /* SCRIPT_NAME, PATH_INFO (p NULL: none), SCRIPT_FILENAME */
-void cgi_variables(struct conn *, const struct request *, const struct script *, struct buf *to,
-    void (*put)(struct buf *, struct span name, struct span value));
 
 #endif

@@ -179,6 +179,10 @@ try_routes(struct conn *c, struct request *r)
 	const struct rule *rule = find(c->host->routes, r->path);
 	int status;
 
+	c->alias = rule;
+	while (c->alias && c->alias->kind != R_ALIAS)
+		c->alias = find(c->alias->next, r->path);
+
 	while ((status = follow(c, r, rule)) == PASS)
 		rule = find(rule->next, r->path);
 	return status;

@@ -1,0 +1,416 @@
+/* cache.c - files kept open, so that one asked for often costs no open, fstat or close
+ *
+ *   hash of the path -> a set of WAYS places -> the one with this root and path, looked at within a second
+ *
+ * Whoever uses a file pins its place; a place without pins may be taken for another file, the least lately used of
+ * its set first.  The link policy is kept on the descriptor that was opened, never on a name looked at before.
+ */
+#include "httpd.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { WAYS = 4, FRESH = 1000, LINKS_MOST = 16 };
+
+enum { RESOLVE_WITHOUT_LINKS = 0x02 | 0x04 };   /* RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS */
+struct how { uint64_t flags, mode, resolve; };  /* struct open_how of linux/openat2.h, which old headers lack */
+
+enum { OPEN_FLAGS = O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY };
+
+static unsigned
+places(const struct conf *cf)
+{
+	return (cf->clients + CACHE_FILES + WAYS - 1) / WAYS * WAYS;
+}
+
+struct pool cache_pool = { "files kept open", sizeof (struct cached), places, NULL, 0 };
+
+static uint32_t turns;
+
+static struct cached *
+place(unsigned i)
+{
+	return (struct cached *)(void *)cache_pool.at + i;
+}
+
+/* -- opening by policy --------------------------------------------------------------------------------- */
+
+int
+root_open(struct root *r)
+{
+	int fd;
+
+	if (r->fd >= 0 && now - r->looked < FRESH)
+		return r->fd;
+	fd = open(r->path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (r->fd >= 0)
+		close(r->fd);
+	r->fd = fd;
+	r->looked = now;
+	return fd;
+}
+
+/* The kernel's own name of what fd is; it must lie below the root's. */
+static bool
+is_inside(int fd, int root)
+{
+	char name[2][PATH_MAX], link[32];
+	const int fds[2] = { fd, root };
+	ssize_t n[2];
+
+	for (int i = 0; i < 2; i++) {
+		struct buf b = { link, 0, 0, sizeof link - 1, false };
+
+		buf_print(&b, "/proc/self/fd/%d", fds[i]);
+		link[b.w] = '\0';
+		n[i] = readlink(link, name[i], PATH_MAX);
+		if (n[i] <= 0 || n[i] == PATH_MAX)
+			return false;
+	}
+	if (n[1] == 1)
+		return true;
+	return n[0] >= n[1] && !memcmp(name[0], name[1], n[1]) && (n[0] == n[1] || name[0][n[1]] == '/');
+}
+
+static int
+fail_with(int fd, int error)
+{
+	if (fd >= 0)
+		close(fd);
+	errno = error;
+	return -1;
+}
+
+struct walk { char path[PATH_MAX]; uid_t owners[LINKS_MOST]; unsigned links; };
+
+/* Put what the link leads to before the rest of the path. */
+static bool
+follow(struct walk *w, int link, const char *rest, uid_t owner)
+{
+	char target[PATH_MAX];
+	size_t more = strlen(rest);
+	ssize_t n = readlinkat(link, "", target, sizeof target);
+
+	if (n <= 0 || w->links == LINKS_MOST || (size_t)n + more + 2 > sizeof w->path) {
+		errno = ELOOP;
+		return false;
+	}
+	memmove(w->path + n + 1, rest, more + 1);
+	memcpy(w->path, target, n);
+	w->path[n] = '/';
+	w->owners[w->links++] = owner;
+	return true;
+}
+
+/* A link is followed when it belongs to root or to the owner of what the path leads to in the end. */
+static bool
+owners_allow(const struct walk *w, int fd)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return false;
+	for (unsigned i = 0; i < w->links; i++)
+		if (w->owners[i] != 0 && w->owners[i] != st.st_uid)
+			return false;
+	return true;
+}
+
+/* The link at `dir`/`name` stands for what it leads to; false with errno when it cannot. */
+static bool
+follow_link(struct walk *w, int *dir, int link, const char *rest, uid_t owner)
+{
+	if (!follow(w, link, rest, owner))
+		return false;
+	if (w->path[0] != '/')
+		return true;
+	close(*dir);
+	*dir = open("/", O_PATH | O_CLOEXEC);
+	return *dir >= 0;
+}
+
+/* Step by step, each component opened as itself, so that a link is seen by the descriptor it was read from. */
+static int
+walk(struct walk *w, int root)
+{
+	int dir = dup(root), next;
+	char *at = w->path;
+	struct stat st;
+
+	while (dir >= 0) {
+		size_t n;
+		char *more;
+
+		at += strspn(at, "/");
+		n = strcspn(at, "/");
+		more = at + n + strspn(at + n, "/");
+		at[n] = '\0';
+		next = openat(dir, n ? at : ".", O_PATH | O_NOFOLLOW | O_CLOEXEC);
+		if (next < 0 || fstat(next, &st) < 0)
+			return fail_with(dir, errno);
+		if (S_ISLNK(st.st_mode)) {
+			bool followed = follow_link(w, &dir, next, more, st.st_uid);
+
+			close(next);
+			if (!followed)
+				return fail_with(dir, errno);
+			at = w->path;
+			continue;
+		}
+		if (!*more) {
+			close(next);
+			next = openat(dir, n ? at : ".", OPEN_FLAGS | O_NOFOLLOW);
+			fail_with(dir, errno);
+			return next;
+		}
+		close(dir);
+		dir = next;
+		at = more;
+	}
+	return dir;
+}
+
+static int
+open_by_owner(int root, const char *path)
+{
+	static struct walk w;
+	int fd;
+
+	w.links = 0;
+	memcpy(w.path, path, strlen(path) + 1);
+	fd = walk(&w, root);
+	if (fd < 0)
+		return -1;
+	if (!owners_allow(&w, fd))
+		return fail_with(fd, EACCES);
+	return fd;
+}
+
+/* path is below root, without its first slash; -1 with errno. */
+static int
+open_below(int root, enum links links, const char *path)
+{
+	struct how how = { OPEN_FLAGS, 0, RESOLVE_WITHOUT_LINKS };
+	int fd = -1;
+
+	if (links != LINKS_ANY) {
+		fd = syscall(SYS_openat2, root, path, &how, sizeof how);
+		if (fd >= 0 || (errno != ELOOP && errno != ENOSYS && errno != EPERM))
+			return fd;
+	}
+	if (links == LINKS_OWNER)
+		return open_by_owner(root, path);
+	fd = openat(root, path, OPEN_FLAGS);
+	if (fd >= 0 && links == LINKS_INSIDE && !is_inside(fd, root))
+		return fail_with(fd, EACCES);
+	return fd;
+}
+
+static int
+status_of(int error)
+{
+	switch (error) {
+	case EACCES:
+	case EPERM:
+	case ELOOP:
+		return 403;
+	case ENAMETOOLONG:
+		return 414;
+	case EMFILE:
+	case ENFILE:
+	case ENOMEM:
+		return 503;
+	default:
+		return 404;
+	}
+}
+
+/* -- places ------------------------------------------------------------------------------------------------ */
+
+/* FNV-1a */
+static uint32_t
+hash_of(struct span path)
+{
+	uint32_t h = 2166136261u;
+
+	for (unsigned i = 0; i < path.n; i++)
+		h = (h ^ (unsigned char)path.p[i]) * 16777619u;
+	return h;
+}
+
+static void
+empty(struct cached *f)
+{
+	if (f->users || !f->root)
+		return;
+	if (f->fd >= 0)
+		close(f->fd);
+	f->root = NULL;
+	f->path_n = 0;
+}
+
+void
+cache_release(struct cached *f)
+{
+	f->users--;
+	if (!f->path_n)
+		empty(f);
+}
+
+void
+cache_drop(struct cached *f)
+{
+	f->path_n = 0;
+	empty(f);
+}
+
+void
+cache_flush(void)
+{
+	for (unsigned i = 0; i < cache_pool.n; i++)
+		if (place(i)->root)
+			cache_drop(place(i));
+}
+
+static bool
+same_file(const struct cached *f, const struct stat *st)
+{
+	return f->ino == st->st_ino && f->dev == st->st_dev && f->size == (uint64_t)st->st_size &&
+	    f->mtime == st->st_mtim.tv_sec && f->mtime_ns == (uint32_t)st->st_mtim.tv_nsec;
+}
+
+static const char *
+below(struct span path)
+{
+	return path.n > 1 ? path.p + 1 : ".";
+}
+
+/* Once a second a name is looked up again: it may stand for another file by now. */
+static bool
+still_there(struct cached *f, struct root *root, struct span path)
+{
+	struct stat st;
+
+	if (now - f->looked < FRESH)
+		return true;
+	if (fstatat(root_open(root), below(path), &st, 0) < 0 || !same_file(f, &st))
+		return false;
+	f->looked = now;
+	f->absent_br = f->absent_gz = false;
+	return true;
+}
+
+static struct cached *
+set_of(uint32_t hash)
+{
+	return place(hash % (cache_pool.n / WAYS) * WAYS);
+}
+
+static struct cached *
+find(const struct root *root, struct span path, uint32_t hash)
+{
+	struct cached *f = set_of(hash);
+
+	for (unsigned i = 0; i < WAYS; i++, f++)
+		if (f->hash == hash && f->root == root && f->path_n == path.n && !memcmp(f->path, path.p, path.n))
+			return f;
+	return NULL;
+}
+
+/* The least lately used place without pins: of the set if it can be, else of all (it is not found again there). */
+static struct cached *
+victim(uint32_t hash, bool *found_again)
+{
+	struct cached *f = set_of(hash), *best = NULL;
+
+	for (unsigned i = 0; i < WAYS; i++)
+		if (!f[i].users && (!best || !f[i].root || (best->root && f[i].turn < best->turn)))
+			best = &f[i];
+	*found_again = best;
+	for (unsigned i = 0; !best && i < cache_pool.n; i++)
+		if (!place(i)->users)
+			best = place(i);
+	return best;
+}
+
+static void
+describe(struct cached *f, const struct stat *st, struct span path)
+{
+	struct buf b = { f->etag, 0, 0, sizeof f->etag, false };
+
+	f->folder = S_ISDIR(st->st_mode);
+	f->size = st->st_size;
+	f->ino = st->st_ino;
+	f->dev = st->st_dev;
+	f->mtime = st->st_mtim.tv_sec;
+	f->mtime_ns = st->st_mtim.tv_nsec;
+	f->absent_br = f->absent_gz = false;
+	f->mime = mime_type(path);
+	f->packable = mime_packable(f->mime);
+	date_format(f->modified, f->mtime);
+	buf_char(&b, '"');
+	buf_hex(&b, f->size);
+	buf_char(&b, '-');
+	buf_hex(&b, f->mtime);
+	buf_hex(&b, f->mtime_ns);
+	buf_char(&b, '"');
+	f->etag_n = b.w;
+}
+
+static int
+fill(struct cached *f, int fd, struct root *root, struct span path, uint32_t hash)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0 || (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode))) {
+		close(fd);
+		return 404;
+	}
+	f->root = root;
+	f->hash = hash;
+	f->fd = fd;
+	f->looked = now;
+	f->path_n = path.n <= CACHE_NAME ? path.n : 0;
+	memcpy(f->path, path.p, f->path_n);
+	describe(f, &st, path);
+	return 0;
+}
+
+int
+cache_open(struct root *root, enum links links, struct span path, struct cached **out)
+{
+	uint32_t hash = hash_of(path);
+	struct cached *f = find(root, path, hash);
+	bool found_again;
+	int dir, fd, status;
+
+	if (f && !still_there(f, root, path)) {
+		cache_drop(f);
+		f = NULL;
+	}
+	if (!f) {
+		dir = root_open(root);
+		fd = dir < 0 ? -1 : open_below(dir, links, below(path));
+		if (fd < 0)
+			return status_of(errno);
+		f = victim(hash, &found_again);
+		if (!f) {
+			close(fd);
+			return 503;
+		}
+		empty(f);
+		status = fill(f, fd, root, path, hash);
+		if (status)
+			return status;
+		if (!found_again)
+			f->path_n = 0;
+	}
+	f->users++;
+	f->turn = ++turns;
+	*out = f;
+	return 0;
+}

@@ -1,0 +1,180 @@
+/* cgi.c - the variables of RFC 3875 and what has become usual beside them
+ *
+ * One table names them; the dialects differ in how a pair is written.  Fields of the request follow as HTTP_*: not
+ * Proxy (it would be HTTP_PROXY, which programs take for their own proxy), and none whose name has a byte beside
+ * letters, digits and "-", because "_" would pass for "-" there.
+ */
+#include "httpd.h"
+
+#include <arpa/inet.h>
+#include <string.h>
+
+enum variable {
+	V_GATEWAY, V_SOFTWARE, V_PROTOCOL, V_METHOD, V_URI, V_QUERY, V_SCRIPT, V_FILE, V_INFO, V_TRANSLATED, V_ROOT,
+	V_SCHEME, V_SERVER, V_ADDR, V_PORT, V_REMOTE, V_REMOTE_PORT, V_REDIRECT, V_TYPE, VARIABLES
+};
+
+static const struct span names[VARIABLES] = {
+	[V_GATEWAY] = SPAN("GATEWAY_INTERFACE"), [V_SOFTWARE] = SPAN("SERVER_SOFTWARE"),
+	[V_PROTOCOL] = SPAN("SERVER_PROTOCOL"), [V_METHOD] = SPAN("REQUEST_METHOD"), [V_URI] = SPAN("REQUEST_URI"),
+	[V_QUERY] = SPAN("QUERY_STRING"), [V_SCRIPT] = SPAN("SCRIPT_NAME"), [V_FILE] = SPAN("SCRIPT_FILENAME"),
+	[V_INFO] = SPAN("PATH_INFO"), [V_TRANSLATED] = SPAN("PATH_TRANSLATED"), [V_ROOT] = SPAN("DOCUMENT_ROOT"),
+	[V_SCHEME] = SPAN("REQUEST_SCHEME"), [V_SERVER] = SPAN("SERVER_NAME"), [V_ADDR] = SPAN("SERVER_ADDR"),
+	[V_PORT] = SPAN("SERVER_PORT"), [V_REMOTE] = SPAN("REMOTE_ADDR"), [V_REMOTE_PORT] = SPAN("REMOTE_PORT"),
+	[V_REDIRECT] = SPAN("REDIRECT_STATUS"), [V_TYPE] = SPAN("CONTENT_TYPE"),
+};
+
+static struct span
+ip_text(const struct from *f, char *store, size_t size)
+{
+	if ((f->family != AF_INET && f->family != AF_INET6) || !inet_ntop(f->family, f->ip, store, size))
+		return SPAN("");
+	return span_of(store);
+}
+
+static struct span
+number_text(unsigned n, char *store, size_t size)
+{
+	struct buf b = { store, 0, 0, size, false };
+
+	buf_uint(&b, n);
+	return (struct span){ store, b.w };
+}
+
+/* The value, p NULL when the variable is not to be set; store is room for one that has to be made. */
+static struct span
+value_of(enum variable v, struct conn *c, const struct request *r, const struct script *s, char *store, size_t size)
+{
+	switch (v) {
+	case V_GATEWAY:
+		return SPAN("CGI/1.1");
+	case V_SOFTWARE:
+		return SPAN("cubhttpd/" VERSION);
+	case V_PROTOCOL:
+		return r->minor ? SPAN("HTTP/1.1") : SPAN("HTTP/1.0");
+	case V_METHOD:
+		return r->name;
+	case V_URI:
+		return r->target;
+	case V_QUERY:
+		return r->query.p ? r->query : SPAN("");
+	case V_SCRIPT:
+		return s->name;
+	case V_FILE:
+		return s->file;
+	case V_INFO:
+		return s->info;
+	case V_TRANSLATED:
+		return s->translated;
+	case V_ROOT:
+		return span_of(c->host->root.path);
+	case V_SCHEME:
+		return SPAN("http");
+	case V_SERVER:
+		return r->host.n ? r->host : ip_text(conn_local(c), store, size);
+	case V_ADDR:
+		return ip_text(conn_local(c), store, size);
+	case V_PORT:
+		return number_text(ntohs(conn_local(c)->port), store, size);
+	case V_REMOTE:
+		return ip_text(&c->from, store, size);
+	case V_REMOTE_PORT:
+		return number_text(ntohs(c->from.port), store, size);
+	case V_REDIRECT:
+		return c->errors ? number_text(c->status, store, size) : SPAN("200");
+	case V_TYPE:
+		return r->known[F_CONTENT_TYPE];
+	case VARIABLES:
+		break;
+	}
+	return (struct span){ NULL, 0 };
+}
+
+static struct span
+field_name(const struct request *r, const struct field *f)
+{
+	return (struct span){ r->head + f->name, f->name_n };
+}
+
+static struct span
+field_value(const struct request *r, const struct field *f)
+{
+	return (struct span){ r->head + f->value, f->value_n };
+}
+
+/* HTTP_ACCEPT_LANGUAGE for Accept-Language; the empty span for a field that programs must not see. */
+static struct span
+variable_name(const struct request *r, const struct field *f, char store[128])
+{
+	struct span name = field_name(r, f);
+
+	if (f->id == F_PROXY || f->id == F_CONTENT_TYPE || f->id == F_CONTENT_LENGTH || name.n > 120)
+		return SPAN("");
+	memcpy(store, "HTTP_", 5);
+	for (unsigned i = 0; i < name.n; i++) {
+		char ch = lower(name.p[i]);
+
+		if (ch >= 'a' && ch <= 'z')
+			ch -= 'a' - 'A';
+		else if (ch == '-')
+			ch = '_';
+		else if (ch < '0' || ch > '9')
+			return SPAN("");
+		store[5 + i] = ch;
+	}
+	return (struct span){ store, name.n + 5 };
+}
+
+static bool
+same_name(const struct request *r, const struct field *a, const struct field *b)
+{
+	return a->name_n == b->name_n && a->id == b->id && span_eq_nocase(field_name(r, a), field_name(r, b));
+}
+
+/* Field i; when it was sent several times the first one carries all values (RFC 3875 4.1.18), cookies by "; ". */
+static struct span
+joined(const struct request *r, unsigned i)
+{
+	static char store[CLIENT_IN];
+	struct buf b = { store, 0, 0, sizeof store, false };
+	const struct field *f = &r->fields[i];
+	const char *separator = span_eq_nocase(field_name(r, f), SPAN("Cookie")) ? "; " : ", ";
+	struct span value = field_value(r, f);
+	bool several = false;
+
+	for (unsigned k = 0; k < i; k++)
+		if (same_name(r, f, &r->fields[k]))
+			return (struct span){ NULL, 0 };
+	buf_span(&b, value);
+	for (unsigned k = i + 1; k < r->nfields; k++) {
+		if (!same_name(r, f, &r->fields[k]))
+			continue;
+		several = true;
+		buf_text(&b, separator);
+		buf_span(&b, field_value(r, &r->fields[k]));
+	}
+	return several ? (struct span){ store, b.w } : value;
+}
+
+void
+cgi_variables(struct conn *c, const struct request *r, const struct script *s, struct buf *to,
+    void (*put)(struct buf *, struct span name, struct span value))
+{
+	char store[128];
+
+	for (enum variable v = 0; v < VARIABLES; v++) {
+		struct span value = value_of(v, c, r, s, store, sizeof store);
+
+		if (value.p)
+			put(to, names[v], value);
+	}
+	for (unsigned i = 0; i < r->nfields; i++) {
+		struct span name = variable_name(r, &r->fields[i], store), value;
+
+		if (!name.n)
+			continue;
+		value = joined(r, i);
+		if (value.p)
+			put(to, name, value);
+	}
+}

@@ -1,0 +1,279 @@
+/* fcgi.c - FastCGI 1.0: which script, and the records
+ *
+ *   BEGIN_REQUEST | PARAMS name value ... | PARAMS CONTENT_LENGTH | PARAMS end | STDIN ... | STDIN end   ->
+ *   <-   STDOUT head and body ... | STDERR to the log | END_REQUEST
+ *
+ * A record: version 1, type, request id (always 1 here), content length, padding length, reserved; then both.
+ */
+#include "httpd.h"
+
+#include <string.h>
+
+enum { HEAD_SIZE = 8, CONTENT_MOST = 65528 };   /* a multiple of eight: no padding is ever needed */
+
+enum { BEGIN_REQUEST = 1, END_REQUEST = 3, PARAMS, STDIN, STDOUT, STDERR };
+enum { RESPONDER = 1, KEEP_CONN = 1 };
+
+/* -- to the backend ----------------------------------------------------------------------------------- */
+
+static void
+put_head(struct buf *b, unsigned type, unsigned n)
+{
+	const unsigned char head[HEAD_SIZE] = { 1, type, 0, 1, n >> 8, n & 255, 0, 0 };
+
+	buf_mem(b, head, HEAD_SIZE);
+}
+
+static void
+put_size(struct buf *b, unsigned n)
+{
+	const unsigned char wide[4] = { n >> 24 | 0x80, n >> 16 & 255, n >> 8 & 255, n & 255 };
+
+	if (n < 128)
+		buf_char(b, n);
+	else
+		buf_mem(b, wide, 4);
+}
+
+static void
+put_pair(struct buf *b, struct span name, struct span value)
+{
+	put_size(b, name.n);
+	put_size(b, value.n);
+	buf_span(b, name);
+	buf_span(b, value);
+}
+
+static void
+fcgi_head(struct conn *c, const struct request *r, const struct script *s, struct buf *to)
+{
+	static const unsigned char begin[HEAD_SIZE] = { 0, RESPONDER, KEEP_CONN };
+	unsigned at, n;
+
+	put_head(to, BEGIN_REQUEST, HEAD_SIZE);
+	buf_mem(to, begin, HEAD_SIZE);
+	at = to->w;
+	put_head(to, PARAMS, 0);
+	cgi_variables(c, r, s, to, put_pair);
+	n = to->w - at - HEAD_SIZE;
+	if (to->bad || n > CONTENT_MOST)
+		return;
+	to->data[at + 4] = n >> 8;
+	to->data[at + 5] = n & 255;
+}
+
+/* CONTENT_LENGTH has a record of its own: for a body that is spooled it is known last. */
+static void
+fcgi_length(struct buf *to, bool body, uint64_t length)
+{
+	static const struct span name = SPAN("CONTENT_LENGTH");
+	char digits[24];
+	struct buf b = { digits, 0, 0, sizeof digits, false };
+
+	buf_uint(&b, length);
+	if (body) {
+		put_head(to, PARAMS, 2 + name.n + b.w);
+		put_pair(to, name, (struct span){ digits, b.w });
+	}
+	put_head(to, PARAMS, 0);
+}
+
+static unsigned
+fcgi_put(struct buf *out, const char *p, unsigned n)
+{
+	unsigned room = buf_room(out);
+
+	if (room < HEAD_SIZE + (n > 0))
+		return 0;
+	if (n > room - HEAD_SIZE)
+		n = room - HEAD_SIZE;
+	if (n > CONTENT_MOST)
+		n = CONTENT_MOST;
+	put_head(out, STDIN, n);
+	buf_mem(out, p, n);
+	return n ? n : true;            /* an empty record ends the stream */
+}
+
+/* -- from the backend ------------------------------------------------------------------------------------ */
+
+enum { AT_HEAD, AT_STDOUT, AT_STDERR, AT_END, AT_LAST, ENDED };         /* body->at */
+
+/* Step over bytes that nobody wants, as far as they have come; true when none is left. */
+static bool
+skipped(struct body *body, struct buf *in)
+{
+	unsigned n = body->skip < buf_used(in) ? body->skip : buf_used(in);
+
+	if (body->at == AT_STDERR && n) {
+		unsigned text = body->skip > body->padding ? body->skip - body->padding : 0;
+
+		log_backend((struct span){ in->data + in->r, text < n ? text : n });
+	}
+	buf_take(in, n);
+	body->skip -= n;
+	return !body->skip;
+}
+
+static bool
+record(struct body *body, const char *head)
+{
+	const unsigned char *h = (const unsigned char *)head;
+	unsigned content = h[4] << 8 | h[5], padding = h[6];
+
+	if (h[0] != 1 || h[2] || h[3] != 1)
+		return false;
+	body->padding = padding;
+	body->skip = content + padding;
+	switch (h[1]) {
+	case STDOUT:
+		body->left = content;
+		body->skip = padding;
+		body->at = AT_STDOUT;
+		return true;
+	case STDERR:
+		body->at = AT_STDERR;
+		return true;
+	case END_REQUEST:
+		body->at = AT_END;
+		return content >= 5;
+	default:
+		return false;
+	}
+}
+
+static bool
+next_record(struct body *body, struct buf *in)
+{
+	if (!record(body, in->data + in->r))
+		return false;
+	buf_take(in, HEAD_SIZE);
+	return true;
+}
+
+static enum io
+fcgi_next(struct body *body, struct buf *in)
+{
+	enum io wait = body->ended ? IO_FAIL : IO_WAIT;
+
+	while (!body->left && body->at != ENDED) {
+		if (body->at == AT_END) {
+			if (buf_used(in) < 5)
+				return wait;
+			body->failed = in->data[in->r + 4];     /* protocolStatus */
+			body->at = AT_LAST;
+		}
+		if (!skipped(body, in))
+			return wait;
+		if (body->at == AT_LAST) {
+			body->at = ENDED;
+			break;
+		}
+		if (buf_used(in) < HEAD_SIZE)
+			return wait;
+		if (!next_record(body, in))
+			return IO_FAIL;
+	}
+	if (body->left)
+		return buf_used(in) || !body->ended ? IO_MOVED : IO_FAIL;
+	return IO_DONE;
+}
+
+const struct dialect fcgi_dialect = { "fastcgi", fcgi_head, fcgi_length, fcgi_next, fcgi_put };
+
+/* -- which script -------------------------------------------------------------------------------------------- */
+
+/* 0 when path is a file; it is ended by NUL for the while. */
+static int
+look(const struct conn *c, struct request *r, unsigned n, bool *folder)
+{
+	char kept = r->store[n];
+	struct cached *f;
+	int status;
+
+	r->store[n] = '\0';
+	status = cache_open(file_root(c), c->host->links, file_path(c, (struct span){ r->store, n }), &f);
+	r->store[n] = kept;
+	if (status)
+		return status;
+	*folder = f->folder;
+	cache_release(f);
+	return 0;
+}
+
+/* Where the script's part of the path ends: at the first segment with the extension that is a file.  A script that is
+ * no file is never handed on, whatever the program behind would make of it.  PASS: only folders have such names. */
+static int
+find_script(const struct conn *c, struct request *r, unsigned *end)
+{
+	struct span ext = c->route->pattern.text;
+	int status = PASS;
+
+	if (!c->route->remote && path_hidden(c->host, r->path))
+		return 404;
+	for (unsigned n = 1; n <= r->path.n; n++) {
+		bool folder = false;
+
+		if ((n < r->path.n && r->path.p[n] != '/') || !span_ends((struct span){ r->path.p, n }, ext))
+			continue;
+		*end = n;
+		if (c->route->remote)
+			return 0;
+		status = look(c, r, n, &folder);
+		if (!status && !folder)
+			return 0;
+		if (status && status != 404)
+			return status;
+		status = status ? status : PASS;
+	}
+	return status;
+}
+
+/* SCRIPT_FILENAME and PATH_TRANSLATED in store. */
+static void
+name_files(const struct conn *c, struct script *s, struct span path, struct buf *b)
+{
+	const struct root *root = file_root(c);
+
+	buf_text(b, c->route->remote ? c->route->remote : root->path);
+	buf_span(b, c->route->remote ? path : file_path(c, path));
+	s->file = (struct span){ b->data, b->w };
+	if (!s->info.p)
+		return;
+	buf_text(b, c->host->root.path);
+	buf_span(b, s->info);
+	s->translated = (struct span){ b->data + s->file.n, b->w - s->file.n };
+}
+
+/* A path pattern is an application mounted there: no file is looked for. */
+static int
+split(struct conn *c, struct request *r, unsigned *end)
+{
+	const struct pattern *p = &c->route->pattern;
+
+	if (p->kind == MATCH_EXT)
+		return find_script(c, r, end);
+	*end = p->text.n - (p->kind == MATCH_BELOW);
+	return 0;
+}
+
+static int
+fcgi_start(struct conn *c, struct request *r)
+{
+	static char store[4 * PATH_STORE];
+	struct buf b = { store, 0, 0, sizeof store, false };
+	struct script s = { { NULL, 0 }, { NULL, 0 }, { NULL, 0 }, { NULL, 0 } };
+	unsigned end = 0;
+	int status = split(c, r, &end);
+
+	if (status)
+		return status;
+	s.name = (struct span){ r->path.p, end };
+	if (end < r->path.n)
+		s.info = (struct span){ r->path.p + end, r->path.n - end };
+	name_files(c, &s, s.name, &b);
+	if (b.bad)
+		return 414;
+	return gateway_start(c, r, &s, &fcgi_dialect);
+}
+
+const struct handler fcgi_handler = { "fastcgi", fcgi_start, gateway_push, gateway_pull, gateway_finish };

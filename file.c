@@ -1,0 +1,565 @@
+/* file.c - files under a root: index, variants, conditions, ranges
+ *
+ *   path -> "/x/"  an index below it, or a listing     -> 404, 403
+ *        -> "/x"   a folder: 301 to "/x/"
+ *                  a file, or its .br or .gz  -> conditions (304, 412) -> ranges (206, 416) -> head, body
+ *
+ * A small file leaves in one write with its head; a large one by sendfile, a range at a time.
+ */
+#include "httpd.h"
+
+#include <string.h>
+#include <unistd.h>
+
+struct sending {                        /* the handler's state */
+	struct cached *file;
+	uint64_t size;                  /* of the whole representation, for Content-Range */
+	off_t at;
+	uint64_t left;                  /* of the range under way */
+	unsigned n, next;
+	bool parts;                     /* multipart/byteranges */
+	uint32_t boundary;
+	struct span mime;
+	struct range ranges[RANGES_MAX];
+};
+
+_Static_assert(sizeof (struct sending) <= HANDLER_STATE, "HANDLER_STATE is too small for files");
+
+static void
+put_length(struct conn *c, uint64_t n)
+{
+	buf_mem(&c->client.out, "Content-Length: ", 16);
+	buf_uint(&c->client.out, n);
+	buf_mem(&c->client.out, "\r\n", 2);
+}
+
+/* -- conditions: RFC 9110 13.2.2 ------------------------------------------------------------------------ */
+
+static struct span
+etag_of(const struct cached *f)
+{
+	return (struct span){ f->etag, f->etag_n };
+}
+
+static int
+preconditions(const struct request *r, const struct cached *f)
+{
+	const struct span *k = r->known;
+	int64_t date;
+
+	if (k[F_IF_MATCH].p) {
+		if (!etag_matches(k[F_IF_MATCH], etag_of(f), false))
+			return 412;
+	} else if (k[F_IF_UNMODIFIED_SINCE].p) {
+		date = date_parse(k[F_IF_UNMODIFIED_SINCE]);
+		if (date >= 0 && f->mtime > date)
+			return 412;
+	}
+	if (k[F_IF_NONE_MATCH].p)
+		return etag_matches(k[F_IF_NONE_MATCH], etag_of(f), true) ? 304 : 0;
+	if (k[F_IF_MODIFIED_SINCE].p) {
+		date = date_parse(k[F_IF_MODIFIED_SINCE]);
+		if (date >= 0 && f->mtime <= date)
+			return 304;
+	}
+	return 0;
+}
+
+/* If-Range (RFC 9110 13.1.5): the ranges are of this very representation.  A date proves that only when the file had
+ * not changed for a second (8.8.2.2). */
+static bool
+range_is_of(const struct request *r, const struct cached *f)
+{
+	struct span s = r->known[F_IF_RANGE];
+
+	if (!s.p)
+		return true;
+	if (s.n && (s.p[0] == '"' || s.p[0] == 'W'))
+		return span_eq(s, etag_of(f));
+	return date_parse(s) == f->mtime && f->mtime < wall - 1;
+}
+
+/* -- heads ------------------------------------------------------------------------------------------------ */
+
+static void
+validators(struct conn *c, const struct cached *f, bool vary)
+{
+	reply_field(c, "ETag: ", etag_of(f));
+	reply_field(c, "Last-Modified: ", (struct span){ f->modified, sizeof f->modified });
+	if (vary)
+		reply_field(c, "Vary: ", SPAN("Accept-Encoding"));
+}
+
+static void
+content_range(struct buf *b, const struct range *r, uint64_t size)
+{
+	buf_text(b, "Content-Range: bytes ");
+	buf_uint(b, r->from);
+	buf_char(b, '-');
+	buf_uint(b, r->from + r->size - 1);
+	buf_char(b, '/');
+	buf_uint(b, size);
+	buf_mem(b, "\r\n", 2);
+}
+
+/* The head of part i, or the closing delimiter when i is beyond the last. */
+static void
+part_head(struct buf *b, const struct sending *s, unsigned i)
+{
+	buf_text(b, "\r\n--cubhttpd");
+	buf_hex(b, s->boundary);
+	if (i == s->n) {
+		buf_text(b, "--\r\n");
+		return;
+	}
+	buf_text(b, "\r\nContent-Type: ");
+	buf_span(b, s->mime);
+	buf_mem(b, "\r\n", 2);
+	content_range(b, &s->ranges[i], s->size);
+	buf_mem(b, "\r\n", 2);
+}
+
+static uint64_t
+parts_length(const struct sending *s)
+{
+	static char store[512];
+	uint64_t sum = 0;
+
+	for (unsigned i = 0; i <= s->n; i++) {
+		struct buf b = { store, 0, 0, sizeof store, false };
+
+		part_head(&b, s, i);
+		sum += b.w + (i < s->n ? s->ranges[i].size : 0);
+	}
+	return sum;
+}
+
+static void
+head(struct conn *c, const struct sending *s, int status, struct span coding, bool vary)
+{
+	struct buf *out = &c->client.out;
+
+	reply_start(c, status);
+	if (s->parts) {
+		buf_text(out, "Content-Type: multipart/byteranges; boundary=cubhttpd");
+		buf_hex(out, s->boundary);
+		buf_mem(out, "\r\n", 2);
+		put_length(c, parts_length(s));
+	} else {
+		reply_field(c, "Content-Type: ", s->mime);
+		put_length(c, s->ranges[0].size);
+	}
+	if (status == 206 && !s->parts)
+		content_range(out, &s->ranges[0], s->size);
+	if (coding.n)
+		reply_field(c, "Content-Encoding: ", coding);
+	if (CONFIG_RANGE)
+		reply_field(c, "Accept-Ranges: ", SPAN("bytes"));
+	validators(c, s->file, vary);
+	reply_end(c);
+}
+
+static int
+not_modified(struct conn *c, struct cached *f, bool vary)
+{
+	reply_start(c, 304);
+	validators(c, f, vary);
+	reply_end(c);
+	cache_release(f);
+	return 0;
+}
+
+static int
+not_satisfiable(struct conn *c, struct cached *f)
+{
+	reply_start(c, 416);
+	buf_text(&c->client.out, "Content-Range: bytes */");
+	buf_uint(&c->client.out, f->size);
+	buf_mem(&c->client.out, "\r\n", 2);
+	put_length(c, 0);
+	reply_end(c);
+	cache_release(f);
+	return 0;
+}
+
+/* -- sending ------------------------------------------------------------------------------------------------ */
+
+/* Into the buffer, behind the head.  A short read means that the file is not what it was. */
+static enum io
+read_piece(struct conn *c, struct sending *s)
+{
+	struct buf *out = &c->client.out;
+	unsigned n = s->left < buf_room(out) ? s->left : buf_room(out);
+	ssize_t got;
+
+	if (!n)
+		return IO_WAIT;
+	got = pread(s->file->fd, out->data + out->w, n, s->at);
+	if (got <= 0)
+		return IO_FAIL;
+	out->w += got;
+	s->at += got;
+	s->left -= got;
+	c->sent += got;
+	return IO_MOVED;
+}
+
+static enum io
+send_piece(struct conn *c, struct sending *s)
+{
+	off_t before = s->at;
+	enum io io;
+
+	c->client.more = true;
+	if (buf_used(&c->client.out))
+		return IO_WAIT;         /* the head goes first */
+	c->client.more = false;
+	io = stream_sendfile(&c->client, s->file->fd, &s->at, s->left);
+	s->left -= s->at - before;
+	c->sent += s->at - before;
+	return io;
+}
+
+static enum io
+next_part(struct conn *c, struct sending *s)
+{
+	if (s->parts && buf_room(&c->client.out) < 512)
+		return IO_WAIT;
+	if (s->parts)
+		part_head(&c->client.out, s, s->next);
+	if (s->next == s->n) {
+		s->parts = false;
+		return IO_MOVED;
+	}
+	s->at = s->ranges[s->next].from;
+	s->left = s->ranges[s->next++].size;
+	return IO_MOVED;
+}
+
+static enum io
+file_pull(struct conn *c)
+{
+	struct sending *s = STATE(c, sending);
+	enum io io;
+
+	if (!s->left)
+		return s->next < s->n || s->parts ? next_part(c, s) : IO_DONE;
+	if (!CONFIG_SENDFILE || s->left <= buf_room(&c->client.out) || (buf_used(&c->client.out) && s->left < CLIENT_OUT))
+		io = read_piece(c, s);
+	else
+		io = send_piece(c, s);
+	if (io == IO_FAIL && !c->client.dead) {
+		c->why = "the file shrank while it was sent";
+		cache_drop(s->file);
+	}
+	return io;
+}
+
+static void
+file_finish(struct conn *c)
+{
+	struct sending *s = STATE(c, sending);
+
+	if (s->file)
+		cache_release(s->file);
+	s->file = NULL;
+}
+
+/* -- choosing --------------------------------------------------------------------------------------------- */
+
+struct root *
+file_root(const struct conn *c)
+{
+	return (struct root *)(c->alias ? &c->alias->root : &c->host->root);
+}
+
+/* For an alias what is behind its pattern. */
+struct span
+file_path(const struct conn *c, struct span path)
+{
+	const struct pattern *p = c->alias ? &c->alias->pattern : NULL;
+	unsigned skip;
+
+	if (!p || p->kind == MATCH_EXT)
+		return path;
+	skip = p->text.n - (p->kind == MATCH_BELOW);
+	return path.n > skip ? (struct span){ path.p + skip, path.n - skip } : SPAN("/");
+}
+
+static const struct coding { struct span name, suffix; } codings[] = {
+	{ SPAN("br"), SPAN(".br") }, { SPAN("gzip"), SPAN(".gz") },
+};
+
+enum { CODINGS = 2 };
+
+static bool *
+absent(struct cached *f, unsigned coding)
+{
+	return coding ? &f->absent_gz : &f->absent_br;
+}
+
+static bool
+open_packed(struct conn *c, struct span path, unsigned coding, struct cached **out)
+{
+	static char store[PATH_STORE + 4];
+	struct buf b = { store, 0, 0, sizeof store - 1, false };
+
+	buf_span(&b, path);
+	buf_span(&b, codings[coding].suffix);
+	store[b.w] = '\0';
+	if (b.bad || cache_open(file_root(c), c->host->links, (struct span){ store, b.w }, out))
+		return false;
+	if (!(*out)->folder)
+		return true;
+	cache_release(*out);
+	return false;
+}
+
+struct choice { struct cached *file; struct span coding, mime; bool vary; };
+
+/* A packed variant in place of the plain file, when there is one and the client takes it; ch->vary when there is one.
+ * With no plain file, and no wish from the client, any variant will do (RFC 9110 12.5.3). */
+static void
+choose(struct conn *c, const struct request *r, struct span path, struct choice *ch)
+{
+	struct cached *plain = ch->file, *f;
+	struct span wish = r->known[F_ACCEPT_ENCODING];
+
+	for (unsigned i = 0; i < CODINGS; i++) {
+		if (plain && *absent(plain, i))
+			continue;
+		if (!open_packed(c, path, i, &f)) {
+			if (plain)
+				*absent(plain, i) = true;
+			continue;
+		}
+		ch->vary = true;
+		if (ch->coding.n || !(coding_accepted(wish, codings[i].name) || (!plain && !wish.p))) {
+			cache_release(f);
+			continue;
+		}
+		ch->coding = codings[i].name;
+		ch->file = f;
+	}
+	if (plain && ch->coding.n)
+		cache_release(plain);
+}
+
+/* The whole file, or what Range asks for: how many ranges are in s, or 416. */
+static int
+ranges(const struct conn *c, const struct request *r, struct sending *s)
+{
+	struct span wish = r->known[F_RANGE];
+	int n = 0;
+
+	if (CONFIG_RANGE && wish.p && r->method == M_GET && !c->errors && range_is_of(r, s->file))
+		n = range_parse(wish, s->size, s->ranges);
+	if (n < 0)
+		return 416;
+	s->n = n;
+	s->parts = n > 1;
+	if (n)
+		return 206;
+	s->n = 1;
+	s->ranges[0] = (struct range){ 0, s->size };
+	return 200;
+}
+
+/* A small file is read at once: should its size have changed since it was looked at, it is looked at again. */
+static bool
+changed(struct conn *c, struct sending *s)
+{
+	struct buf *out = &c->client.out;
+	unsigned room = buf_room(out);
+	ssize_t got;
+
+	if (c->head_only || s->parts || s->ranges[0].size >= room || s->ranges[0].from + s->ranges[0].size != s->size)
+		return false;
+	got = pread(s->file->fd, out->data + out->w, s->ranges[0].size + 1, s->ranges[0].from);
+	if (got < 0 || (uint64_t)got != s->ranges[0].size)
+		return true;
+	out->w += got;
+	c->sent += got;
+	s->next = s->n;
+	return false;
+}
+
+static int
+serve(struct conn *c, const struct request *r, struct choice *ch)
+{
+	struct sending *s = STATE(c, sending);
+	unsigned begin = c->client.out.w;
+	static uint32_t boundaries;
+	int status;
+
+	status = c->errors ? 0 : preconditions(r, ch->file);
+	if (status == 304)
+		return not_modified(c, ch->file, ch->vary);
+	if (status) {
+		cache_release(ch->file);
+		return status;
+	}
+	memset(s, 0, offsetof(struct sending, ranges));
+	s->file = ch->file;
+	s->size = ch->file->size;
+	s->mime = ch->mime;
+	s->boundary = (uint32_t)wall * 2654435761u + ++boundaries;
+	status = ranges(c, r, s);
+	if (status == 416) {
+		s->file = NULL;
+		return not_satisfiable(c, ch->file);
+	}
+	head(c, s, c->errors ? c->status : status, ch->coding, ch->vary);
+	if (c->head_only)
+		s->n = s->parts = 0;
+	if (!changed(c, s))
+		return 0;
+	c->client.out.w = begin;
+	c->begun = false;
+	cache_drop(s->file);
+	file_finish(c);
+	return AGAIN;
+}
+
+/* Segments that begin with a dot are hidden, but for /.well-known/ (RFC 8615). */
+bool
+path_hidden(const struct host *h, struct span path)
+{
+	if (h->dotfiles)
+		return false;
+	if (span_starts(path, SPAN("/.well-known/")))
+		path = (struct span){ path.p + 12, path.n - 12 };
+	for (unsigned i = 0; i + 1 < path.n; i++)
+		if (path.p[i] == '/' && path.p[i + 1] == '.')
+			return true;
+	return false;
+}
+
+/* -- folders ----------------------------------------------------------------------------------------------- */
+
+static bool
+exists(struct conn *c, struct span path)
+{
+	struct cached *f;
+	bool found;
+
+	if (cache_open(file_root(c), c->host->links, path, &f)) {
+		for (unsigned i = 0; CONFIG_PRECOMPRESSED && i < CODINGS; i++)
+			if (open_packed(c, path, i, &f)) {
+				cache_release(f);
+				return true;
+			}
+		return false;
+	}
+	found = !f->folder;
+	cache_release(f);
+	return found;
+}
+
+static bool
+listed(const struct conn *c, struct span path)
+{
+	const struct rule *f = c->host->filters;
+
+	while (f && (f->kind != R_LISTING || !pattern_matches(&f->pattern, path)))
+		f = f->next;
+	return f;
+}
+
+/* An index becomes the path, and routes are asked again: index.php is not a file to be sent. */
+static int
+folder(struct conn *c, struct request *r)
+{
+	unsigned n = r->path.n;
+	struct cached *f;
+	bool found;
+	int status;
+
+	for (unsigned i = 0; i < c->host->nindex; i++) {
+		struct span name = c->host->index[i];
+
+		if (n + name.n >= sizeof r->store)
+			return 414;
+		memcpy(r->store + n, name.p, name.n);
+		r->store[n + name.n] = '\0';
+		r->path = (struct span){ r->store, n + name.n };
+		if (exists(c, file_path(c, r->path))) {
+			r->internal = true;
+			return AGAIN;
+		}
+	}
+	r->store[n] = '\0';
+	r->path = (struct span){ r->store, n };
+	status = cache_open(file_root(c), c->host->links, file_path(c, r->path), &f);
+	if (status)
+		return status;
+	found = f->folder;
+	cache_release(f);
+	if (!found)
+		return 404;
+	if (!CONFIG_LISTING || !listed(c, r->path))
+		return 403;
+	c->handler = &dir_handler;
+	c->word = dir_handler.name;
+	return dir_handler.start(c, r);
+}
+
+static int
+add_slash(struct conn *c, struct request *r)
+{
+	static char store[3 * PATH_STORE + CLIENT_IN];
+	struct buf b = { store, 0, 0, sizeof store, false };
+
+	buf_url(&b, r->path);
+	buf_char(&b, '/');
+	if (r->has_query) {
+		buf_char(&b, '?');
+		buf_span(&b, r->query);
+	}
+	return b.bad || b.w > CLIENT_OUT / 2 ? 414 : reply_redirect(c, r, 301, (struct span){ store, b.w });
+}
+
+static int
+options(struct conn *c)
+{
+	reply_start(c, 204);
+	reply_field(c, "Allow: ", SPAN("GET, HEAD, OPTIONS"));
+	reply_end(c);
+	return 0;
+}
+
+/* -- the handler --------------------------------------------------------------------------------------------- */
+
+static int
+file_start(struct conn *c, struct request *r)
+{
+	struct choice ch = { .vary = false };
+	struct span path = file_path(c, r->path);
+	int status;
+
+	STATE(c, sending)->file = NULL;
+	STATE(c, sending)->left = STATE(c, sending)->n = STATE(c, sending)->next = STATE(c, sending)->parts = 0;
+	if (r->method == M_OPTIONS)
+		return options(c);
+	if (r->method != M_GET && r->method != M_HEAD)
+		return 405;
+	if (path_hidden(c->host, path))
+		return 404;
+	if (path.p[path.n - 1] == '/')
+		return folder(c, r);
+	status = cache_open(file_root(c), c->host->links, path, &ch.file);
+	if (!status && ch.file->folder) {
+		cache_release(ch.file);
+		return add_slash(c, r);
+	}
+	if (status && (status != 404 || !CONFIG_PRECOMPRESSED))
+		return status;
+	ch.mime = status ? mime_type(path) : ch.file->mime;
+	if (CONFIG_PRECOMPRESSED && (status || ch.file->packable))
+		choose(c, r, path, &ch);
+	if (!ch.file)
+		return ch.vary ? 406 : 404;
+	return serve(c, r, &ch);
+}
+
+const struct handler file_handler = { "file", file_start, NULL, file_pull, file_finish };
