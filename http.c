@@ -189,14 +189,43 @@ leading(const char *p, unsigned n)
 	return at;
 }
 
+static bool
+empty_line(const char *lf)
+{
+	return lf[0] == '\n' && lf[-1] == '\r' && lf[-2] == '\n' && lf[-3] == '\r';
+}
+
+/* Of n bytes that end in an empty line: the first one may still lie before another request, or before a body.  It is
+ * four bytes long, so one look at every fourth byte cannot miss it. */
+static unsigned
+first_empty_line(const char *p, unsigned n)
+{
+	const unsigned char *at = (const unsigned char *)p + 3, *last = (const unsigned char *)p + n - 3;
+
+	for (; at <= last; at += 4) {
+		const char *lf;
+
+		while (at + 16 <= last && at[0] > '\r' && at[4] > '\r' && at[8] > '\r' && at[12] > '\r')
+			at += 16;
+		if (*at > '\r')
+			continue;
+		lf = (const char *)at + (*at != '\n');
+		if (empty_line(lf))
+			return (unsigned)(lf - p) + 1;
+		if (empty_line(lf + 2))
+			return (unsigned)(lf - p) + 3;
+	}
+	return n;
+}
+
 unsigned
 head_length(const char *p, unsigned n, unsigned *seen)
 {
 	unsigned first = leading(p, n), at = *seen > first ? *seen : first;
 	const char *lf;
 
-	if (n >= first + 4 && p[n - 1] == '\n' && p[n - 2] == '\r' && p[n - 3] == '\n' && p[n - 4] == '\r')
-		return n;
+	if (n >= first + 4 && empty_line(p + n - 1))
+		return first + first_empty_line(p + first, n - first);
 	for (; at < n && (lf = memchr(p + at, '\n', n - at)); at = (unsigned)(lf - p) + 1) {
 		unsigned line = (unsigned)(lf - p);
 

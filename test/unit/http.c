@@ -149,7 +149,7 @@ run_case(struct span title, const char *head, unsigned n, struct span expect)
 		}
 	}
 	if (!status)            /* byte by byte, a head ends where the parser says that it ends */
-		CHECK(cut == r.size && r.size <= length);
+		CHECK(cut == r.size && r.size == length);
 	give_back(copy);
 }
 
@@ -269,6 +269,32 @@ test_limits(void)
 		CHECK(request_path(&r, (struct span){ head, length }) == (length <= PATH_STORE - 2 ? 0 : 414));
 	}
 	group("limits");
+}
+
+/* Whatever lies behind a head, and however it came, head_length finds the end of the first. */
+static void
+test_ends(void)
+{
+	static const char *const behind[] = {
+		"", "x", "\r\n", "\r\n\r\n", "\n", "\r", "GET / HTTP/1.0\r\n\r\n", "a\r\n\r\nb", "\r\n\r\n\r\n\r\n", "x\r\n\r\n",
+	};
+	char text[200];
+
+	for (unsigned pad = 0; pad < 9; pad++)
+		for (unsigned i = 0; i < sizeof behind / sizeof *behind; i++) {
+			unsigned n = (unsigned)sprintf(text, "GET /%.*s HTTP/1.0\r\nA: b\r\n\r\n", (int)pad, "aaaaaaaaaaaa");
+			unsigned all = n + (unsigned)sprintf(text + n, "%s", behind[i]);
+			struct span copy = exactly(text, all);
+
+			for (unsigned from = 0; from < all; from++) {
+				unsigned seen = 0, early = head_length(copy.p, from, &seen);
+
+				CHECK(early == (from < n ? 0 : n));
+				CHECK(early || head_length(copy.p, all, &seen) == n);
+			}
+			give_back(copy);
+		}
+	group("where a head ends");
 }
 
 /* -- paths ------------------------------------------------------------------------------------------ */
@@ -484,6 +510,7 @@ main(int argc, char **argv)
 	test_names();
 	test_bytes();
 	test_limits();
+	test_ends();
 	test_paths();
 	test_lists();
 	test_codings();
