@@ -33,6 +33,7 @@ choose_user() {                 # FOLDER
 
 # Makes the folder, sets dir to its full name, and keeps a second one of us out of it, as long as a child lives.
 enter() {                       # FOLDER
+	[ -x "$httpd" ] || die "$httpd is not there: run make first"
 	mkdir -p "$1"
 	dir=$(cd "$1" && pwd)
 	exec 9>"$dir/lock"
@@ -119,7 +120,6 @@ start_php() {                   # PROGRAM FOLDER
 # Starts it with these words, says so once it listens, and stays until it ends.  Its log comes through a fifo, because
 # the line that says where it listens is the event to wait for, and holds the port when PORT is 0.
 serve() {                       # FOLDER PATH WORD...
-	[ -x "$httpd" ] || die "$httpd is not there: run make first"
 	fifo=$1/stderr path=$2
 	shift 2
 	rm -f "$fifo"

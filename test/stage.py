@@ -1,4 +1,4 @@
-"""What the tests of the demo and of WordPress share: a demo script that runs in a session of its own, and fetches."""
+"""What the tests of the demo and of WordPress share: a demo script with all that it starts, and fetches."""
 import http.client
 import os
 import pathlib
@@ -37,32 +37,58 @@ class Stage:
         return text.decode()
 
     def processes(self):
-        """Names of the processes in the script's session, but for the zombies."""
-        found = {}
+        """The script and all below it, but for the zombies: {(process id, start time): name}.  Neither session nor
+        group tells, because php-fpm makes both anew."""
+        parents, found = {}, {}
         for folder in pathlib.Path("/proc").glob("[0-9]*"):
             try:
                 name, _, rest = (folder / "stat").read_text().partition("(")[2].rpartition(")")
             except OSError:
                 continue
-            state, _, _, session = rest.split()[:4]
-            if int(session) == self.process.pid and state != "Z":
-                found[int(folder.name)] = name
+            state, parent, *rest = rest.split()
+            parents.setdefault(int(parent), []).append((int(folder.name), rest[17], state, name))
+            if int(folder.name) == self.process.pid:
+                parents[None] = parents[int(parent)][-1:]
+        new = parents.get(None, [])
+        while new:
+            found.update({(pid, start): name for pid, start, state, name in new if state != "Z"})
+            new = [child for pid, *_ in new for child in parents.get(pid, [])]
         return found
+
+    def alive(self, processes):
+        """Those of them that are still there."""
+        left = {}
+        for (pid, start), name in processes.items():
+            try:
+                state, *rest = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            if rest[18] == start and state != "Z":
+                left[pid, start] = name
+        return left
 
     def end(self, sign=signal.SIGINT, group=True):
         """As Ctrl-C does, or to the script alone.  Returns what is still alive afterwards, having ended that too."""
+        before = self.processes()
         if self.process.poll() is None:
             (os.killpg if group else os.kill)(self.process.pid, sign)
         try:
             self.process.wait(30)
         except subprocess.TimeoutExpired:
             pass
-        left = self.processes()
-        for pid in left:
+        left = self.alive(before)
+        for pid, _ in left:
             os.kill(pid, signal.SIGKILL)
         self.process.wait()
         self.process.stdout.close()
         return left
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if not self.process.stdout.closed:
+            self.end()
 
     def fetch(self, path, method="GET", body=None, **fields):
         """(status, fields, body) of one request; field names are lower case, underscores stand for hyphens."""

@@ -27,11 +27,9 @@ def folder():
 def demo():
     path = tempfile.mkdtemp(prefix="demo-")
     os.chmod(path, 0o755)
-    stage = Stage(TOP / "demo/run", path)
-    yield stage
-    left = stage.end()
+    with Stage(TOP / "demo/run", path) as stage:
+        yield stage
     shutil.rmtree(path)
-    assert not left, "demo/run left processes behind"
 
 
 def links(text):
@@ -134,21 +132,21 @@ def test_lines_of_a_slow_page_arrive_while_it_is_made(demo):
 
 @pytest.mark.parametrize("sign, group", [(signal.SIGINT, True), (signal.SIGTERM, False), (signal.SIGHUP, True)])
 def test_nothing_stays_behind(folder, sign, group):
-    stage = Stage(TOP / "demo/run", folder)
-    assert len(stage.processes()) >= 3              # the script, the server, php-fpm
-    assert stage.fetch("/php/")[0] == 200
-    assert stage.end(sign, group) == {}
-    assert stage.process.returncode == 128 + sign
+    with Stage(TOP / "demo/run", folder) as stage:
+        assert stage.fetch("/php/")[0] == 200
+        assert len([name for name in stage.processes().values() if name.startswith("php-fpm")]) == 2
+        assert stage.end(sign, group) == {}
+        assert stage.process.returncode == 128 + sign
 
 
-def test_a_port_that_is_taken_is_told_and_all_ends(folder):
+def test_a_port_that_is_taken_is_told_and_all_ends(folder, capfd):
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(AssertionError, match="before it was ready"):
-        Stage(TOP / "demo/run", folder, port=taken.getsockname()[1])
+        Stage(TOP / "demo/run", folder, port=taken.getsockname()[1]).end()
+    assert "in use" in capfd.readouterr().err
 
 
 def test_a_second_one_in_the_same_folder_leaves_the_first_alone(folder):
-    first = Stage(TOP / "demo/run", folder)
-    with pytest.raises(AssertionError, match="before it was ready"):
-        Stage(TOP / "demo/run", folder)
-    assert first.fetch("/php/")[0] == 200
-    assert first.end() == {}
+    with Stage(TOP / "demo/run", folder) as first:
+        with pytest.raises(AssertionError, match="before it was ready"):
+            Stage(TOP / "demo/run", folder).end()
+        assert first.fetch("/php/")[0] == 200

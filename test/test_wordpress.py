@@ -47,9 +47,10 @@ def folder():
 
 @pytest.fixture(scope="module")
 def stage(folder):
-    stage = Stage(TOP / "demo/wordpress", folder)
-    yield stage
-    assert not stage.end(), "demo/wordpress left processes behind"
+    with Stage(TOP / "demo/wordpress", folder) as stage:
+        yield stage
+        assert len(stage.processes()) >= 5              # the script, the server, php-fpm and a worker, mariadb
+        assert stage.end() == {}
 
 
 @pytest.fixture(scope="module")
