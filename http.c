@@ -196,7 +196,7 @@ empty_line(const char *lf)
 }
 
 /* Of n bytes that end in an empty line: the first one may still lie before another request, or before a body.  It is
- * four bytes long, so one look at every fourth byte cannot miss it. */
+ * four bytes long, so one look at every fourth byte cannot miss it.  Bare LFs are not looked for behind the first line. */
 static unsigned
 first_empty_line(const char *p, unsigned n)
 {
@@ -224,8 +224,10 @@ head_length(const char *p, unsigned n, unsigned *seen)
 	unsigned first = leading(p, n), at = *seen > first ? *seen : first;
 	const char *lf;
 
-	if (n >= first + 4 && empty_line(p + n - 1))
-		return first + first_empty_line(p + first, n - first);
+	if (n >= first + 4 && empty_line(p + n - 1)) {
+		lf = memchr(p + first, '\n', n - first);
+		return lf > p && lf[-1] == '\r' ? first + first_empty_line(p + first, n - first) : (unsigned)(lf - p) + 1;
+	}
 	for (; at < n && (lf = memchr(p + at, '\n', n - at)); at = (unsigned)(lf - p) + 1) {
 		unsigned line = (unsigned)(lf - p);
 
