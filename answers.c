@@ -56,23 +56,23 @@ static const char usage[] =
 static void
 help(void)
 {
-	enum { COLUMN = 34 };
+	enum { COLUMN = 32 };
 
 	buf_text(&out, usage);
 	line("\n  -f FILE   the configuration\n"
 	     "  -t        check it; print what memory it takes, and all that is in force\n"
 	     "  -h        this help\n"
 	     "  -V        version, features and limits\n\n"
-	     "Each word of the configuration is also an option, and goes before what the file says:\n"
+	     "The words of the configuration are options too, and go before what the file says:\n"
 	     "  cubhttpd /www --listen 80 --user nobody --fastcgi '*.php' unix:/run/php/php-fpm.sock");
 	for (unsigned g = 0; g < GROUPS; g++) {
 		buf_print(&out, "\n%s: %s\n", section_titles[g], section_texts[g]);
 		for (const struct word *w = words; w->name; w++) {
-			unsigned n = 5 + strlen(w->name) + strlen(w->args);
+			unsigned n = 3 + strlen(w->name) + strlen(w->args);
 
 			if (w->section != g)
 				continue;
-			buf_print(&out, "  --%s %s", w->name, w->args);
+			buf_print(&out, "  %s %s", w->name, w->args);
 			if (n >= COLUMN)
 				end_line();
 			for (n = n < COLUMN ? n : 0; n < COLUMN; n++)
@@ -92,7 +92,8 @@ static const struct { const char *name; unsigned long value; } build[] = {
 	ENTRY(CONFIG_ACCESS_LOG), ENTRY(CONFIG_SYSLOG), ENTRY(CONFIG_USER_NAMES), ENTRY(CONFIG_EPOLL),
 	ENTRY(CONFIG_SENDFILE), ENTRY(CONFIG_CHECKS),
 	ENTRY(CLIENT_IN), ENTRY(CLIENT_OUT), ENTRY(CLIENT_LOG), ENTRY(HANDLER_STATE), ENTRY(PEER_IN), ENTRY(PEER_OUT),
-	ENTRY(FIELDS_MAX), ENTRY(RANGES_MAX), ENTRY(PATH_STORE), ENTRY(CACHE_NAME), ENTRY(INDEX_MAX),
+	ENTRY(FIELDS_MAX), ENTRY(RANGES_MAX), ENTRY(PATH_STORE), ENTRY(FILTERS_MAX), ENTRY(CACHE_FILES),
+	ENTRY(BACKEND_RESTS), ENTRY(CACHE_NAME), ENTRY(INDEX_MAX),
 	ENTRY(DISPATCH_MAX), ENTRY(STEPS_MAX), ENTRY(ACCEPTS_MAX), ENTRY(LISTEN_MAX), ENTRY(PARK_AFTER),
 	ENTRY(LINGER_BODY),
 };

@@ -7,6 +7,7 @@
  */
 #include "words.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -135,7 +136,7 @@ mistake_end(struct reader *r)
 {
 	if (r->mistakes++ < MISTAKES_MAX)
 		tell(&r->say);
-	if (r->mistakes == MISTAKES_MAX) {
+	if (r->mistakes == MISTAKES_MAX + 1) {
 		r->say.w = 0;
 		buf_print(&r->say, "%d mistakes: the rest is not told", MISTAKES_MAX);
 		tell(&r->say);
@@ -339,6 +340,23 @@ check_scripts(struct reader *r, const struct host *host)
 	}
 }
 
+/* A request remembers in one word which of them apply to it. */
+static void
+check_filters(struct reader *r, const struct host *host)
+{
+	const struct place *p;
+	unsigned n = 0;
+
+	for (const struct rule *rule = host->filters; rule; rule = rule->next) {
+		if (n++ != FILTERS_MAX)
+			continue;
+		p = place_of(r, rule);
+		r->file = p->file;
+		r->line = p->line;
+		mistake(r, "more than %d filters for one host, those outside of 'host' counted", FILTERS_MAX);
+	}
+}
+
 static void
 finish(struct reader *r, const char *file)
 {
@@ -360,6 +378,7 @@ finish(struct reader *r, const char *file)
 		serves = serves || host->root.path || host->routes;
 		if (host == cf->hosts || host->root.path != cf->hosts->root.path)
 			check_scripts(r, host);
+		check_filters(r, host);
 	}
 	if (!serves && !r->mistakes) {
 		r->file = file;
@@ -423,6 +442,7 @@ conf_read(int argc, char **argv)
 		return NULL;
 	}
 	box->conf.arena = &box->kept;
+	box->conf.users = 1;            /* whoever asked for it, until it is released */
 	defaults(&box->conf);
 	good = read_or_fail(&r, argc, argv);
 	arena_free(&scratch);
@@ -445,9 +465,8 @@ conf_release(struct conf *cf)
 {
 	struct kept *kept = cf->arena;
 
-	if (cf->users)
-		cf->users--;
-	if (cf->users || cf == conf)
+	assert(cf->users);
+	if (--cf->users)
 		return;
 	for (struct host *host = cf->hosts; host; host = host->next) {
 		close_root(&host->root);

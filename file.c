@@ -146,7 +146,8 @@ head(struct conn *c, const struct sending *s, int status, struct span coding, bo
 		buf_mem(out, "\r\n", 2);
 		put_length(c, parts_length(s));
 	} else {
-		reply_field(c, "Content-Type: ", s->mime);
+		if (!reply_typed())
+			reply_field(c, "Content-Type: ", s->mime);
 		put_length(c, s->ranges[0].size);
 	}
 	if (status == 206 && !s->parts)
@@ -356,6 +357,8 @@ ranges(const struct conn *c, const struct request *r, struct sending *s)
 		n = range_parse(wish, s->size, s->ranges);
 	if (n < 0)
 		return 416;
+	if (n > 1 && reply_typed())
+		n = 0;          /* a backend's Content-Type leaves no room for multipart/byteranges */
 	s->n = n;
 	s->parts = n > 1;
 	if (n)

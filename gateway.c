@@ -12,6 +12,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -23,6 +24,7 @@ struct gateway {                        /* the handler's state */
 	bool headed;                    /* the response head has been passed on */
 	bool sent;                      /* a byte has gone to this connection */
 	bool measured;                  /* the length of the response is known: down.limit */
+	bool unreachable;               /* no address is left to try */
 	bool spooling, spooled;
 	int spool;
 	off_t spool_at;
@@ -206,6 +208,7 @@ dial_next(struct conn *c)
 				return true;
 		}
 	}
+	g->unreachable = true;
 	c->status = 503;
 	c->why = "no backend can be reached";
 	return false;
@@ -379,16 +382,15 @@ gateway_push(struct conn *c)
 {
 	struct gateway *g = STATE(c, gateway);
 	struct buf *out = &c->peer->s.out;
-	unsigned before = out->w;
-	bool drained = before == 0 || out->r;
+	unsigned r = out->r, w = out->w;
 	enum io io;
 
 	reply_continue(c);
 	if (g->spooling)
 		return spool_in(c);
 	io = relay(&c->up, &c->client.in, out);
-	if (out->w != before || drained != (out->w == 0 || out->r))
-		c->peer->replay = drained || g->sent ? 0 : out->w;
+	if (out->r != r || out->w != w)
+		c->peer->replay = g->sent ? 0 : out->w;
 	return io;
 }
 
@@ -457,22 +459,6 @@ read_head(struct span text, struct head *h)
 	return h->fields;
 }
 
-static void
-pass_fields(struct conn *c, struct span text)
-{
-	struct buf *out = &c->client.out;
-	struct span name, value;
-
-	while (field_next(&text, &name, &value)) {
-		if (dropped(field_find(name)) || (c->headers && reply_replaces(c, name)))
-			continue;
-		buf_span(out, name);
-		buf_mem(out, ": ", 2);
-		buf_span(out, value);
-		buf_mem(out, "\r\n", 2);
-	}
-}
-
 /* How the body is framed towards the client (RFC 9112 6.3). */
 static void
 frame(struct conn *c, const struct head *h)
@@ -494,7 +480,7 @@ respond(struct conn *c, struct span text, const struct head *h)
 
 	frame(c, h);
 	reply_start(c, c->errors ? c->status : h->status);
-	pass_fields(c, text);
+	reply_pass(c, &c->client.out, text, dropped);
 	if (h->measured && h->status != 204) {
 		buf_text(out, "Content-Length: ");
 		buf_uint(out, h->length);
@@ -507,9 +493,22 @@ respond(struct conn *c, struct span text, const struct head *h)
 	return !out->bad;
 }
 
+/* A segment "." or "..": what a backend names is taken as it is, so it has none. */
+static bool
+has_dots(struct span path)
+{
+	while (path.n) {
+		struct span segment = span_cut(&path, '/');
+
+		if (span_eq(segment, SPAN(".")) || span_eq(segment, SPAN("..")))
+			return true;
+	}
+	return false;
+}
+
 /* X-Sendfile: a file below one of the route's roots takes the place of the backend's body. */
 static bool
-hand_over(struct conn *c, struct span path)
+hand_over(struct conn *c, struct span path, struct span text)
 {
 	static struct request r;
 	const struct rule *rule = c->route->sendfile;
@@ -528,18 +527,21 @@ hand_over(struct conn *c, struct span path)
 		r.method = M_GET;
 	}
 	path = (struct span){ path.p + root.n, path.n - root.n };
-	if (request_set_path(&r, path))
+	if (has_dots(path) || request_set_path(&r, path))
 		return false;
+	reply_extra(c, text, dropped);
 	gateway_finish(c);
 	c->alias = rule;
 	c->handler = &file_handler;
 	status = file_handler.start(c, &r);
-	if (status)
+	if (status) {
+		reply_extra(c, SPAN(""), dropped);
 		reply_status(c, NULL, status < 0 ? 404 : status);
+	}
 	return true;
 }
 
-/* A whole head: the response begins.  IO_DONE: somebody else answers. */
+/* A whole head: the response begins.  Without c->peer after that, somebody else answers. */
 static enum io
 take_head(struct conn *c, struct span text)
 {
@@ -549,8 +551,12 @@ take_head(struct conn *c, struct span text)
 		c->why = "the backend's head is not one";
 		return IO_FAIL;
 	}
-	if (h.sendfile.p && c->route->sendfile)
-		return hand_over(c, h.sendfile) ? IO_DONE : IO_FAIL;
+	if (h.sendfile.p && c->route->sendfile) {
+		if (hand_over(c, h.sendfile, text))
+			return IO_MOVED;
+		c->why = "the backend named a file that it may not";
+		return IO_FAIL;
+	}
 	if (!respond(c, text, &h)) {
 		c->why = "the backend's head is too large";
 		c->begun = false;
@@ -608,7 +614,7 @@ head_step(struct conn *c)
 		io = take_head(c, (struct span){ in->data + in->r, length });
 	else
 		io = gather(c, in->data + in->r, n, &length);
-	if (io == IO_DONE || io == IO_FAIL)
+	if (io == IO_FAIL || !c->peer)
 		return io;
 	buf_take(in, length);
 	g->down.body.left -= length;
@@ -694,12 +700,12 @@ gateway_pull(struct conn *c)
 	if (p->s.dead || (p->s.eof && !p->s.in.w && !g->headed && !g->gathered)) {
 		if (retry(c))
 			return IO_MOVED;
-		if (c->status)
+		if (g->unreachable)
 			return IO_FAIL;
 	}
 	io = g->headed ? body_step(c) : head_step(c);
 	if (io == IO_WAIT && p->s.dead)
-		io = IO_FAIL;
+		return IO_FAIL;
 	return io == IO_WAIT && moved ? IO_MOVED : io;
 }
 

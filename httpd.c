@@ -17,7 +17,6 @@
 #include <unistd.h>
 
 int64_t now, wall;
-struct conf *conf;
 
 static int signal_pipe[2];
 

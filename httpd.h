@@ -344,6 +344,11 @@ void reply_start(struct conn *, int status);            /* status line, Date, Se
 void reply_end(struct conn *);          /* the fields of `header` and `expires`, and the empty line */
 void reply_field(struct conn *, const char *name_colon_space, struct span value);
 bool reply_replaces(struct conn *, struct span name);   /* a `header` line sets this field: drop the backend's */
+/* The fields of a backend's head, but those that are dropped, or that a `header` line replaces. */
+void reply_pass(struct conn *, struct buf *out, struct span head, bool (*dropped)(enum field_id));
+/* The same, kept for the response head that is made next in this very turn. */
+void reply_extra(struct conn *, struct span head, bool (*dropped)(enum field_id));
+bool reply_typed(void);                 /* there is a Content-Type among them */
 /* A whole answer: the `error` page of this status or a short page of our own.  Always returns 0. */
 int reply_status(struct conn *, struct request *, int status);
 int reply_redirect(struct conn *, struct request *, int status, struct span location);

@@ -18,6 +18,7 @@ pieces_of(const char *args, struct piece to[PIECES_MAX])
 {
 	struct span rest = span_of(args), s;
 	unsigned n = 0, from = 0;
+	bool open = false;
 	struct piece *p;
 
 	while (n < PIECES_MAX && (s = span_cut(&rest, ' ')).n) {
@@ -26,7 +27,9 @@ pieces_of(const char *args, struct piece to[PIECES_MAX])
 		p->starts = s.p[0] == '[';
 		p->repeats = span_ends(s, SPAN("..."));
 		s = (struct span){ s.p + p->starts, s.n - p->starts - 3 * p->repeats };
-		p->ends = s.p[s.n - 1] == ']';
+		open = open || p->starts;
+		p->ends = open && s.p[s.n - 1] == ']';
+		open = open && !p->ends;
 		p->text = (struct span){ s.p, s.n - p->ends };
 		p->literal = s.p[0] < 'A' || s.p[0] > 'Z';
 		from = p->starts ? n : from;
@@ -204,22 +207,31 @@ split(struct reader *r, char *text, char *word[WORDS_MAX], enum brace *brace)
 static void
 block_end(struct reader *r)
 {
-	if (!r->block)
+	if (r->nested) {
+		r->nested--;
+		return;
+	}
+	if (!r->block || r->opened != r->source) {
 		mistake(r, "'}' without '{'");
+		return;
+	}
 	r->block = 0;
 	r->host = r->conf->hosts;
 }
 
 /* The block of a misspelt word is read as well, for the mistakes in it, into a host that nobody will find. */
-static void
+static bool
 block_begin(struct reader *r)
 {
 	if (r->block) {
 		mistake(r, "'{' within the '{' of line %u", r->block);
-		return;
+		r->nested++;
+		return false;
 	}
 	r->host = new_host(r);
 	r->block = r->line;
+	r->opened = r->source;
+	return true;
 }
 
 static void
@@ -233,8 +245,8 @@ conf_line(struct reader *r, char *text)
 		mistake(r, "'}' stands on a line of its own");
 	if (brace == CLOSES)
 		block_end(r);
-	if (brace == OPENS)
-		block_begin(r);
+	if (brace == OPENS && !block_begin(r))
+		return;
 	if (brace == OPENS && !n)
 		mistake(r, "a word is missing before '{'");
 	if (n > 0 && brace != CLOSES)
@@ -365,7 +377,7 @@ file_lines(struct reader *r, const char *path, void (*line)(struct reader *, cha
 void
 conf_file(struct reader *r, const char *path)
 {
-	unsigned block = r->block;
+	unsigned block = r->block, nested = r->nested;
 	struct host *host = r->host;
 	const char *file = r->file;
 	unsigned line = r->line;
@@ -379,6 +391,7 @@ conf_file(struct reader *r, const char *path)
 		r->line = line;
 	}
 	r->block = block;
+	r->nested = nested;
 	r->host = host;
 }
 

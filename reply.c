@@ -92,12 +92,73 @@ applies(const struct conn *c, const struct rule *r)
 	return (r->kind == R_HEADER || r->kind == R_EXPIRES) && (!caching || c->status < 400);
 }
 
+bool
+reply_replaces(struct conn *c, struct span name)
+{
+	uint64_t mask = c->headers;
+
+	for (const struct rule *r = mask ? c->host->filters : NULL; r && mask; r = r->next, mask >>= 1)
+		if (mask & 1 && applies(c, r) &&
+		    span_eq_nocase(name, r->kind == R_EXPIRES ? SPAN("Cache-Control") : r->name))
+			return true;
+	return false;
+}
+
+/* -- what a backend says ------------------------------------------------------------------------------- */
+
+void
+reply_pass(struct conn *c, struct buf *out, struct span head, bool (*dropped)(enum field_id))
+{
+	struct span name, value;
+
+	while (field_next(&head, &name, &value)) {
+		if (dropped(field_find(name)) || (c->headers && reply_replaces(c, name)))
+			continue;
+		buf_span(out, name);
+		buf_mem(out, ": ", 2);
+		buf_span(out, value);
+		buf_mem(out, "\r\n", 2);
+	}
+}
+
+/* Fields for the next response head, which is made in the same call. */
+static char extra_store[CLIENT_OUT / 2];
+static struct buf extra = { extra_store, 0, 0, sizeof extra_store, false };
+static bool extra_type;
+
+void
+reply_extra(struct conn *c, struct span head, bool (*dropped)(enum field_id))
+{
+	struct span rest = head, name, value;
+
+	extra.r = extra.w = 0;
+	extra_type = false;
+	while (field_next(&rest, &name, &value))
+		extra_type |= field_find(name) == F_CONTENT_TYPE;
+	reply_pass(c, &extra, head, dropped);
+}
+
+bool
+reply_typed(void)
+{
+	return extra.w && extra_type;
+}
+
+static void
+put_extra(struct conn *c)
+{
+	buf_mem(&c->client.out, extra.data, extra.w);
+	extra.w = 0;
+}
+
 void
 reply_end(struct conn *c)
 {
 	struct buf *out = &c->client.out;
 	uint64_t mask = c->headers;
 
+	if (extra.w)
+		put_extra(c);
 	for (const struct rule *r = mask ? c->host->filters : NULL; r && mask; r = r->next, mask >>= 1) {
 		if (!(mask & 1) || !applies(c, r))
 			continue;
@@ -112,18 +173,6 @@ reply_end(struct conn *c)
 		buf_mem(out, "\r\n", 2);
 	}
 	buf_mem(out, "\r\n", 2);
-}
-
-bool
-reply_replaces(struct conn *c, struct span name)
-{
-	uint64_t mask = c->headers;
-
-	for (const struct rule *r = mask ? c->host->filters : NULL; r && mask; r = r->next, mask >>= 1)
-		if (mask & 1 && applies(c, r) &&
-		    span_eq_nocase(name, r->kind == R_EXPIRES ? SPAN("Cache-Control") : r->name))
-			return true;
-	return false;
 }
 
 /* -- whole answers ------------------------------------------------------------------------------------ */

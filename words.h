@@ -90,8 +90,10 @@ struct reader {
 	const char *file;               /* NULL: the command line */
 	unsigned line;
 	unsigned block;                 /* the line of the `{` that is open, 0 when none is */
+	unsigned nested;                /* how many are open in that one, which is a mistake */
 	unsigned mistakes, depth, files;
 	struct source *source;          /* the files being read, innermost first */
+	struct source *opened;          /* the one where `block` began, and must end */
 	struct place *places;           /* what was set where */
 	struct arena *scratch;          /* gone when the reading ends */
 	struct span key[WORDS_MAX];     /* which piece of the pattern each argument belongs to */

@@ -22,7 +22,6 @@ clients 64 1100
 scripts 48
 timeout keep 600
 timeout idle 600
-limit / body 8g
 fastcgi /fcgi unix:{fcgi}
 fastcgi *.php unix:{php}
 """
