@@ -340,7 +340,7 @@ check_scripts(struct reader *r, const struct host *host)
 	}
 }
 
-/* A request remembers in one word which of them apply to it. */
+/* A request remembers which lines set fields of its response by their places, in one word of bits. */
 static void
 check_filters(struct reader *r, const struct host *host)
 {
@@ -348,12 +348,14 @@ check_filters(struct reader *r, const struct host *host)
 	unsigned n = 0;
 
 	for (const struct rule *rule = host->filters; rule; rule = rule->next) {
-		if (n++ != FILTERS_MAX)
+		if (n++ < FILTERS_MAX || (rule->kind != R_HEADER && rule->kind != R_EXPIRES))
 			continue;
 		p = place_of(r, rule);
 		r->file = p->file;
 		r->line = p->line;
-		mistake(r, "more than %d filters for one host, those outside of 'host' counted", FILTERS_MAX);
+		mistake(r, "'%s' comes too late: %d filters are before it, those outside of 'host' counted",
+		    word_of_rule(rule->kind)->name, FILTERS_MAX);
+		return;
 	}
 }
 
