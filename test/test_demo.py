@@ -37,7 +37,7 @@ def links(text):
 
 
 def test_every_link_of_the_site_leads_somewhere(demo):
-    known, new = {"/nowhere"}, {"/"}
+    known, new = {"/nowhere", "/php/slowly.php"}, {"/"}
     while new:
         known |= new
         found = set()
