@@ -1,6 +1,7 @@
 """The tables of servers and works, and what it takes to start them."""
 
 import contextlib
+import email.utils
 import os
 import pwd
 import shutil
@@ -86,6 +87,8 @@ SERVERS = {
 }
 SOME = {"nginx (backend kept)": ["fcgi"]}       # servers that take part in these works only
 
+CHANGED = 1700000000                    # the files are old, so that no server treats them as just changed
+
 # -- works ---------------------------------------------------------------------------------------------------
 
 BROWSER = [
@@ -112,7 +115,7 @@ WORKS = {
     "ka10k": ("/10k.txt", [], 200, "10 KB, kept"),
     "ka1m": ("/1m.bin", [], 200, "1 MB, kept"),
     "close100": ("/100.txt", [("Connection", "close")], 200, "100 bytes, closing each time"),
-    "304": ("/100.txt", [("If-Modified-Since", "Tue, 01 Jan 2030 00:00:00 GMT")], 304, "not modified"),
+    "304": ("/100.txt", [("If-Modified-Since", email.utils.formatdate(CHANGED, usegmt=True))], 304, "not modified"),
     "404": ("/nothing/here", [], 404, "no such file"),
     "fcgi": ("/fcgi", [], 200, "FastCGI on a unix socket"),
 }
@@ -162,9 +165,6 @@ $piece = str_repeat('x', 65536);
 for ($left = (int)$_GET['n']; $left > 0; $left -= 65536) { echo $left < 65536 ? substr($piece, 0, $left) : $piece; }
 """
 
-LATEST = 1700000000                     # the files are old, so that no server treats them as just changed
-
-
 class Yard:
     """A scratch folder with a site, the FastCGI responder, php-fpm when it is wanted, and servers started in it."""
 
@@ -186,7 +186,7 @@ class Yard:
             path = os.path.join(self.site, name)
             with open(path, "wb") as f:
                 f.write(data)
-            os.utime(path, (LATEST, LATEST))
+            os.utime(path, (CHANGED, CHANGED))
 
     def log(self, name):
         return os.path.join(self.work, name + ".log")
