@@ -10,10 +10,10 @@ static const char *const section_titles[GROUPS] = {
 };
 
 static const char *const section_texts[GROUPS] = {
-	[G_SERVER] = "These stand outside of host.",
-	[G_SITE] = "Outside of host they are for the server's own site, and for hosts that do not say otherwise.",
-	[G_ROUTE] = "The first that matches answers; where none does, files are served.",
-	[G_FILTER] = "Every one that matches applies, before the route.",
+	[G_SERVER] = "these stand outside of host",
+	[G_SITE] = "outside of host they are for the server's own site, and for hosts that do not say otherwise",
+	[G_ROUTE] = "the first that matches answers; where none does, files are served",
+	[G_FILTER] = "every one that matches applies, before the route",
 };
 
 /* -- output ---------------------------------------------------------------------------------------- */
@@ -137,21 +137,46 @@ mdoc_args(const char *args)
 	}
 }
 
+/* With a capital and a full stop, in lines that a terminal can show. */
+static void
+mdoc_sentence(const char *text)
+{
+	enum { COLUMNS = 78 };
+	struct span rest = span_of(text), word;
+	unsigned from = out.w;
+
+	while (rest.n) {
+		word = span_cut(&rest, ' ');
+		if (out.w > from && out.w - from + 1 + word.n > COLUMNS) {
+			buf_char(&out, '\n');
+			from = out.w;
+		} else if (out.w > from) {
+			buf_char(&out, ' ');
+		}
+		buf_span(&out, word);
+	}
+	if (text[0] >= 'a' && text[0] <= 'z')
+		out.data[out.r] -= 'a' - 'A';
+	buf_char(&out, '.');
+	end_line();
+}
+
 /* cubhttpd.conf(5) has these lines in this order, and more between them. */
 static void
 manual(void)
 {
 	for (unsigned g = 0; g < GROUPS; g++) {
-		buf_print(&out, ".Ss %s\n%s\n.Bl -tag -width Ds\n", section_titles[g], section_texts[g]);
+		buf_print(&out, ".Ss %s", section_titles[g]);
+		end_line();
+		mdoc_sentence(section_texts[g]);
+		line(".Bl -tag -width Ds");
 		for (const struct word *w = words; w->name; w++) {
 			if (w->section != g)
 				continue;
 			buf_print(&out, ".It Ic %s", w->name);
 			mdoc_args(w->args);
 			end_line();
-			buf_char(&out, w->help[0] >= 'a' && w->help[0] <= 'z' ? w->help[0] - 'a' + 'A' : w->help[0]);
-			buf_print(&out, "%s.", w->help + 1);
-			end_line();
+			mdoc_sentence(w->help);
 		}
 		line(".El");
 	}

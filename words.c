@@ -600,7 +600,7 @@ const struct word words[] = {
 	{ "timeout", "NAME SECONDS", G_SERVER, .set = timeout_set, .show = timeout_show,
 	  .help = "how long to wait: head, body, idle, send, connect, backend, keep, queue, linger or stop" },
 	{ "spool", "DIR SIZE", SERVER(spool), .set = spool_set, .show = spool_show,
-	  .help = "a folder for request bodies whose length is not known beforehand, and how much it may take" },
+	  .help = "a folder for request bodies whose length is not known beforehand, and how long each may be" },
 	{ "host", "NAME... {", G_SERVER, .set = host_set,
 	  .help = "what follows up to a line with } is for these names; *.example.org for all below it" },
 
