@@ -4,9 +4,9 @@
  */
 #include "words.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <glob.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -239,8 +239,13 @@ conf_line(struct reader *r, char *text)
 {
 	char *word[WORDS_MAX];
 	enum brace brace;
-	int n = split(r, text, word, &brace);
+	int n;
 
+	if (strlen(text) > LINE_SIZE) {
+		mistake(r, "this line has more than %d bytes", LINE_SIZE);
+		return;
+	}
+	n = split(r, text, word, &brace);
 	if (brace == CLOSES && n)
 		mistake(r, "'}' stands on a line of its own");
 	if (brace == CLOSES)
@@ -319,8 +324,6 @@ each_line(struct reader *r, char *p, size_t size, void (*line)(struct reader *, 
 			lf[-1] = '\0';
 		if (strchr(p, '\r'))
 			mistake(r, "there is a carriage return in the middle of this line");
-		else if (lf - p > LINE_SIZE)
-			mistake(r, "this line has more than %d bytes", LINE_SIZE);
 		else
 			line(r, p);
 	}
@@ -404,28 +407,78 @@ beside(struct reader *r, const char *path)
 	return scratch_text(r, r->file, slash ? slash + 1 - r->file : 0, path);
 }
 
+/* "*" is any text, "?" any letter.  The one star that may still take more is where to go back to. */
+static bool
+like(const char *pattern, const char *name)
+{
+	const char *star = NULL, *from = name;
+
+	while (*name) {
+		if (*pattern == '*') {
+			star = ++pattern;
+			from = name;
+		} else if (*pattern == *name || *pattern == '?') {
+			pattern++;
+			name++;
+		} else if (star) {
+			pattern = star;
+			name = ++from;
+		} else {
+			return false;
+		}
+	}
+	while (*pattern == '*')
+		pattern++;
+	return !*pattern;
+}
+
+struct entry { struct entry *next; const char *path; };
+
+static void
+entry_add(struct reader *r, struct entry **list, const char *path)
+{
+	struct entry *entry = scratch(r, sizeof *entry);
+
+	while (*list && strcmp((*list)->path, path) < 0)
+		list = &(*list)->next;
+	*entry = (struct entry){ *list, path };
+	*list = entry;
+}
+
+/* The files in a folder that match, in the order of their names: glob(3) would do the same, and weigh 30 KB.  An empty
+ * folder of additions is no mistake, and neither is one that is not there. */
+static struct entry *
+matching(struct reader *r, const char *pattern, const char *file)
+{
+	DIR *dir = opendir(file == pattern ? "." : scratch_text(r, pattern, file - pattern, ""));
+	struct entry *list = NULL;
+	struct dirent *d;
+
+	if (!dir && errno != ENOENT)
+		mistake(r, "%s: %s", pattern, strerror(errno));
+	while (dir && (d = readdir(dir)))
+		if (d->d_name[0] != '.' && like(file, d->d_name))
+			entry_add(r, &list, scratch_text(r, pattern, file - pattern, d->d_name));
+	if (dir)
+		closedir(dir);
+	return list;
+}
+
 void
 include(struct reader *r, const char *pattern)
 {
-	glob_t found = { 0 };
-	char **path;
-	int result;
+	struct entry one = { .path = pattern = beside(r, pattern) }, *entry = &one;
+	const char *slash = strrchr(pattern, '/'), *file = slash ? slash + 1 : pattern;
 
-	pattern = beside(r, pattern);
-	result = glob(pattern, 0, NULL, &found);
-	path = scratch(r, (found.gl_pathc + 1) * sizeof *path);
-	for (size_t i = 0; i < found.gl_pathc; i++)
-		path[i] = scratch_text(r, "", 0, found.gl_pathv[i]);
-	globfree(&found);
-	if (result == GLOB_NOMATCH && strpbrk(pattern, "*?["))
-		return;                 /* an empty folder of additions is none of anyone's mistakes */
-	if (result)
-		mistake(r, "%s: no such file", pattern);
-	if (r->depth == INCLUDE_DEPTH)
+	if (strpbrk(file, "*?"))
+		entry = matching(r, pattern, file);
+	if (r->depth == INCLUDE_DEPTH) {
 		mistake(r, "files that include each other, more than %d deep", INCLUDE_DEPTH);
-	for (r->depth++; *path && r->depth <= INCLUDE_DEPTH; path++) {
+		return;
+	}
+	for (r->depth++; entry; entry = entry->next) {
 		if (r->files++ < INCLUDE_FILES)
-			conf_file(r, *path);
+			conf_file(r, entry->path);
 		else if (r->files == INCLUDE_FILES + 1)
 			mistake(r, "more than %d files", INCLUDE_FILES);
 	}

@@ -5,8 +5,6 @@
  */
 #include "words.h"
 
-#include <grp.h>
-#include <pwd.h>
 #include <string.h>
 
 enum { NUMBER_MAX = 1 << 30, DAY = 86400 };
@@ -329,66 +327,54 @@ listen_show(struct buf *b, const struct word *w, const void *from, unsigned i)
 	return i < cf->nlisten;
 }
 
-/* A user by name or number: its uid, and its own group. */
-static bool
-user_find(const char *name, uid_t *uid, gid_t *gid)
+/* A line of /etc/passwd or /etc/group: name:password:number:..., and for a user the number of its group. */
+static void
+account_line(struct reader *r, char *text)
 {
-	const struct passwd *pw;
-	uint64_t number;
-	bool numeric = span_uint(span_of(name), &number) && number < UINT32_MAX;
+	struct account *a = r->account;
+	struct span rest = span_of(text);
+	uint64_t id, group = 0;
 
-	if (numeric)
-		*uid = *gid = number;
-	if (!CONFIG_USER_NAMES)
-		return numeric;
-	pw = numeric ? getpwuid(number) : getpwnam(name);
-	if (pw) {
-		*uid = pw->pw_uid;
-		*gid = pw->pw_gid;
-	}
-	return numeric || pw;
+	if (a->found || !span_eq(span_cut(&rest, ':'), a->name))
+		return;
+	span_cut(&rest, ':');
+	if (!span_uint(span_cut(&rest, ':'), &id) || (a->user && !span_uint(span_cut(&rest, ':'), &group)))
+		return;
+	*a = (struct account){ a->name, a->user, true, id, group };
 }
 
+/* By name or number.  The files are read here because getpwnam(3) brings 15 KB of stdio, and in a static program
+ * reads nothing else.  A number stands for the group of the same number too. */
 static bool
-group_find(const char *name, gid_t *gid)
+account_find(struct reader *r, struct account *a, const char *name, bool user)
 {
-	const struct group *gr;
-	uint64_t number;
-
-	if (span_uint(span_of(name), &number) && number < UINT32_MAX) {
-		*gid = number;
-		return true;
-	}
-	gr = CONFIG_USER_NAMES ? getgrnam(name) : NULL;
-	if (gr)
-		*gid = gr->gr_gid;
-	return gr;
+	*a = (struct account){ .name = span_of(name), .user = user };
+	a->found = span_uint(a->name, &a->id) && a->id < UINT32_MAX;
+	a->group = a->id;
+	r->account = a;
+	if (!a->found && CONFIG_USER_NAMES && a->name.n)
+		file_lines(r, user ? "/etc/passwd" : "/etc/group", account_line);
+	if (!a->found)
+		mistake(r, "there is no %s '%s'%s", user ? "user" : "group", name, CONFIG_USER_NAMES ? "" :
+		    "; only numbers are known to this build (CONFIG_USER_NAMES)");
+	return a->found;
 }
 
 static void
 user_set(struct reader *r, const struct word *w, char *const *arg, unsigned n)
 {
-	const char *numbers = CONFIG_USER_NAMES ? "" : "; only numbers are known to this build (CONFIG_USER_NAMES)";
-	char *name = keep_text(r, arg[0]), *group = strchr(name, ':');
-	uid_t uid;
-	gid_t gid;
+	char *name = scratch_text(r, "", 0, arg[0]), *colon = strchr(name, ':');
+	struct account user, group;
 
 	(void)n;
-	if (group)
-		*group++ = '\0';
-	if (!user_find(name, &uid, &gid)) {
-		mistake(r, "there is no user '%s'%s", name, numbers);
-		return;
-	}
-	if (group && !group_find(group, &gid)) {
-		mistake(r, "there is no group '%s'%s", group, numbers);
-		return;
-	}
-	if (!once(r, &r->conf->user, w->name))
+	if (colon)
+		*colon++ = '\0';
+	if (!account_find(r, &user, name, true) || (colon && !account_find(r, &group, colon, false)) ||
+	    !once(r, &r->conf->user, w->name))
 		return;
 	r->conf->user = keep_text(r, arg[0]);
-	r->conf->uid = uid;
-	r->conf->gid = gid;
+	r->conf->uid = user.id;
+	r->conf->gid = colon ? group.id : user.group;
 }
 
 static bool

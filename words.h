@@ -84,6 +84,8 @@ bool text_clean(const char *);          /* no control characters */
 
 struct place { struct place *next; const void *field; const char *file; unsigned line; };
 
+struct account { struct span name; bool user, found; uint64_t id, group; };     /* being looked for */
+
 struct reader {
 	struct conf *conf;
 	struct host *host;              /* that the words belong to */
@@ -95,6 +97,7 @@ struct reader {
 	struct source *source;          /* the files being read, innermost first */
 	struct source *opened;          /* the one where `block` began, and must end */
 	struct place *places;           /* what was set where */
+	struct account *account;
 	struct arena *scratch;          /* gone when the reading ends */
 	struct span key[WORDS_MAX];     /* which piece of the pattern each argument belongs to */
 	struct buf say;                 /* a mistake being told */

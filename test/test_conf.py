@@ -1,5 +1,7 @@
 """The configuration: what is refused and how it is told, what -t prints, and that one table says it all."""
+import grp
 import os
+import pwd
 import re
 import subprocess
 
@@ -136,7 +138,7 @@ def test_a_folder_that_is_missing_is_a_warning_and_no_mistake(tmp_path):
     ("root \"/a b", 1, "a closing '\"' is missing"),
     ("root \"/a\"b", 1, "a blank is missing"),
     ("user no-such-user", 1, "no user 'no-such-user'"),
-    ("include nothing.conf", 1, "nothing.conf: no such file"),
+    ("include nothing.conf", 1, "nothing.conf: No such file"),
     ("include .", 1, "directory"),
     ("include x.conf", 1, "includes itself"),
     ("types nothing", 1, "nothing: No such file"),
@@ -207,6 +209,22 @@ def test_include_within_host_belongs_to_the_host_and_cannot_end_it(tmp_path):
 def test_comments_quotes_and_line_ends(tmp_path):
     lines = effective(check(tmp_path, "# x\r\n\troot \"/a#b \\\"c\\\"\" # y\r\nindex a#b\r\n"))
     assert r'root "/a#b \"c\""' in lines and "index a#b" in lines
+
+
+def test_included_files_come_in_the_order_of_their_names_and_hidden_ones_not_at_all(tmp_path):
+    (tmp_path / "d").mkdir()
+    for name in ("20-b.conf", "10-a.conf", "3.conf", ".4.conf", "5.conf~", "6.conf.orig", "xconf"):
+        (tmp_path / "d" / name).write_text(f"redirect /{name} /\n")
+    lines = effective(check(tmp_path, "root /\ninclude d/*-?.conf\ninclude d/?.co*f\n"))
+    assert [x.split()[1] for x in lines if x.startswith("redirect")] == ["/10-a.conf", "/20-b.conf", "/3.conf"]
+
+
+def test_users_are_found_by_name_with_their_group(tmp_path):
+    user, group = pwd.getpwall()[1], grp.getgrall()[2]
+    assert f"user {user.pw_name}:{group.gr_name}" in effective(
+        check(tmp_path, f"root /\nuser {user.pw_name}:{group.gr_name}\n"))
+    assert "no group" in check(tmp_path, f"root /\nuser {user.pw_name}:no-such-group\n").stderr
+    assert "no user ''" in check(tmp_path, "root /\nuser :1\n").stderr
 
 
 # -- the command line
