@@ -235,7 +235,7 @@ host_show(const struct host *host, const struct host *first)
 static void
 warn_missing(const char *path)
 {
-	if (!path || access(path, R_OK | X_OK) == 0)
+	if (!*path || access(path, R_OK | X_OK) == 0)
 		return;
 	buf_print(&out, "warning: %s: %s\n", path, strerror(errno));
 	flush(STDERR_FILENO);

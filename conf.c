@@ -382,6 +382,9 @@ finish(struct reader *r, const char *file)
 			check_scripts(r, host);
 		check_filters(r, host);
 	}
+	for (host = cf->hosts; host; host = host->next)
+		if (!host->root.path)
+			host->root.path = "";   /* a folder that is never found */
 	if (!serves && !r->mistakes) {
 		r->file = file;
 		r->line = 1;

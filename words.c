@@ -69,7 +69,7 @@ text_field_show(struct buf *b, const struct word *w, const void *from, unsigned 
 {
 	const char *text = *(const char *const *)((const char *)from + w->at);
 
-	if (i || !text)
+	if (i || !text || !*text)
 		return false;
 	text_show(b, span_of(text));
 	return true;

@@ -105,10 +105,15 @@ struct reader {
 	jmp_buf no_memory;
 };
 
-/* What a conf keeps besides its structure.  Memory is zeroed; when there is none the reading ends as a whole. */
-struct kept { struct arena { struct chunk *chunks; char *p; size_t left; } arena; struct text { struct text *next;
-	const char *text; } *types; };
+struct arena { struct chunk *chunks; char *p; size_t left; };
+struct text { struct text *next; const char *text; };
 
+struct kept {                           /* what a conf keeps besides its structure: conf.arena */
+	struct arena arena;
+	struct text *types;             /* the files of `types`, to be shown */
+};
+
+/* Memory is zeroed; when there is none the reading ends as a whole. */
 void *keep(struct reader *, size_t n);
 void *scratch(struct reader *, size_t n);       /* until the reading ends */
 char *keep_text(struct reader *, const char *);

@@ -101,6 +101,10 @@ def test_the_plan_of_memory_is_printed_and_its_ceiling_kept(tmp_path):
     assert short.returncode == 1 and "above 'memory'" in short.stderr
 
 
+def test_without_a_root_there_is_none_to_print(tmp_path):
+    assert not [x for x in effective(check(tmp_path, "redirect / /x\nhost a {\n}\n")) if x.strip().startswith("root")]
+
+
 def test_a_folder_that_is_missing_is_a_warning_and_no_mistake(tmp_path):
     done = check(tmp_path, "root /nonexistent/www")
     assert done.returncode == 0 and "warning: /nonexistent/www" in done.stderr

@@ -110,6 +110,17 @@ rules(void)
 	conf_release(cf);
 }
 
+/* Whoever opens a root need not ask whether there is one. */
+static void
+no_root(void)
+{
+	struct conf *cf = read_text("redirect / /x\nhost a {\n}\nhost b {\nroot /b\n}\n", NULL, NULL);
+
+	assert(cf && !strcmp(cf->hosts->root.path, "") && !strcmp(cf->hosts->next->root.path, ""));
+	assert(!strcmp(cf->hosts->next->next->root.path, "/b"));
+	conf_release(cf);
+}
+
 static void
 command_line_wins(void)
 {
@@ -233,6 +244,7 @@ main(void)
 	defaults();
 	hosts_inherit();
 	rules();
+	no_root();
 	command_line_wins();
 	released_by_the_last();
 	patterns();
