@@ -91,33 +91,33 @@ CHANGED = 1700000000                    # the files are old, so that no server t
 
 # -- works ---------------------------------------------------------------------------------------------------
 
+PLAIN = [("User-Agent", "bench/1"), ("Accept", "*/*")]
+UNCHANGED = [("If-Modified-Since", email.utils.formatdate(CHANGED, usegmt=True))]
 BROWSER = [
-    ("User-Agent", "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0 "
-                   "Safari/537.36"),
-    ("Accept", "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,image/apng,*/*;q=0.8"),
-    ("Accept-Language", "en-GB,en;q=0.9,de;q=0.8"),
-    ("Accept-Encoding", "gzip, deflate, br, zstd"),
-    ("Cache-Control", "max-age=0"),
-    ("Upgrade-Insecure-Requests", "1"),
-    ("Sec-Fetch-Site", "same-origin"),
-    ("Sec-Fetch-Mode", "navigate"),
-    ("Sec-Fetch-User", "?1"),
-    ("Sec-Fetch-Dest", "document"),
-    ("Referer", "http://router.example/cgi-bin/luci/admin/status/overview"),
+    ("User-Agent", "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0"),
+    ("Accept", "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8"),
+    ("Accept-Language", "en-GB,en;q=0.5"),
+    ("Accept-Encoding", "gzip, deflate, br"),
     ("Connection", "keep-alive"),
-    ("Cookie", "sysauth_http=0123456789abcdef0123456789abcdef; theme=dark; lang=en; _session=" + "c0ffee" * 20),
+    ("Referer", "http://192.168.1.1/cgi-bin/luci/admin/status"),
+    ("Upgrade-Insecure-Requests", "1"),
+    ("Sec-Fetch-Dest", "document"),
+    ("Sec-Fetch-Mode", "navigate"),
+    ("Sec-Fetch-Site", "same-origin"),
+    ("Sec-Fetch-User", "?1"),
+    ("Cookie", "sysauth_http=0123456789abcdef0123456789abcdef"),
 ]
 
 WORKS = {
     # name: (path, fields, status, what it is)
-    "ka100": ("/100.txt", [], 200, "100 bytes, kept connection"),
+    "ka100": ("/100.txt", PLAIN, 200, "100 bytes, kept connection"),
     "browser100": ("/100.txt", BROWSER, 200, "the same with a browser's fields"),
-    "ka10k": ("/10k.txt", [], 200, "10 KB, kept"),
-    "ka1m": ("/1m.bin", [], 200, "1 MB, kept"),
-    "close100": ("/100.txt", [("Connection", "close")], 200, "100 bytes, closing each time"),
-    "304": ("/100.txt", [("If-Modified-Since", email.utils.formatdate(CHANGED, usegmt=True))], 304, "not modified"),
-    "404": ("/nothing/here", [], 404, "no such file"),
-    "fcgi": ("/fcgi", [], 200, "FastCGI on a unix socket"),
+    "ka10k": ("/10k.txt", PLAIN, 200, "10 KB, kept"),
+    "ka1m": ("/1m.bin", PLAIN, 200, "1 MB, kept"),
+    "close100": ("/100.txt", PLAIN + [("Connection", "close")], 200, "100 bytes, closing each time"),
+    "304": ("/100.txt", PLAIN + UNCHANGED, 304, "not modified"),
+    "404": ("/nothing/here", PLAIN, 404, "no such file"),
+    "fcgi": ("/fcgi", PLAIN, 200, "FastCGI on a unix socket"),
 }
 
 
