@@ -285,9 +285,9 @@ request_path(struct request *r, struct span path)
 				return 400;
 			c = (char)(hex_digit(p[0]) << 4 | hex_digit(p[1]));
 			p += 2;
-			if (!c)
-				return 400;
 		}
+		if (!c)
+			return 400;
 		if (c == '/') {
 			if (w > from)
 				w = segment_end(store, from, w);
