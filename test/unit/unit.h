@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-__attribute__((weak)) int64_t now, wall;         /* conn.c has them in the server; a unit program may do without it */
+__attribute__((weak)) int64_t now, wall;         /* httpd.c has them in the server */
 
 static unsigned unit_checks, unit_failures, unit_failures_before;
 
