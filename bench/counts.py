@@ -36,7 +36,8 @@ def callgrind(yard, name, work, count):
     for old in glob.glob(os.path.join(yard.work, "callgrind.*")):
         os.unlink(old)
     out = os.path.join(yard.work, "callgrind.%p")
-    with yard.server(name, before=["valgrind", "--tool=callgrind", "--callgrind-out-file=" + out], seconds=60) as (_, port):
+    before = ["valgrind", "--tool=callgrind", "--callgrind-out-file=" + out]
+    with yard.server(name, before=before, seconds=60) as (_, port):
         ask(port, work, count)
     return glob.glob(os.path.join(yard.work, "callgrind.*"))
 

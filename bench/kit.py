@@ -56,11 +56,15 @@ def wait_for(ready, seconds, what):
 
 
 @contextlib.contextmanager
-def running(command, cpu, log, **options):
+def running(command, cpu, log, nice=0, **options):
     """A program for as long as the block lasts; its processes are ended by their ids."""
+    def settle():
+        os.sched_setaffinity(0, {cpu})
+        os.nice(nice)
+
     with open(log, "ab") as err:
         child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=options.pop("stdout", err), stderr=err,
-                                 preexec_fn=lambda: os.sched_setaffinity(0, {cpu}), **options)
+                                 preexec_fn=settle, **options)
     try:
         yield child
     finally:

@@ -106,8 +106,10 @@ def bodies(yard, name, table, size):
 
 
 def memory(yard, names, _, size):
-    resident = Table("resident", "Memory after start, KiB", "smaps_rollup, all processes of a server; RSS counts shared libraries in full.")
-    idle = Table("idle", f"{IDLE:,} idle kept connections", "Each has had one answer of 100 bytes; Private_Dirty against that after start.")
+    resident = Table("resident", "Memory after start, KiB",
+                     "smaps_rollup, all processes of a server; RSS counts shared libraries in full.")
+    idle = Table("idle", f"{IDLE:,} idle kept connections",
+                 "Each has had one answer of 100 bytes; Private_Dirty against that after start.")
     passing = Table("bodies", f"{size / (1 << 30):g} GiB through php-fpm",
                     "Peaks against the values before, once small requests have gone the same way; the reader of the "
                     "answer rests for a second on the way.")

@@ -23,6 +23,7 @@ clients 64 1100
 scripts 48
 timeout keep 600
 timeout idle 600
+spool {work} 64m
 fastcgi /fcgi unix:{fcgi}
 fastcgi *.php unix:{php}
 """
@@ -165,6 +166,9 @@ $piece = str_repeat('x', 65536);
 for ($left = (int)$_GET['n']; $left > 0; $left -= 65536) { echo $left < 65536 ? substr($piece, 0, $left) : $piece; }
 """
 
+NICE = 15       # of php-fpm and uploads, so that a small request beside them waits for the server alone
+
+
 class Yard:
     """A scratch folder with a site, the FastCGI responder, php-fpm when it is wanted, and servers started in it."""
 
@@ -204,7 +208,7 @@ class Yard:
         with open(conf, "w") as f:
             f.write(PHP_FPM.format(work=self.work, php=self.php, user="user = root\ngroup = root" if root else ""))
         command = [php_fpm(), "-F", "-n", "-y", conf] + (["-R"] if root else [])
-        self.stack.enter_context(kit.running(command, kit.CLIENT_CPU, self.log("php-fpm")))
+        self.stack.enter_context(kit.running(command, kit.CLIENT_CPU, self.log("php-fpm"), nice=NICE))
         kit.wait_for(lambda: os.path.exists(self.php), 10, "php-fpm")
 
     @contextlib.contextmanager

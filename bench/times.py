@@ -7,7 +7,7 @@ import time
 
 import kit
 from memory import IDLE, idle_connections, upload
-from servers import WORKS, php_fpm, request, takes_part
+from servers import NICE, WORKS, php_fpm, request, takes_part
 from tables import Table, median, percentile
 
 ROUNDS = 3
@@ -20,7 +20,8 @@ def wrk(port, work, connections, seconds):
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency"]
     for name, value in fields:
         command += ["-H", f"{name}: {value}"]
-    out = subprocess.run(command + [f"http://127.0.0.1:{port}{path}"], check=True, capture_output=True, text=True).stdout
+    command.append(f"http://127.0.0.1:{port}{path}")
+    out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     wrong = re.search(r"Socket errors: .*|Non-2xx or 3xx responses: .*", out)
     if wrong and work != "404":
         kit.say(f"  {work}: {wrong[0]}")
@@ -88,6 +89,7 @@ def beside_upload(yard, names, size):
             if not other:
                 code = 1
                 try:
+                    os.nice(NICE)
                     upload(port, size)
                     code = 0
                 finally:
