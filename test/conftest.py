@@ -19,6 +19,7 @@ from wire import PATIENCE, Client, eventually
 
 ROOT = Path(__file__).resolve().parent.parent
 BINARY = Path(os.environ.get("CUBHTTPD") or ROOT / "cubhttpd").resolve()
+SANITIZED = "asan" in str(BINARY)
 ALARM = re.compile(r"runtime error:|Sanitizer|Assertion|assert", re.I)
 
 
@@ -129,8 +130,8 @@ class Server:
     def signal(self, number):
         os.kill(self.pid, number)
 
-    def reload(self, pattern=r"configuration|reload"):
-        """SIGHUP, and wait for what the server says of it."""
+    def reload(self, pattern=r" listens on "):
+        """SIGHUP, and wait for the line that says that the new configuration is in force."""
         seen = len(self.lines)
         self.signal(signal.SIGHUP)
         return self.line(pattern, after=seen)
@@ -195,7 +196,7 @@ def start(folder, www):
 
     def go(configuration="", args=(), **more):
         path = folder / f"server{len(servers)}.conf"
-        words = {line.split()[0] for line in configuration.splitlines() if line.strip()}
+        words = {line.split()[0] for line in configuration.splitlines() if line[:1].isalpha()}
         head = "" if "listen" in words else "listen 127.0.0.1:0\n"
         head += "" if "root" in words else f"root {www}\n"
         path.write_text(head + configuration)

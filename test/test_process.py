@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from conftest import ROOT, Server
+from conftest import ROOT, SANITIZED, Server
 from wire import Client, Cut, eventually
 
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root can change its user")
@@ -111,9 +111,9 @@ def test_inherited_sockets(folder, files):
     sock.listen(5)
     port = sock.getsockname()[1]
     (folder / "s.conf").write_text(f"root {files}\n")
-    script = 'exec 3<&%d; LISTEN_PID=$$ LISTEN_FDS=1 exec "$0" -f s.conf' % sock.fileno()
+    script = 'LISTEN_PID=$$ LISTEN_FDS=1 exec "$0" -f s.conf'
     process = subprocess.Popen(["/bin/sh", "-c", script, os.environ.get("CUBHTTPD") or ROOT / "cubhttpd"], cwd=folder,
-                               stderr=subprocess.PIPE, pass_fds=[sock.fileno()])
+                               stderr=subprocess.PIPE, preexec_fn=lambda: os.dup2(sock.fileno(), 3), close_fds=False)
     try:
         line = process.stderr.readline().decode()
         assert f"127.0.0.1:{port}" in line
@@ -283,24 +283,22 @@ def test_a_long_answer_lives_through_reloads(start, files, backend):
         assert len(slow.answer().body) == 8 << 20
 
 
-def test_reload_changes_the_listening_addresses(start, files):
+def test_reload_changes_the_listening_addresses(start, files, folder):
     server = start("listen 127.0.0.1:0\n")
-    old = server.port
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        new = s.getsockname()[1]
     text = server.configuration.read_text()
-    server.configuration.write_text(text.replace("listen 127.0.0.1:0", f"listen 127.0.0.1:{old} 127.0.0.1:{new}"))
-    server.reload()
-
-    def there():
-        try:
-            with Client(("127.0.0.1", new)) as c:
-                return c.get("/a.txt").body == b"hello"
-        except ConnectionRefusedError:
-            return False
-    eventually(there, "the new address, or a word that it takes a restart", 5)
-    assert server.get("/a.txt").body == b"hello"
+    with server.connect() as kept:
+        kept.get("/a.txt")
+        server.configuration.write_text(text.replace("listen 127.0.0.1:0", f"listen 127.0.0.1:0 unix:{folder}/new.sock"))
+        server.reload()
+        with Client(f"{folder}/new.sock") as c:
+            assert c.get("/a.txt").body == b"hello"
+        assert server.get("/a.txt").body == b"hello", "the address that stayed was closed"
+        server.configuration.write_text(text.replace("listen 127.0.0.1:0", f"listen unix:{folder}/new.sock"))
+        server.reload()
+        eventually(lambda: refused(server), "the end of the address that went")
+        assert kept.get("/a.txt").body == b"hello"
+        with Client(f"{folder}/new.sock") as c:
+            assert c.get("/a.txt").body == b"hello"
 
 
 def test_many_reloads_leak_nothing(start, files):
@@ -313,7 +311,7 @@ def test_many_reloads_leak_nothing(start, files):
         server.reload()
     server.get("/a.txt")
     assert len(server.descriptors()) <= fds
-    assert server.memory() - before < 200
+    assert server.memory() - before < 200 or SANITIZED, "a sanitizer looks for leaks by its own means"
 
 
 # -- stopping
@@ -610,10 +608,10 @@ def test_memory_stays_within_the_plan(start, files, folder):
     clients = [server.connect() for _ in range(60)]
     for c in clients:
         c.get("/a.txt")
-    for c in clients[:20]:
+    for c in clients[:6]:
         c.request("GET", "/big")
     assert server.get("/a.txt").status == 200
-    for c in clients[:20]:
+    for c in clients[:6]:
         assert len(c.answer().body) == 8 << 20
 
 

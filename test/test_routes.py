@@ -23,7 +23,8 @@ def site(www):
 
 def test_redirect(start, site):
     server = start("redirect /old /new\nredirect /gone/ https://example.org/ 301\nredirect /a.txt /b.txt 308\n")
-    for target, status, location in [("/old", 302, "/new"), ("/gone/x", 301, "https://example.org/"),
+    for target, status, location in [("/old", 302, "/new"), ("/gone/", 301, "https://example.org/"), ("/gone/x/y?q", 301, "https://example.org/x/y?q"),
+                                     ("/old/deep?q=1", 302, "/new/deep?q=1"),
                                      ("/a.txt", 308, "/b.txt")]:
         answer = server.get(target)
         assert (answer.status, answer["Location"]) == (status, location)
@@ -84,8 +85,8 @@ def test_alias(start, site, folder):
 
 
 def test_routes_in_the_order_written(start, site):
-    assert start("redirect /x/y /first\nredirect /x/ /second\n").get("/x/y")["Location"] == "/first"
-    assert start("redirect /x/ /second\nredirect /x/y /first\n").get("/x/y")["Location"] == "/second"
+    assert start("redirect /x/y /first\nredirect /x/ /second/\n").get("/x/y")["Location"] == "/first"
+    assert start("redirect /x/ /second/\nredirect /x/y /first\n").get("/x/y")["Location"] == "/second/y"
 
 
 @pytest.mark.parametrize("pattern,yes,no", [
@@ -96,9 +97,9 @@ def test_routes_in_the_order_written(start, site):
 def test_patterns(start, site, pattern, yes, no):
     server = start(f"redirect {pattern} /matched\n")
     for target in yes:
-        assert server.get(target)["Location"] == "/matched", target
+        assert (server.get(target)["Location"] or "").startswith("/matched"), target
     for target in no:
-        assert server.get(target)["Location"] != "/matched", target
+        assert not (server.get(target)["Location"] or "").startswith("/matched"), target
 
 
 # -- filters
