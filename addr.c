@@ -206,3 +206,33 @@ addr_port(const struct addr *a)
 		return ntohs(a->u.in4.sin_port);
 	return a->u.any.sa_family == AF_INET6 ? ntohs(a->u.in6.sin6_port) : 0;
 }
+
+struct from
+from_of(const struct addr *a)
+{
+	struct from f = { a->u.any.sa_family, 0, { 0 } };
+
+	if (f.family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&a->u.in6.sin6_addr)) {
+		f.family = AF_INET;
+		f.port = a->u.in6.sin6_port;
+		memcpy(f.ip, a->u.in6.sin6_addr.s6_addr + 12, 4);
+	} else if (f.family == AF_INET6) {
+		f.port = a->u.in6.sin6_port;
+		memcpy(f.ip, &a->u.in6.sin6_addr, 16);
+	} else if (f.family == AF_INET) {
+		f.port = a->u.in4.sin_port;
+		memcpy(f.ip, &a->u.in4.sin_addr, 4);
+	}
+	return f;
+}
+
+void
+from_print(struct buf *b, const struct from *f)
+{
+	if (f->family == AF_INET)
+		in4_print(b, f->ip);
+	else if (f->family == AF_INET6)
+		in6_print(b, f->ip);
+	else
+		buf_text(b, "unix");
+}

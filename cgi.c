@@ -27,9 +27,11 @@ static const struct span names[VARIABLES] = {
 static struct span
 ip_text(const struct from *f, char *store, size_t size)
 {
-	if ((f->family != AF_INET && f->family != AF_INET6) || !inet_ntop(f->family, f->ip, store, size))
-		return SPAN("");
-	return span_of(store);
+	struct buf b = { store, 0, 0, size, false };
+
+	if (f->family == AF_INET || f->family == AF_INET6)
+		from_print(&b, f);
+	return (struct span){ store, b.w };
 }
 
 static struct span

@@ -99,6 +99,23 @@ keep_text(struct reader *r, const char *text)
 	return strcpy(keep(r, strlen(text) + 1), text);
 }
 
+char *
+keep_folder(struct reader *r, const char *text)
+{
+	char here[PATH_STORE];
+	size_t n;
+	char *p;
+
+	if (*text == '/' || !getcwd(here, sizeof here))
+		return keep_text(r, text);
+	n = strlen(here);
+	p = keep(r, n + strlen(text) + 2);
+	memcpy(p, here, n);
+	p[n] = '/';
+	strcpy(p + n + 1, text);
+	return p;
+}
+
 /* -- mistakes -------------------------------------------------------------------------------------- */
 
 static void

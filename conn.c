@@ -769,25 +769,6 @@ conn_plan(struct pollfd *set, int *wait)
 
 /* -- accepting and stopping ---------------------------------------------------------------------------------- */
 
-static struct from
-from_of(const struct addr *a)
-{
-	struct from f = { a->u.any.sa_family, 0, { 0 } };
-
-	if (f.family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&a->u.in6.sin6_addr)) {
-		f.family = AF_INET;
-		f.port = a->u.in6.sin6_port;
-		memcpy(f.ip, a->u.in6.sin6_addr.s6_addr + 12, 4);
-	} else if (f.family == AF_INET6) {
-		f.port = a->u.in6.sin6_port;
-		memcpy(f.ip, &a->u.in6.sin6_addr, 16);
-	} else if (f.family == AF_INET) {
-		f.port = a->u.in4.sin_port;
-		memcpy(f.ip, &a->u.in4.sin_addr, 4);
-	}
-	return f;
-}
-
 const struct from *
 conn_local(struct conn *c)
 {

@@ -469,6 +469,19 @@ listed(const struct conn *c, struct span path)
 	return f;
 }
 
+/* A method that no file answers.  It is asked only now that there is one, because another route or a fallback may be
+ * in charge of what is none. */
+static int
+unsuited(struct conn *c, const struct request *r)
+{
+	if (r->method != M_OPTIONS)
+		return 405;
+	reply_start(c, 204);
+	reply_field(c, "Allow: ", SPAN("GET, HEAD, OPTIONS"));
+	reply_end(c);
+	return 0;
+}
+
 /* An index becomes the path, and routes are asked again: index.php is not a file to be sent. */
 static int
 folder(struct conn *c, struct request *r)
@@ -500,6 +513,8 @@ folder(struct conn *c, struct request *r)
 	cache_release(f);
 	if (!found)
 		return 404;
+	if (r->method != M_GET && r->method != M_HEAD)
+		return unsuited(c, r);
 	if (!CONFIG_LISTING || !listed(c, r->path))
 		return 403;
 	c->handler = &dir_handler;
@@ -522,15 +537,6 @@ add_slash(struct conn *c, struct request *r)
 	return b.bad || b.w > CLIENT_OUT / 2 ? 414 : reply_redirect(c, r, 301, (struct span){ store, b.w });
 }
 
-static int
-options(struct conn *c)
-{
-	reply_start(c, 204);
-	reply_field(c, "Allow: ", SPAN("GET, HEAD, OPTIONS"));
-	reply_end(c);
-	return 0;
-}
-
 /* -- the handler --------------------------------------------------------------------------------------------- */
 
 static int
@@ -542,10 +548,6 @@ file_start(struct conn *c, struct request *r)
 
 	STATE(c, sending)->file = NULL;
 	STATE(c, sending)->left = STATE(c, sending)->n = STATE(c, sending)->next = STATE(c, sending)->parts = 0;
-	if (r->method == M_OPTIONS)
-		return options(c);
-	if (r->method != M_GET && r->method != M_HEAD)
-		return 405;
 	if (path_hidden(c->host, path))
 		return 404;
 	if (path.p[path.n - 1] == '/')
@@ -562,6 +564,10 @@ file_start(struct conn *c, struct request *r)
 		choose(c, r, path, &ch);
 	if (!ch.file)
 		return ch.vary ? 406 : 404;
+	if (r->method != M_GET && r->method != M_HEAD) {
+		cache_release(ch.file);
+		return unsuited(c, r);
+	}
 	return serve(c, r, &ch);
 }
 

@@ -16,25 +16,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-int64_t now, wall;
 
 static int signal_pipe[2];
 
-/* -- time and signals ------------------------------------------------------------------------------ */
-
-static void
-tick(void)
-{
-	int64_t second = now / 1000;
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	now = (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-	if (now / 1000 == second && wall)
-		return;
-	clock_gettime(CLOCK_REALTIME, &t);
-	wall = t.tv_sec;
-}
+/* -- signals ------------------------------------------------------------------------------ */
 
 static void
 on_signal(int number)
@@ -345,7 +330,7 @@ loop(int argc, char **argv)
 			wait = sooner(wait, stop_by - now);
 		if (poll(set, first + n, wait) < 0 && errno != EINTR)
 			log_line(LOG_ERROR, "poll: %s", strerror(errno));
-		tick();
+		clock_tick();
 		conn_run(set + first, n);
 		for (unsigned i = 1; i < first; i++)
 			if (set[i].revents)
@@ -374,7 +359,7 @@ main(int argc, char **argv)
 	struct conf *cf;
 	int status;
 
-	tick();
+	clock_tick();
 	if (conf_answers(argc, argv, &status))
 		return status;
 	cf = conf_read(argc, argv);

@@ -77,7 +77,12 @@ void buf_html(struct buf *, struct span);               /* with & < > " ' escape
 void buf_url(struct buf *, struct span);                /* percent-encoded but for what a path may hold, "/" included */
 void buf_log(struct buf *, struct span);                /* controls, quotes, backslashes and bytes over 126 as \xNN */
 
-/* -- http.c: grammar only ------------------------------------------------------------------------ */
+/* -- clock.c --------------------------------------------------------------------------------------- */
+
+extern int64_t now, wall;               /* milliseconds of the monotonic clock; seconds since 1970 */
+void clock_tick(void);                  /* once a turn */
+
+/* -- http.c, fields.c: grammar only ------------------------------------------------------------------------ */
 
 enum method {
 	M_GET, M_HEAD, M_POST, M_PUT, M_DELETE, M_OPTIONS, M_PATCH, M_CONNECT, M_TRACE,
@@ -203,6 +208,11 @@ void addr_print(struct buf *, const struct addr *, bool port);  /* the way addr_
 bool addr_same(const struct addr *, const struct addr *);
 unsigned addr_port(const struct addr *);                        /* 0 for unix */
 
+struct from { uint16_t family, port; unsigned char ip[16]; };   /* an address in 20 bytes, network order */
+
+struct from from_of(const struct addr *);       /* IPv4 within IPv6 becomes IPv4 */
+void from_print(struct buf *, const struct from *);     /* without port; "unix" for a socket that has none */
+
 /* -- stream.c: a descriptor with two buffers ------------------------------------------------------- */
 
 struct stream {
@@ -231,7 +241,7 @@ int stream_dial(const struct addr *, bool *connecting);
 /* A listening socket, close-on-exec, not blocking; -1 with errno. */
 int stream_listen(const struct addr *);
 
-/* -- conf.c, words.c, addr.c: the table of directives ---------------------------------------------- */
+/* -- words.c and conf.c, lines.c, rules.c, answers.c: the table of directives (see words.h) --------- */
 
 enum timeout { T_HEAD, T_BODY, T_IDLE, T_SEND, T_CONNECT, T_BACKEND, T_KEEP, T_QUEUE, T_LINGER, T_STOP, TIMEOUTS };
 extern const char *const timeout_names[TIMEOUTS];       /* "head", "body", ... the words of `timeout` */
@@ -304,7 +314,8 @@ struct conf {                           /* one is in force; older ones live unti
 
 extern struct conf *conf;               /* the one in force */
 
-/* Read the command line, and the files it names.  NULL after every mistake has been told on stderr.  check: -t. */
+/* Read the command line, and the files it names; one user.  NULL after every mistake has been told: on stderr, or in the
+ * log when there is a configuration in force. */
 struct conf *conf_read(int argc, char **argv);
 void conf_release(struct conf *);       /* one user less; the last one of a conf not in force frees it */
 /* -h, -V, -t and -H (the directive section of the manual): true when there was one and the program is to end. */
@@ -412,8 +423,6 @@ bool path_hidden(const struct host *, struct span path);        /* has a segment
 
 /* -- conn.c --------------------------------------------------------------------------------------- */
 
-struct from { uint16_t family, port; unsigned char ip[16]; };   /* an address in 20 bytes, network order */
-
 enum phase { FREE, HEAD, EXCHANGE, FLUSH, LINGER };
 
 struct conn {
@@ -467,7 +476,6 @@ struct lent {
 
 #define STATE(c, type) ((struct type *)(void *)(c)->lent->state)
 
-extern int64_t now, wall;               /* milliseconds of the monotonic clock; seconds since 1970 */
 
 /* conn.c's doors: httpd.c opens them once a turn. */
 void conn_accept(struct listener *, unsigned index);

@@ -7,7 +7,6 @@
  */
 #include "httpd.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
@@ -110,17 +109,6 @@ put(int fd, const char *p, size_t n)
 
 /* -- error lines --------------------------------------------------------------------------------------- */
 
-static void
-print_from(struct buf *b, const struct from *f)
-{
-	char text[INET6_ADDRSTRLEN];
-
-	if ((f->family == AF_INET || f->family == AF_INET6) && inet_ntop(f->family, f->ip, text, sizeof text))
-		buf_text(b, text);
-	else
-		buf_text(b, "unix");
-}
-
 /* A whole line of at most the store; one that is longer loses its end. */
 static struct buf
 line_begin(enum level level, unsigned *text)
@@ -138,7 +126,7 @@ line_begin(enum level level, unsigned *text)
 	if (log_about) {
 		const struct lent *l = log_about->lent;
 
-		print_from(&b, &log_about->from);
+		from_print(&b, &log_about->from);
 		if (l && log_about->conf && l->line_n) {
 			buf_text(&b, " \"");
 			buf_log(&b, (struct span){ l->log, l->line_n });
@@ -241,7 +229,7 @@ access_line(struct buf *b, const struct conn *c)
 {
 	const struct lent *l = c->lent;
 
-	print_from(b, &c->from);
+	from_print(b, &c->from);
 	buf_text(b, " - - [");
 	date_log(b, wall);
 	buf_char(b, ']');

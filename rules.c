@@ -206,7 +206,9 @@ set_sendfile(struct reader *r, const struct word *w, struct rule *rule, char *te
 	struct rule *root = keep(r, sizeof *root), **end;
 
 	(void)w;
-	root->root = (struct root){ .path = text, .fd = -1 };
+	root->kind = R_ALIAS;
+	root->pattern = (struct pattern){ MATCH_BELOW, SPAN("/") };
+	root->root = (struct root){ .path = keep_folder(r, text), .fd = -1 };
 	for (end = &rule->sendfile; *end; end = &(*end)->next)
 		;
 	*end = root;
@@ -226,7 +228,7 @@ static bool
 set_root(struct reader *r, const struct word *w, struct rule *rule, char *text)
 {
 	(void)w;
-	rule->root.path = text;
+	rule->root.path = keep_folder(r, text);
 	return take_dir(r, text);
 }
 

@@ -64,6 +64,16 @@ text_set(struct reader *r, const struct word *w, char *const *arg, unsigned n)
 		*to = keep_text(r, arg[0]);
 }
 
+static void
+root_set(struct reader *r, const struct word *w, char *const *arg, unsigned n)
+{
+	const char **to = field_of(r, w);
+
+	text_set(r, w, arg, n);
+	if (*to && *to[0] != '/')
+		*to = keep_folder(r, *to);
+}
+
 static bool
 text_field_show(struct buf *b, const struct word *w, const void *from, unsigned i)
 {
@@ -592,7 +602,7 @@ const struct word words[] = {
 
 	{ "include", "FILE", G_SITE, .set = include_set,
 	  .help = "read this file here, or all that match, as in conf.d/*.conf" },
-	{ "root", "DIR", SITE(root.path), .set = text_set, .show = text_field_show,
+	{ "root", "DIR", SITE(root.path), .set = root_set, .show = text_field_show,
 	  .help = "the folder whose files are served" },
 	{ "index", "NAME...", SITE(index), .set = index_set, .show = index_show,
 	  .help = "the files that answer for their folder, the first that exists; index.html" },

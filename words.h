@@ -117,6 +117,8 @@ struct kept {                           /* what a conf keeps besides its structu
 void *keep(struct reader *, size_t n);
 void *scratch(struct reader *, size_t n);       /* until the reading ends */
 char *keep_text(struct reader *, const char *);
+/* The name of a folder from "/" on: backends are told it, and stand elsewhere. */
+char *keep_folder(struct reader *, const char *);
 char *scratch_text(struct reader *, const char *before, size_t n, const char *text);    /* n bytes, then text */
 struct host *new_host(struct reader *);
 struct span keep_span(struct reader *, struct span);
