@@ -16,15 +16,6 @@
 #include <string.h>
 #include <unistd.h>
 
-static unsigned
-clients(const struct conf *cf)
-{
-	return cf->clients;
-}
-
-struct pool conn_pool = { "busy clients", sizeof (struct conn), clients, NULL, 0 };
-struct pool lent_pool = { "their buffers", sizeof (struct lent), clients, NULL, 0 };
-
 /* Whose descriptors stand in the poll set, place by place. */
 struct owner { struct conn *c; struct stream *s; };
 
@@ -32,10 +23,6 @@ struct pool set_pool = { "poll set", sizeof (struct pollfd), conn_set_size, NULL
 struct pool owner_pool = { "who is polled", sizeof (struct owner), conn_set_size, NULL, 0 };
 
 static struct {
-	unsigned fresh, n;              /* slots never used begin at fresh; n are alive */
-	struct conn *free;              /* last used first, chained by lent */
-	unsigned lent_fresh;
-	struct lent *lent_free;
 	unsigned waiting, ticket;       /* those in the queue for a backend; the last ticket given */
 	unsigned planned, idle_at, parked_at;   /* parts of the poll set: streams, idle peers, sleepers */
 	bool stopping;
@@ -49,115 +36,22 @@ conn_set_size(const struct conf *cf)
 	return 1 + LISTEN_MAX + cf->clients + 2 * cf->scripts + cf->parked + 1;
 }
 
-static struct conn *
-slot(unsigned i)
-{
-	return (struct conn *)(void *)conn_pool.at + i;
-}
-
 static struct owner *
 owner(unsigned i)
 {
 	return (struct owner *)(void *)owner_pool.at + i;
 }
 
-/* -- slots and buffers ----------------------------------------------------------------------------- */
-
-static bool
-idle(const struct conn *c)
-{
-	return c->phase == HEAD && !c->lent;
-}
-
-static void
-lend(struct conn *c)
-{
-	struct lent *l = house.lent_free;
-
-	if (c->lent)
-		return;
-	if (l)
-		memcpy(&house.lent_free, l, sizeof l);
-	else
-		l = (struct lent *)(void *)lent_pool.at + house.lent_fresh++;
-	c->lent = l;
-	c->client.in = (struct buf){ l->in, 0, 0, sizeof l->in, false };
-	c->client.out = (struct buf){ l->out, 0, 0, sizeof l->out, false };
-}
-
-static void
-give_back(struct conn *c)
-{
-	if (!c->lent)
-		return;
-	memcpy(c->lent, &house.lent_free, sizeof house.lent_free);
-	house.lent_free = c->lent;
-	c->lent = NULL;
-	c->client.in.data = c->client.out.data = NULL;
-	c->client.in.w = c->client.in.r = c->client.out.w = c->client.out.r = 0;
-}
-
-static void
-slot_free(struct conn *c)
-{
-	give_back(c);
-	c->phase = FREE;
-	house.n--;
-}
-
-/* Move an idle connection to the parking lot: its slot is free then. */
-static void
-park(struct conn *c)
-{
-	struct parked p = { c->client.fd, c->since / 1000, c->requests, 0, 0, c->from, c->listener, c->watched };
-
-	park_put(&p);
-	slot_free(c);
-}
-
-static struct conn *
-oldest_idle(void)
-{
-	struct conn *found = NULL;
-
-	for (unsigned i = 0; i < house.fresh; i++)
-		if (idle(slot(i)) && (!found || slot(i)->since < found->since))
-			found = slot(i);
-	return found;
-}
-
-static struct conn *
-slot_take(void)
-{
-	struct conn *c;
-
-	if (house.n == conn_pool.n && (c = oldest_idle()))
-		park(c);
-	if (house.n == conn_pool.n)
-		return NULL;
-	house.n++;
-	for (unsigned i = 0; i < house.fresh; i++)
-		if (slot(i)->phase == FREE)
-			return slot(i);
-	return slot(house.fresh++);
-}
-
-static bool
-slot_left(void)
-{
-	return house.n < conn_pool.n || oldest_idle();
-}
-
 bool
 conn_full(void)
 {
-	return house.stopping || (park_full() && !slot_left());
+	return house.stopping || (park_full() && !slots_left());
 }
 
 bool
 conn_none(void)
 {
-	return !house.n && !park_count();
+	return !slots_used() && !park_count();
 }
 
 /* -- phases ------------------------------------------------------------------------------------------ */
@@ -218,7 +112,7 @@ due(const struct conn *c)
 {
 	if (c->again || c->over)
 		return now;
-	if (idle(c) && park_pool.n > 1)
+	if (slot_idle(c) && park_pool.n > 1)
 		return c->since + PARK_AFTER;
 	return c->since + conf->timeout[waits_for(c)];
 }
@@ -296,7 +190,7 @@ request_prepare(struct conn *c, const struct request *r, int status)
 	c->parting = !status && !r->keep;
 	c->keep = !status && r->keep && !house.stopping;
 	c->chunks = r->minor > 0;
-	c->head_only = !status && r->method == M_HEAD;
+	c->head_only = r->method == M_HEAD;     /* a refused head may have shown that much */
 	c->continues = !status && r->continues;
 	c->up = status ? (struct relay){ .done = true } : body_of(r);
 	/* A short body that nobody wants is read and dropped, so that the connection can be kept. */
@@ -357,8 +251,10 @@ request_begin(struct conn *c, unsigned n)
 	unqueue(c);
 	c->requests++;
 	c->seen = 0;
-	if (status > 0)
+	if (status > 0) {
+		c->up.limit = UINT64_MAX;
 		reply_status(c, &request, status);
+	}
 	if (c->hold) {
 		c->held = n;
 		return;
@@ -379,7 +275,7 @@ head_step(struct conn *c)
 		return false;
 	if (fresh && !c->client.readable)
 		return false;
-	lend(c);
+	slot_lend(c);
 	if (buf_room(&c->client.in) == 0)
 		buf_pack(&c->client.in);
 	moved = stream_read(&c->client);
@@ -535,10 +431,10 @@ settle(struct conn *c)
 		return;
 	if (c->client.dead && !c->why)
 		c->why = "the client left";
-	if (c->client.dead || c->over || (house.stopping && idle(c)))
+	if (c->client.dead || c->over || (house.stopping && slot_idle(c)))
 		conn_close(c);
 	else if (c->phase == HEAD && !buf_used(&c->client.in))
-		give_back(c);
+		slot_give_back(c);
 }
 
 static void
@@ -611,8 +507,8 @@ expire(struct conn *c)
 static void
 on_time(struct conn *c)
 {
-	if (idle(c) && park_pool.n > 1 && !house.stopping)
-		park(c);
+	if (slot_idle(c) && park_pool.n > 1 && !house.stopping)
+		slot_park(c);
 	else if (!c->again && !c->over)
 		expire(c);
 }
@@ -624,9 +520,9 @@ serve_queue(void)
 	for (unsigned tries = house.waiting; tries && gateway_has_place(); tries--) {
 		struct conn *first = NULL;
 
-		for (unsigned i = 0; i < house.fresh; i++)
-			if (slot(i)->phase == HEAD && slot(i)->ticket && (!first || slot(i)->ticket < first->ticket))
-				first = slot(i);
+		for (unsigned i = 0; i < slot_count(); i++)
+			if (slot_at(i)->phase == HEAD && slot_at(i)->ticket && (!first || slot_at(i)->ticket < first->ticket))
+				first = slot_at(i);
 		if (!first)
 			return;
 		first->retry = true;
@@ -639,11 +535,8 @@ static void
 wake(const struct pollfd *set, unsigned n)
 {
 	struct parked woken[16];
-	unsigned left = conn_pool.n - house.n, k;
+	unsigned left = slots_left(), k = park_wake(set, n, woken, left < 16 ? left : 16);
 
-	for (unsigned i = 0; i < house.fresh; i++)
-		left += idle(slot(i));
-	k = park_wake(set, n, woken, left < 16 ? left : 16);
 	for (unsigned i = 0; i < k; i++) {
 		struct conn *c = conn_open(&woken[i]);
 
@@ -674,8 +567,8 @@ conn_run(const struct pollfd *set, unsigned n)
 			take_revents(owner(i), set[i].revents);
 	if (CONFIG_GATEWAY)
 		gateway_idle_run(set + house.idle_at, house.parked_at - house.idle_at);
-	for (unsigned i = 0; i < house.fresh; i++) {
-		struct conn *c = slot(i);
+	for (unsigned i = 0; i < slot_count(); i++) {
+		struct conn *c = slot_at(i);
 
 		if (c->phase != FREE && due(c) <= now) {
 			on_time(c);
@@ -739,8 +632,8 @@ conn_plan(struct pollfd *set, int *wait)
 	int64_t next = INT64_MAX, t;
 	unsigned n = 0;
 
-	for (unsigned i = 0; i < house.fresh; i++) {
-		struct conn *c = slot(i);
+	for (unsigned i = 0; i < slot_count(); i++) {
+		struct conn *c = slot_at(i);
 
 		if (c->phase == FREE)
 			continue;
@@ -759,7 +652,7 @@ conn_plan(struct pollfd *set, int *wait)
 	if (CONFIG_GATEWAY)
 		n += gateway_idle_plan(set + n, &next);
 	house.parked_at = n;
-	if (slot_left())
+	if (slots_left())
 		n += park_plan(set + n);
 	t = park_due();
 	next = t < next ? t : next;
@@ -836,9 +729,9 @@ conn_stop(void)
 	house.stopping = true;
 	while (park_drop_oldest())
 		;
-	for (unsigned i = 0; i < house.fresh; i++) {
-		slot(i)->keep = false;
-		if (slot(i)->phase == HEAD && !slot(i)->ticket)
-			slot(i)->over = true;
+	for (unsigned i = 0; i < slot_count(); i++) {
+		slot_at(i)->keep = false;
+		if (slot_at(i)->phase == HEAD && !slot_at(i)->ticket)
+			slot_at(i)->over = true;
 	}
 }

@@ -53,7 +53,7 @@ lend(struct peer *p)
 	struct peer_lent *l = free_lent;
 
 	if (l)
-		memcpy(&free_lent, l, sizeof free_lent);
+		memcpy(&free_lent, (void *)l, sizeof free_lent);
 	else
 		l = (struct peer_lent *)(void *)peer_lent_pool.at + fresh_lent++;
 	p->lent = l;
@@ -64,7 +64,7 @@ lend(struct peer *p)
 static void
 give_back(struct peer *p)
 {
-	memcpy(p->lent, &free_lent, sizeof free_lent);
+	memcpy((void *)p->lent, &free_lent, sizeof free_lent);
 	free_lent = p->lent;
 	p->lent = NULL;
 }

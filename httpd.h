@@ -487,7 +487,21 @@ bool conn_full(void);                   /* no room to accept into: the listening
 void conn_stop(void);                   /* end the idle ones, and the others after their answer */
 bool conn_none(void);                   /* nobody is there */
 const struct from *conn_local(struct conn *);           /* our address on this connection */
-extern struct pool conn_pool, lent_pool, set_pool, owner_pool;
+extern struct pool set_pool, owner_pool;
+
+/* -- slot.c: places for busy connections, and their buffers ----------------------------------------- */
+
+struct conn *slot_take(void);           /* not cleared; parks the longest idle one when it must; NULL: all are busy */
+void slot_free(struct conn *);
+void slot_park(struct conn *);          /* an idle connection goes to sleep, its slot is free */
+void slot_lend(struct conn *);          /* buffers, unless it has them */
+void slot_give_back(struct conn *);
+bool slot_idle(const struct conn *);    /* nothing has come of a next request */
+struct conn *slot_at(unsigned i);       /* i < slot_count(); its phase may be FREE */
+unsigned slot_count(void);
+unsigned slots_used(void);
+unsigned slots_left(void);              /* that slot_take would find */
+extern struct pool conn_pool, lent_pool;
 
 /* -- park.c: connections asleep ------------------------------------------------------------------ */
 

@@ -1,0 +1,132 @@
+/* slot.c - places for busy connections, and their buffers
+ *
+ *   connection: 64 small slots, taken in order         buffers: lent while bytes are there, last used first
+ *
+ * An idle connection keeps its slot for a while but no buffers, so that the memory that is touched follows the
+ * number of those busy at the same instant.  When slots run out the idle ones are parked.
+ */
+#include "httpd.h"
+
+#include <string.h>
+
+static unsigned
+clients(const struct conf *cf)
+{
+	return cf->clients;
+}
+
+struct pool conn_pool = { "busy clients", sizeof (struct conn), clients, NULL, 0 };
+struct pool lent_pool = { "their buffers", sizeof (struct lent), clients, NULL, 0 };
+
+static struct {
+	unsigned fresh, n;              /* slots never used begin at fresh; n are in use */
+	unsigned lent_fresh;
+	struct lent *lent_free;
+} house;
+
+struct conn *
+slot_at(unsigned i)
+{
+	return (struct conn *)(void *)conn_pool.at + i;
+}
+
+bool
+slot_idle(const struct conn *c)
+{
+	return c->phase == HEAD && !c->lent;
+}
+
+void
+slot_lend(struct conn *c)
+{
+	struct lent *l = house.lent_free;
+
+	if (c->lent)
+		return;
+	if (l)
+		memcpy(&house.lent_free, (void *)l, sizeof house.lent_free);
+	else
+		l = (struct lent *)(void *)lent_pool.at + house.lent_fresh++;
+	c->lent = l;
+	c->client.in = (struct buf){ l->in, 0, 0, sizeof l->in, false };
+	c->client.out = (struct buf){ l->out, 0, 0, sizeof l->out, false };
+}
+
+void
+slot_give_back(struct conn *c)
+{
+	if (!c->lent)
+		return;
+	memcpy((void *)c->lent, &house.lent_free, sizeof house.lent_free);
+	house.lent_free = c->lent;
+	c->lent = NULL;
+	c->client.in.data = c->client.out.data = NULL;
+	c->client.in.w = c->client.in.r = c->client.out.w = c->client.out.r = 0;
+}
+
+void
+slot_free(struct conn *c)
+{
+	slot_give_back(c);
+	c->phase = FREE;
+	house.n--;
+}
+
+/* Move an idle connection to the parking lot: its slot is free then. */
+void
+slot_park(struct conn *c)
+{
+	struct parked p = { c->client.fd, c->since / 1000, c->requests, 0, 0, c->from, c->listener, c->watched };
+
+	park_put(&p);
+	slot_free(c);
+}
+
+static struct conn *
+oldest_idle(void)
+{
+	struct conn *found = NULL;
+
+	for (unsigned i = 0; i < house.fresh; i++)
+		if (slot_idle(slot_at(i)) && (!found || slot_at(i)->since < found->since))
+			found = slot_at(i);
+	return found;
+}
+
+struct conn *
+slot_take(void)
+{
+	struct conn *c;
+
+	if (house.n == conn_pool.n && (c = oldest_idle()))
+		slot_park(c);
+	if (house.n == conn_pool.n)
+		return NULL;
+	house.n++;
+	for (unsigned i = 0; i < house.fresh; i++)
+		if (slot_at(i)->phase == FREE)
+			return slot_at(i);
+	return slot_at(house.fresh++);
+}
+
+unsigned
+slots_left(void)
+{
+	unsigned left = conn_pool.n - house.n;
+
+	for (unsigned i = 0; i < house.fresh; i++)
+		left += slot_idle(slot_at(i));
+	return left;
+}
+
+unsigned
+slots_used(void)
+{
+	return house.n;
+}
+
+unsigned
+slot_count(void)
+{
+	return house.fresh;
+}
