@@ -138,8 +138,8 @@ MATRIX  = $(COMBOS:%=build/matrix/%)
 
 matrix:
 	@$(MAKE) -s -j$$(nproc) $(MATRIX) WERROR=1 BUILD=static
-	@size $(MATRIX) | awk 'NR > 1 { sub(".*/", "", $$6); if (NR == 2) base = $$4; \
-	printf "%-24s %8d bytes  %+d\n", $$6, $$4, $$4 - base }'
+	@size $(MATRIX) | awk 'NR > 1 { sub(".*/", "", $$6); n = $$1 + $$2; if (NR == 2) base = n; \
+	printf "%-24s %7d bytes %+7d, and %6d cleared at start\n", $$6, n, n - base, $$3 }'
 
 build/matrix/%: $(SRC) $(wildcard *.h) Makefile
 	@mkdir -p $(@D)

@@ -2,6 +2,9 @@
  *
  *   hash of the path -> a set of WAYS places -> the one with this root and path, looked at within a second
  *
+ * A small file is mapped, and the kernel copies it from there to the socket.  Nobody here reads the mapping: should the
+ * file shrink, the kernel's copying ends with EFAULT, where ours would end with SIGBUS.
+ *
  * Whoever uses a file pins its place; a place without pins may be taken for another file, the least lately used of
  * its set first.  The link policy is kept on the descriptor that was opened, never on a name looked at before.
  */
@@ -11,10 +14,11 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { WAYS = 4, FRESH = 1000, LINKS_MOST = 16 };
+enum { WAYS = 4, FRESH = 1000, LINKS_MOST = 16, MAP_MOST = 32768 };
 
 enum { RESOLVE_WITHOUT_LINKS = 0x02 | 0x04 };   /* RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS */
 struct how { uint64_t flags, mode, resolve; };  /* struct open_how of linux/openat2.h, which old headers lack */
@@ -29,7 +33,7 @@ places(const struct conf *cf)
 
 struct pool cache_pool = { "files kept open", sizeof (struct cached), places, NULL, 0 };
 
-static uint32_t turns;
+static uint32_t uses;
 
 static struct cached *
 place(unsigned i)
@@ -247,8 +251,10 @@ empty(struct cached *f)
 {
 	if (f->users || !f->root)
 		return;
-	if (f->fd >= 0)
-		close(f->fd);
+	if (f->map)
+		munmap(f->map, f->size);
+	f->map = NULL;
+	close(f->fd);
 	f->root = NULL;
 	f->path_n = 0;
 }
@@ -300,8 +306,20 @@ still_there(struct cached *f, struct root *root, struct span path)
 	if (fstatat(root_open(root), below(path), &st, 0) < 0 || !same_file(f, &st))
 		return false;
 	f->looked = now;
+	f->turn = turn_number;
 	f->absent_br = f->absent_gz = false;
 	return true;
+}
+
+bool
+cache_unchanged(struct cached *f)
+{
+	struct stat st;
+
+	if (f->turn == turn_number)
+		return true;
+	f->turn = turn_number;
+	return fstat(f->fd, &st) == 0 && same_file(f, &st);
 }
 
 static struct cached *
@@ -328,7 +346,7 @@ victim(uint32_t hash, bool *found_again)
 	struct cached *f = set_of(hash), *best = NULL;
 
 	for (unsigned i = 0; i < WAYS; i++)
-		if (!f[i].users && (!best || !f[i].root || (best->root && f[i].turn < best->turn)))
+		if (!f[i].users && (!best || !f[i].root || (best->root && f[i].used < best->used)))
 			best = &f[i];
 	*found_again = best;
 	for (unsigned i = 0; !best && i < cache_pool.n; i++)
@@ -349,6 +367,7 @@ describe(struct cached *f, const struct stat *st, struct span path)
 	f->mtime = st->st_mtim.tv_sec;
 	f->mtime_ns = st->st_mtim.tv_nsec;
 	f->absent_br = f->absent_gz = false;
+	f->head_n = 0;
 	f->mime = mime_type(path);
 	f->packable = mime_packable(f->mime);
 	date_format(f->modified, f->mtime);
@@ -374,9 +393,15 @@ fill(struct cached *f, int fd, struct root *root, struct span path, uint32_t has
 	f->hash = hash;
 	f->fd = fd;
 	f->looked = now;
+	f->turn = turn_number;
 	f->path_n = path.n <= CACHE_NAME ? path.n : 0;
 	memcpy(f->path, path.p, f->path_n);
 	describe(f, &st, path);
+	f->map = NULL;
+	if (!f->folder && f->size && f->size <= MAP_MOST)
+		f->map = mmap(NULL, f->size, PROT_READ, MAP_SHARED, fd, 0);
+	if (f->map == MAP_FAILED)
+		f->map = NULL;
 	return 0;
 }
 
@@ -410,7 +435,7 @@ cache_open(struct root *root, enum links links, struct span path, struct cached 
 			f->path_n = 0;
 	}
 	f->users++;
-	f->turn = ++turns;
+	f->used = ++uses;
 	*out = f;
 	return 0;
 }

@@ -92,7 +92,7 @@ waits_for(const struct conn *c)
 			return T_QUEUE;
 		return c->lent || !c->requests ? T_HEAD : T_IDLE;
 	case EXCHANGE:
-		if (!c->client.writable || buf_used(&c->client.out))
+		if (!c->client.writable || stream_pending(&c->client))
 			return T_SEND;
 		if (c->peer && c->peer->s.connecting)
 			return T_CONNECT;
@@ -100,7 +100,7 @@ waits_for(const struct conn *c)
 			return T_BODY;
 		return T_BACKEND;
 	case FLUSH:
-		return c->client.writable && !buf_used(&c->client.out) ? T_BODY : T_SEND;
+		return c->client.writable && !stream_pending(&c->client) ? T_BODY : T_SEND;
 	case LINGER:
 		return T_LINGER;
 	}
@@ -232,7 +232,7 @@ unqueue(struct conn *c)
 	c->retry = false;
 }
 
-/* A whole head of n bytes lies at client.in: from here on it is an exchange. */
+/* The n bytes at client.in begin with a whole head: from here on it is an exchange. */
 static void
 request_begin(struct conn *c, unsigned n)
 {
@@ -240,6 +240,7 @@ request_begin(struct conn *c, unsigned n)
 	int status = request_parse(&request, head, n);
 	int64_t since = c->since;
 
+	n = status ? n : request.size;
 	request_prepare(c, &request, status);
 	enter(c, EXCHANGE);
 	if (!status)
@@ -371,7 +372,7 @@ flush_step(struct conn *c)
 	if (c->phase != FLUSH || c->over)
 		return !c->over;
 	moved = stream_write(&c->client) || moved;
-	if (buf_used(&c->client.out) || (c->keep && !c->up.done))
+	if (stream_pending(&c->client) || (c->keep && !c->up.done))
 		return moved;
 	flushed(c);
 	return true;
@@ -430,7 +431,7 @@ settle(struct conn *c)
 	if (c->phase == FREE)
 		return;
 	if (c->client.dead && !c->why)
-		c->why = "the client left";
+		c->why = c->client.error == EFAULT ? "the file shrank while it was sent" : "the client left";
 	if (c->client.dead || c->over || (house.stopping && slot_idle(c)))
 		conn_close(c);
 	else if (c->phase == HEAD && !buf_used(&c->client.in))

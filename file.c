@@ -4,12 +4,16 @@
  *        -> "/x"   a folder: 301 to "/x/"
  *                  a file, or its .br or .gz  -> conditions (304, 412) -> ranges (206, 416) -> head, body
  *
- * A small file leaves in one write with its head; a large one by sendfile, a range at a time.
+ * A small file leaves in one write with its head, copied by the kernel from its mapping; a large one by sendfile, a
+ * range at a time.
  */
 #include "httpd.h"
 
 #include <string.h>
 #include <unistd.h>
+
+/* What is to be sent: the file, as which coding and type; vary: there are others to choose from. */
+struct choice { struct cached *file; struct span coding, mime; bool vary; };
 
 struct sending {                        /* the handler's state */
 	struct cached *file;
@@ -135,11 +139,10 @@ parts_length(const struct sending *s)
 }
 
 static void
-head(struct conn *c, const struct sending *s, int status, struct span coding, bool vary)
+length_and_type(struct conn *c, const struct sending *s)
 {
 	struct buf *out = &c->client.out;
 
-	reply_start(c, status);
 	if (s->parts) {
 		buf_text(out, "Content-Type: multipart/byteranges; boundary=cubhttpd");
 		buf_hex(out, s->boundary);
@@ -150,13 +153,40 @@ head(struct conn *c, const struct sending *s, int status, struct span coding, bo
 			reply_field(c, "Content-Type: ", s->mime);
 		put_length(c, s->ranges[0].size);
 	}
+}
+
+static void
+fields(struct conn *c, const struct sending *s, int status, const struct choice *ch)
+{
+	length_and_type(c, s);
 	if (status == 206 && !s->parts)
-		content_range(out, &s->ranges[0], s->size);
-	if (coding.n)
-		reply_field(c, "Content-Encoding: ", coding);
+		content_range(&c->client.out, &s->ranges[0], s->size);
+	if (ch->coding.n)
+		reply_field(c, "Content-Encoding: ", ch->coding);
 	if (CONFIG_RANGE)
 		reply_field(c, "Accept-Ranges: ", SPAN("bytes"));
-	validators(c, s->file, vary);
+	validators(c, s->file, ch->vary);
+}
+
+/* The fields of a plain 200 are the same each time, so they are made once. */
+static void
+head(struct conn *c, const struct sending *s, int status, const struct choice *ch)
+{
+	struct buf *out = &c->client.out;
+	bool plain = status == 200 && !ch->vary && !reply_typed();
+	unsigned from;
+
+	reply_start(c, c->errors ? c->status : status);
+	from = out->w;
+	if (plain && s->file->head_n) {
+		buf_mem(out, s->file->head, s->file->head_n);
+	} else {
+		fields(c, s, status, ch);
+		if (plain && out->w - from <= sizeof s->file->head) {
+			s->file->head_n = out->w - from;
+			memcpy(s->file->head, out->data + from, s->file->head_n);
+		}
+	}
 	reply_end(c);
 }
 
@@ -237,15 +267,29 @@ next_part(struct conn *c, struct sending *s)
 	return IO_MOVED;
 }
 
+/* A mapped file goes out behind the head, from where it lies. */
+static enum io
+map_piece(struct conn *c, struct sending *s)
+{
+	c->client.tail = (struct span){ s->file->map + s->at, s->left };
+	c->sent += s->left;
+	s->left = 0;
+	return IO_WAIT;
+}
+
 static enum io
 file_pull(struct conn *c)
 {
 	struct sending *s = STATE(c, sending);
 	enum io io;
 
+	if (c->client.tail.n)
+		return IO_WAIT;
 	if (!s->left)
 		return s->next < s->n || s->parts ? next_part(c, s) : IO_DONE;
-	if (!CONFIG_SENDFILE || s->left <= buf_room(&c->client.out) || (buf_used(&c->client.out) && s->left < CLIENT_OUT))
+	if (s->file->map)
+		return map_piece(c, s);
+	if (!CONFIG_SENDFILE)
 		io = read_piece(c, s);
 	else
 		io = send_piece(c, s);
@@ -316,8 +360,6 @@ open_packed(struct conn *c, struct span path, unsigned coding, struct cached **o
 	return false;
 }
 
-struct choice { struct cached *file; struct span coding, mime; bool vary; };
-
 /* A packed variant in place of the plain file, when there is one and the client takes it; ch->vary when there is one.
  * With no plain file, and no wish from the client, any variant will do (RFC 9110 12.5.3). */
 static void
@@ -368,33 +410,18 @@ ranges(const struct conn *c, const struct request *r, struct sending *s)
 	return 200;
 }
 
-/* A small file is read at once: should its size have changed since it was looked at, it is looked at again. */
-static bool
-changed(struct conn *c, struct sending *s)
-{
-	struct buf *out = &c->client.out;
-	unsigned room = buf_room(out);
-	ssize_t got;
-
-	if (c->head_only || s->parts || s->ranges[0].size >= room || s->ranges[0].from + s->ranges[0].size != s->size)
-		return false;
-	got = pread(s->file->fd, out->data + out->w, s->ranges[0].size + 1, s->ranges[0].from);
-	if (got < 0 || (uint64_t)got != s->ranges[0].size)
-		return true;
-	out->w += got;
-	c->sent += got;
-	s->next = s->n;
-	return false;
-}
-
 static int
 serve(struct conn *c, const struct request *r, struct choice *ch)
 {
 	struct sending *s = STATE(c, sending);
-	unsigned begin = c->client.out.w;
 	static uint32_t boundaries;
 	int status;
 
+	if (!cache_unchanged(ch->file)) {
+		cache_drop(ch->file);
+		cache_release(ch->file);
+		return AGAIN;
+	}
 	status = c->errors ? 0 : preconditions(r, ch->file);
 	if (status == 304)
 		return not_modified(c, ch->file, ch->vary);
@@ -412,16 +439,10 @@ serve(struct conn *c, const struct request *r, struct choice *ch)
 		s->file = NULL;
 		return not_satisfiable(c, ch->file);
 	}
-	head(c, s, c->errors ? c->status : status, ch->coding, ch->vary);
+	head(c, s, status, ch);
 	if (c->head_only)
 		s->n = s->parts = 0;
-	if (!changed(c, s))
-		return 0;
-	c->client.out.w = begin;
-	c->begun = false;
-	cache_drop(s->file);
-	file_finish(c);
-	return AGAIN;
+	return 0;
 }
 
 /* Segments that begin with a dot are hidden, but for /.well-known/ (RFC 8615). */
@@ -560,7 +581,7 @@ file_start(struct conn *c, struct request *r)
 	if (status && (status != 404 || !CONFIG_PRECOMPRESSED))
 		return status;
 	ch.mime = status ? mime_type(path) : ch.file->mime;
-	if (CONFIG_PRECOMPRESSED && (status || ch.file->packable))
+	if (CONFIG_PRECOMPRESSED && (status ? mime_packable(ch.mime) : ch.file->packable))
 		choose(c, r, path, &ch);
 	if (!ch.file)
 		return ch.vary ? 406 : 404;

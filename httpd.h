@@ -80,6 +80,7 @@ void buf_log(struct buf *, struct span);                /* controls, quotes, bac
 /* -- clock.c --------------------------------------------------------------------------------------- */
 
 extern int64_t now, wall;               /* milliseconds of the monotonic clock; seconds since 1970 */
+extern uint32_t turn_number;            /* one more with each turn of the loop */
 void clock_tick(void);                  /* once a turn */
 
 /* -- http.c, fields.c: grammar only ------------------------------------------------------------------------ */
@@ -126,11 +127,11 @@ struct request {                        /* one in the whole program; its spans h
 	char store[PATH_STORE];
 };
 
-/* Bytes of the head at p with its empty line, 0 while it has not all come.  *seen is where the last call got to;
- * 0 at first.  Ends at a bare LF too, so that request_parse can refuse it at once. */
+/* 0 while a head has not all come to p, else bytes that begin with a whole one: request_parse says where it ends.
+ * *seen is where the last call got to; 0 at first.  Ends at a bare LF too, so that it can be refused at once. */
 unsigned head_length(const char *p, unsigned n, unsigned *seen);
-/* Parse a whole head of n bytes (RFC 9112).  0, or the status to refuse it with; after that nothing but line and
- * minor is to be trusted, and the connection must be closed. */
+/* Parse the head that p begins with (RFC 9112); size tells its length.  0, or the status to refuse it with; after that
+ * nothing but line, minor and method is to be trusted, and the connection must be closed. */
 int request_parse(struct request *, const char *p, unsigned n);
 /* Decode and normalise path into request.store and set request.path: 0, 400 or 414.  Also for paths of our own. */
 int request_path(struct request *, struct span path);
@@ -225,7 +226,10 @@ struct stream {
 	bool dead;                      /* reset: neither direction works; errno is in error */
 	int error;
 	struct buf in, out;             /* data is NULL while no buffers are lent */
+	struct span tail;               /* goes out behind `out`, from where it lies: it must stay there until it is sent */
 };
+
+static inline bool stream_pending(const struct stream *s) { return buf_used(&s->out) || s->tail.n; }
 
 /* Write what is in out, then read into in: what the flags say is worth trying.  True when a byte or an end moved. */
 bool stream_write(struct stream *);
@@ -353,7 +357,8 @@ void log_access(struct conn *);
 struct span status_text(int status);    /* "Not Found"; empty for one we do not know */
 void reply_start(struct conn *, int status);            /* status line, Date, Server, Connection */
 void reply_end(struct conn *);          /* the fields of `header` and `expires`, and the empty line */
-void reply_field(struct conn *, const char *name_colon_space, struct span value);
+#define reply_field(c, literal, ...) reply_line(c, SPAN(literal), __VA_ARGS__) /* ("Name: ", span) */
+void reply_line(struct conn *, struct span name_colon_space, struct span value);
 bool reply_replaces(struct conn *, struct span name);   /* a `header` line sets this field: drop the backend's */
 /* The fields of a backend's head, but those that are dropped, or that a `header` line replaces. */
 void reply_pass(struct conn *, struct buf *out, struct span head, bool (*dropped)(enum field_id));
@@ -388,9 +393,11 @@ int request_set_path(struct request *, struct span path);
 struct cached {                         /* a file or folder below a root, as it was within the last second */
 	const struct root *root;
 	uint32_t hash;
-	uint32_t turn;                  /* of the last use */
+	uint32_t used;                  /* when, in the order of uses */
+	uint32_t turn;                  /* in which it was last compared with the file itself */
 	int64_t looked;
-	int fd;                         /* -1: this place is free */
+	int fd;
+	char *map;                      /* a small file's bytes, for the kernel's eyes only; NULL: it is not mapped */
 	uint16_t users;
 	uint8_t path_n;                 /* 0: not to be found again */
 	bool folder, packable, absent_br, absent_gz;
@@ -400,6 +407,8 @@ struct cached {                         /* a file or folder below a root, as it 
 	uint32_t mtime_ns;
 	struct span mime;
 	char modified[DATE_SIZE], etag[38];     /* Last-Modified; ETag, quotes included */
+	uint16_t head_n;                /* file.c's: the fields of its plain 200, once they were made */
+	char head[232];
 	char path[CACHE_NAME];
 };
 
@@ -407,6 +416,8 @@ struct cached {                         /* a file or folder below a root, as it 
  * or 403, 404, 414, 503.  Only files and folders are found. */
 int cache_open(struct root *, enum links, struct span path, struct cached **out);
 void cache_release(struct cached *);    /* one pin less */
+/* Is the open file what it was when its place was filled?  Asked of the kernel once a turn at most. */
+bool cache_unchanged(struct cached *);
 void cache_drop(struct cached *);       /* it has changed: look anew the next time */
 void cache_flush(void);                 /* all of them, on reload */
 int root_open(struct root *);           /* its descriptor, valid in this turn; -1 with errno */

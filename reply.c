@@ -40,9 +40,9 @@ status_text(int status)
 }
 
 void
-reply_field(struct conn *c, const char *name, struct span value)
+reply_line(struct conn *c, struct span name, struct span value)
 {
-	buf_text(&c->client.out, name);
+	buf_mem(&c->client.out, name.p, name.n);
 	buf_span(&c->client.out, value);
 	buf_mem(&c->client.out, "\r\n", 2);
 }
@@ -72,10 +72,14 @@ reply_start(struct conn *c, int status)
 		c->keep = false;
 	c->status = status;
 	c->begun = true;
-	buf_mem(out, "HTTP/1.1 ", 9);
-	buf_uint(out, status);
-	buf_char(out, ' ');
-	buf_span(out, status_text(status));
+	if (status == 200) {
+		buf_mem(out, "HTTP/1.1 200 OK", 15);
+	} else {
+		buf_mem(out, "HTTP/1.1 ", 9);
+		buf_uint(out, status);
+		buf_char(out, ' ');
+		buf_span(out, status_text(status));
+	}
 	server_and_date(out);
 	if (!c->keep)
 		buf_text(out, "Connection: close\r\n");

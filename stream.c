@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 enum { BACKLOG = 1024, SENDFILE_MOST = 1 << 20, IPV6_FREEBIND_OPTION = 78 };
@@ -33,6 +34,7 @@ stream_open(struct stream *s, int fd)
 	s->readable = s->connecting = s->more = s->eof = s->shut = s->dead = false;
 	s->writable = true;
 	s->error = 0;
+	s->tail.n = 0;
 }
 
 void
@@ -82,19 +84,42 @@ moved(struct stream *s, bool *flag, ssize_t n, size_t asked)
 	return n > 0 || s->dead;
 }
 
+static ssize_t
+send_both(const struct stream *s)
+{
+	struct iovec v[2] = { { s->out.data + s->out.r, buf_used(&s->out) }, { (char *)s->tail.p, s->tail.n } };
+	struct msghdr m = { .msg_iov = v, .msg_iovlen = 2 };
+
+	return sendmsg(s->fd, &m, MSG_NOSIGNAL);
+}
+
+static void
+sent(struct stream *s, size_t n)
+{
+	unsigned used = buf_used(&s->out), of_out = n < used ? n : used;
+
+	buf_take(&s->out, of_out);
+	s->tail.p += n - of_out;
+	s->tail.n -= n - of_out;
+}
+
 bool
 stream_write(struct stream *s)
 {
 	unsigned used = buf_used(&s->out);
 	ssize_t n;
 
-	if (!used || !s->writable || s->dead)
+	if (!stream_pending(s) || !s->writable || s->dead)
 		return false;
 	if (!connected(s))
 		return s->dead;
-	n = send(s->fd, s->out.data + s->out.r, used, MSG_NOSIGNAL | (s->more ? MSG_MORE : 0));
+	if (s->tail.n)
+		n = send_both(s);
+	else
+		n = send(s->fd, s->out.data + s->out.r, used, MSG_NOSIGNAL | (s->more ? MSG_MORE : 0));
+	used += s->tail.n;
 	if (n > 0)
-		buf_take(&s->out, n);
+		sent(s, n);
 	return moved(s, &s->writable, n, used);
 }
 
@@ -120,16 +145,16 @@ enum io
 stream_sendfile(struct stream *s, int fd, off_t *at, uint64_t n)
 {
 	size_t asked = n < SENDFILE_MOST ? n : SENDFILE_MOST;
-	ssize_t sent;
+	ssize_t k;
 
 	if (s->dead)
 		return IO_FAIL;
 	if (!s->writable)
 		return IO_WAIT;
-	sent = sendfile(s->fd, fd, at, asked);
-	if (sent == 0)
+	k = sendfile(s->fd, fd, at, asked);
+	if (k == 0)
 		return IO_FAIL;
-	if (moved(s, &s->writable, sent, asked))
+	if (moved(s, &s->writable, k, asked))
 		return s->dead ? IO_FAIL : IO_MOVED;
 	return IO_WAIT;
 }
