@@ -90,7 +90,11 @@ addr_parse(struct addr *a, const char *text, const char *any)
 static void
 in4_print(struct buf *b, const unsigned char ip[4])
 {
-	buf_print(b, "%u.%u.%u.%u", ip[0], ip[1], ip[2], ip[3]);
+	for (unsigned i = 0; i < 4; i++) {
+		if (i)
+			buf_char(b, '.');
+		buf_uint(b, ip[i]);
+	}
 }
 
 /* Where the longest run of two or more zero groups begins, and its length: that run is "::" (RFC 5952 4.2). */

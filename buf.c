@@ -164,6 +164,19 @@ grow(struct buf *b, unsigned n)
 	return to;
 }
 
+char *
+buf_reserve(struct buf *b, unsigned n)
+{
+	char *at = b->data + b->w;
+
+	if (n > buf_room(b) || b->bad) {
+		b->bad = true;
+		return NULL;
+	}
+	b->w += n;
+	return at;
+}
+
 void
 buf_mem(struct buf *b, const void *p, unsigned n)
 {

@@ -10,9 +10,12 @@
 #include <string.h>
 
 enum variable {
-	V_GATEWAY, V_SOFTWARE, V_PROTOCOL, V_METHOD, V_URI, V_QUERY, V_SCRIPT, V_FILE, V_INFO, V_TRANSLATED, V_ROOT,
-	V_SCHEME, V_SERVER, V_ADDR, V_PORT, V_REMOTE, V_REMOTE_PORT, V_REDIRECT, V_TYPE, VARIABLES
+	V_GATEWAY, V_SOFTWARE, V_SCHEME, V_ROOT, V_ADDR, V_PORT,        /* the same for all requests to one address */
+	V_PROTOCOL, V_METHOD, V_URI, V_QUERY, V_SCRIPT, V_FILE, V_INFO, V_TRANSLATED,
+	V_SERVER, V_REMOTE, V_REMOTE_PORT, V_REDIRECT, V_TYPE, VARIABLES
 };
+
+enum { V_CONSTANT = V_PORT + 1 };
 
 static const struct span names[VARIABLES] = {
 	[V_GATEWAY] = SPAN("GATEWAY_INTERFACE"), [V_SOFTWARE] = SPAN("SERVER_SOFTWARE"),
@@ -147,10 +150,11 @@ joined(const struct request *r, unsigned i)
 	for (unsigned k = 0; k < i; k++)
 		if (same_name(r, f, &r->fields[k]))
 			return (struct span){ NULL, 0 };
-	buf_span(&b, value);
 	for (unsigned k = i + 1; k < r->nfields; k++) {
 		if (!same_name(r, f, &r->fields[k]))
 			continue;
+		if (!several)
+			buf_span(&b, value);
 		several = true;
 		buf_text(&b, separator);
 		buf_span(&b, field_value(r, &r->fields[k]));
@@ -158,18 +162,59 @@ joined(const struct request *r, unsigned i)
 	return several ? (struct span){ store, b.w } : value;
 }
 
-void
-cgi_variables(struct conn *c, const struct request *r, const struct script *s, struct buf *to,
-    void (*put)(struct buf *, struct span name, struct span value))
+typedef void put_variable(struct buf *, struct span name, struct span value);
+
+static void
+put_range(struct conn *c, const struct request *r, const struct script *s, struct buf *to, put_variable *put,
+    enum variable from, enum variable end)
 {
 	char store[128];
 
-	for (enum variable v = 0; v < VARIABLES; v++) {
+	for (enum variable v = from; v < end; v++) {
 		struct span value = value_of(v, c, r, s, store, sizeof store);
 
 		if (value.p)
 			put(to, names[v], value);
 	}
+}
+
+/* Those that seldom change are kept as they were last written, for whom they were written. */
+static struct { const struct host *host; put_variable *put; struct from local; } of;
+
+void
+cgi_flush(void)
+{
+	of.host = NULL;
+}
+
+static void
+put_constant(struct conn *c, const struct request *r, struct buf *to, put_variable *put)
+{
+	static char text[1024];
+	static struct buf kept = { text, 0, 0, sizeof text, false };
+	const struct from *local = conn_local(c);
+
+	if (of.host != c->host || of.put != put || memcmp(&of.local, local, sizeof of.local)) {
+		kept.w = 0;
+		kept.bad = false;
+		put_range(c, r, NULL, &kept, put, 0, V_CONSTANT);
+		of.host = kept.bad ? NULL : c->host;
+		of.put = put;
+		of.local = *local;
+	}
+	if (kept.bad)
+		put_range(c, r, NULL, to, put, 0, V_CONSTANT);
+	else
+		buf_mem(to, kept.data, kept.w);
+}
+
+void
+cgi_variables(struct conn *c, const struct request *r, const struct script *s, struct buf *to, put_variable *put)
+{
+	char store[128];
+
+	put_constant(c, r, to, put);
+	put_range(c, r, s, to, put, V_CONSTANT, VARIABLES);
 	for (unsigned i = 0; i < r->nfields; i++) {
 		struct span name = variable_name(r, &r->fields[i], store), value;
 

@@ -24,24 +24,32 @@ put_head(struct buf *b, unsigned type, unsigned n)
 	buf_mem(b, head, HEAD_SIZE);
 }
 
-static void
-put_size(struct buf *b, unsigned n)
+static char *
+put_size(char *at, unsigned n)
 {
-	const unsigned char wide[4] = { n >> 24 | 0x80, n >> 16 & 255, n >> 8 & 255, n & 255 };
-
-	if (n < 128)
-		buf_char(b, n);
-	else
-		buf_mem(b, wide, 4);
+	if (n >= 128) {
+		*at++ = n >> 24 | 0x80;
+		*at++ = n >> 16;
+		*at++ = n >> 8;
+	}
+	*at++ = n;
+	return at;
 }
 
+/* Most of a request to a backend is made of these: the room is asked for once. */
 static void
 put_pair(struct buf *b, struct span name, struct span value)
 {
-	put_size(b, name.n);
-	put_size(b, value.n);
-	buf_span(b, name);
-	buf_span(b, value);
+	unsigned n = (name.n < 128 ? 1 : 4) + (value.n < 128 ? 1 : 4) + name.n + value.n;
+	char *at = buf_reserve(b, n);
+
+	if (!at)
+		return;
+	at = put_size(at, name.n);
+	at = put_size(at, value.n);
+	memcpy(at, name.p, name.n);
+	if (value.n)
+		memcpy(at + name.n, value.p, value.n);
 }
 
 static void

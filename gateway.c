@@ -402,16 +402,12 @@ struct head {                           /* what a CGI head says (RFC 3875 6.3) *
 	struct span sendfile;
 	uint64_t length;
 	bool measured;
-	unsigned fields;
+	unsigned size;                  /* of the head itself, its empty line included */
 };
 
-/* Fields that are about one connection only, or that are ours to set. */
-static bool
-dropped(enum field_id id)
-{
-	return id == F_STATUS || id == F_CONNECTION || id == F_KEEP_ALIVE || id == F_TRANSFER_ENCODING || id == F_UPGRADE ||
-	    id == F_TRAILER || id == F_CONTENT_LENGTH || id == F_SERVER || id == F_DATE || id == F_X_SENDFILE;
-}
+/* Its fields, between being read and being passed on. */
+static struct passed passed[FIELDS_MAX + 1];
+static unsigned npassed;
 
 static bool
 parse_status(struct span value, int *status)
@@ -425,38 +421,46 @@ parse_status(struct span value, int *status)
 	return true;
 }
 
+/* What one field means to us; false when it cannot be. */
+static bool
+heed(struct head *h, enum field_id id, struct span value)
+{
+	switch (id) {
+	case F_STATUS:
+		return parse_status(value, &h->status);
+	case F_CONTENT_LENGTH:
+		if (h->measured || !span_uint(value, &h->length))
+			return false;
+		h->measured = true;
+		return true;
+	case F_LOCATION:
+		h->located = true;
+		return true;
+	case F_X_SENDFILE:
+		h->sendfile = value;
+		return true;
+	default:
+		return true;
+	}
+}
+
 static bool
 read_head(struct span text, struct head *h)
 {
-	struct span name, value;
+	const char *begin = text.p;
+	struct passed *f = passed;
 
-	while (field_next(&text, &name, &value)) {
-		if (!name.n)
+	for (npassed = 0; field_next(&text, &f->name, &f->value); npassed++, f++) {
+		if (!f->name.n || npassed == FIELDS_MAX)
 			return false;
-		h->fields++;
-		switch (field_find(name)) {
-		case F_STATUS:
-			if (!parse_status(value, &h->status))
-				return false;
-			break;
-		case F_CONTENT_LENGTH:
-			if (h->measured || !span_uint(value, &h->length))
-				return false;
-			h->measured = true;
-			break;
-		case F_LOCATION:
-			h->located = true;
-			break;
-		case F_X_SENDFILE:
-			h->sendfile = value;
-			break;
-		default:
-			break;
-		}
+		f->id = field_find(f->name);
+		if (!heed(h, f->id, f->value))
+			return false;
 	}
+	h->size = text.p - begin;
 	if (!h->status)
 		h->status = h->located ? 302 : 200;
-	return h->fields;
+	return npassed;
 }
 
 /* How the body is framed towards the client (RFC 9112 6.3). */
@@ -473,14 +477,14 @@ frame(struct conn *c, const struct head *h)
 }
 
 static bool
-respond(struct conn *c, struct span text, const struct head *h)
+respond(struct conn *c, const struct head *h)
 {
 	struct gateway *g = STATE(c, gateway);
 	struct buf *out = &c->client.out;
 
 	frame(c, h);
 	reply_start(c, c->errors ? c->status : h->status);
-	reply_pass(c, &c->client.out, text, dropped);
+	reply_pass(c, passed, npassed);
 	if (h->measured && h->status != 204) {
 		buf_text(out, "Content-Length: ");
 		buf_uint(out, h->length);
@@ -508,7 +512,7 @@ has_dots(struct span path)
 
 /* X-Sendfile: a file below one of the route's roots takes the place of the backend's body. */
 static bool
-hand_over(struct conn *c, struct span path, struct span text)
+hand_over(struct conn *c, struct span path)
 {
 	static struct request r;
 	const struct rule *rule = c->route->sendfile;
@@ -529,13 +533,13 @@ hand_over(struct conn *c, struct span path, struct span text)
 	path = (struct span){ path.p + root.n, path.n - root.n };
 	if (has_dots(path) || request_set_path(&r, path))
 		return false;
-	reply_extra(c, text, dropped);
+	reply_extra(passed, npassed);
 	gateway_finish(c);
 	c->alias = rule;
 	c->handler = &file_handler;
 	status = file_handler.start(c, &r);
 	if (status) {
-		reply_extra(c, SPAN(""), dropped);
+		reply_extra(NULL, 0);
 		reply_status(c, NULL, status < 0 ? 404 : status);
 	}
 	return true;
@@ -543,7 +547,7 @@ hand_over(struct conn *c, struct span path, struct span text)
 
 /* A whole head: the response begins.  Without c->peer after that, somebody else answers. */
 static enum io
-take_head(struct conn *c, struct span text)
+take_head(struct conn *c, struct span text, unsigned *size)
 {
 	struct head h = { 0 };
 
@@ -551,13 +555,14 @@ take_head(struct conn *c, struct span text)
 		c->why = "the backend's head is not one";
 		return IO_FAIL;
 	}
+	*size = h.size;
 	if (h.sendfile.p && c->route->sendfile) {
-		if (hand_over(c, h.sendfile, text))
+		if (hand_over(c, h.sendfile))
 			return IO_MOVED;
 		c->why = "the backend named a file that it may not";
 		return IO_FAIL;
 	}
-	if (!respond(c, text, &h)) {
+	if (!respond(c, &h)) {
 		c->why = "the backend's head is too large";
 		c->begun = false;
 		c->client.out.r = c->client.out.w = 0;
@@ -574,20 +579,22 @@ gather(struct conn *c, const char *p, unsigned n, unsigned *taken)
 	struct gateway *g = STATE(c, gateway);
 	static char store[CLIENT_OUT];
 	struct buf *out = &c->client.out;
-	unsigned k = n < out->size - g->gathered ? n : out->size - g->gathered, length;
+	unsigned k = n < out->size - g->gathered ? n : out->size - g->gathered, before = g->gathered, size;
+	enum io io;
 
-	memcpy(out->data + g->gathered, p, k);
-	length = head_length(out->data, g->gathered + k, &g->seen);
-	*taken = length ? length - g->gathered : k;
-	g->gathered += *taken;
-	if (!length && g->gathered < out->size)
-		return IO_MOVED;
-	if (!length) {
+	memcpy(out->data + before, p, k);
+	g->gathered += k;
+	*taken = k;
+	if (!head_length(out->data, g->gathered, &g->seen)) {
+		if (g->gathered < out->size)
+			return IO_MOVED;
 		c->why = "the backend's head has no end";
 		return IO_FAIL;
 	}
-	memcpy(store, out->data, length);
-	return take_head(c, (struct span){ store, length });
+	memcpy(store, out->data, g->gathered);
+	io = take_head(c, (struct span){ store, g->gathered }, &size);
+	*taken = io == IO_MOVED ? size - before : k;
+	return io;
 }
 
 static enum io
@@ -611,7 +618,7 @@ head_step(struct conn *c)
 		return IO_WAIT;
 	length = g->gathered ? 0 : head_length(in->data + in->r, n, &seen);
 	if (length)
-		io = take_head(c, (struct span){ in->data + in->r, length });
+		io = take_head(c, (struct span){ in->data + in->r, length }, &length);
 	else
 		io = gather(c, in->data + in->r, n, &length);
 	if (io == IO_FAIL || !c->peer)

@@ -254,8 +254,10 @@ reload(int argc, char **argv)
 	}
 	keep_pools(cf);
 	cache_flush();
-	if (CONFIG_GATEWAY)
+	if (CONFIG_GATEWAY) {
 		gateway_flush();
+		cgi_flush();
+	}
 	listen_drop(old, cf);
 	conf = cf;
 	conf_release(old);

@@ -64,6 +64,7 @@ static inline unsigned buf_room(const struct buf *b) { return b->size - b->w; }
 
 void buf_take(struct buf *, unsigned n);                /* forget the first n to be read; n <= buf_used() */
 void buf_pack(struct buf *);                            /* gather the free room at the end; moves the bytes */
+char *buf_reserve(struct buf *, unsigned n);             /* append n bytes that the caller writes; NULL: no room, and bad */
 void buf_mem(struct buf *, const void *, unsigned n);
 void buf_span(struct buf *, struct span);
 void buf_text(struct buf *, const char *);
@@ -359,11 +360,12 @@ void reply_start(struct conn *, int status);            /* status line, Date, Se
 void reply_end(struct conn *);          /* the fields of `header` and `expires`, and the empty line */
 #define reply_field(c, literal, ...) reply_line(c, SPAN(literal), __VA_ARGS__) /* ("Name: ", span) */
 void reply_line(struct conn *, struct span name_colon_space, struct span value);
-bool reply_replaces(struct conn *, struct span name);   /* a `header` line sets this field: drop the backend's */
-/* The fields of a backend's head, but those that are dropped, or that a `header` line replaces. */
-void reply_pass(struct conn *, struct buf *out, struct span head, bool (*dropped)(enum field_id));
+struct passed { enum field_id id; struct span name, value; };           /* a field of a backend's head */
+
+/* Those of them that are not about the backend's connection, or ours to set, or replaced by a `header` line. */
+void reply_pass(struct conn *, const struct passed *, unsigned n);
 /* The same, kept for the response head that is made next in this very turn. */
-void reply_extra(struct conn *, struct span head, bool (*dropped)(enum field_id));
+void reply_extra(const struct passed *, unsigned n);
 bool reply_typed(void);                 /* there is a Content-Type among them */
 /* A whole answer: the `error` page of this status or a short page of our own.  Always returns 0. */
 int reply_status(struct conn *, struct request *, int status);
@@ -546,6 +548,7 @@ struct script { struct span name, info, file, translated; };
 
 void cgi_variables(struct conn *, const struct request *, const struct script *, struct buf *to,
     void (*put)(struct buf *, struct span name, struct span value));
+void cgi_flush(void);                   /* forget what was kept for a configuration that is no longer in force */
 
 /* -- gateway.c: what all backends share ------------------------------------------------------------- */
 

@@ -96,8 +96,9 @@ applies(const struct conn *c, const struct rule *r)
 	return (r->kind == R_HEADER || r->kind == R_EXPIRES) && (!caching || c->status < 400);
 }
 
-bool
-reply_replaces(struct conn *c, struct span name)
+/* A `header` or `expires` line sets this field itself. */
+static bool
+replaced(const struct conn *c, struct span name)
 {
 	uint64_t mask = c->headers;
 
@@ -110,19 +111,34 @@ reply_replaces(struct conn *c, struct span name)
 
 /* -- what a backend says ------------------------------------------------------------------------------- */
 
-void
-reply_pass(struct conn *c, struct buf *out, struct span head, bool (*dropped)(enum field_id))
+/* Fields that are about one connection only (RFC 9110 7.6.1), or that are ours to set. */
+static bool
+ours(enum field_id id)
 {
-	struct span name, value;
+	return id == F_STATUS || id == F_CONNECTION || id == F_KEEP_ALIVE || id == F_TRANSFER_ENCODING || id == F_UPGRADE ||
+	    id == F_TRAILER || id == F_CONTENT_LENGTH || id == F_SERVER || id == F_DATE || id == F_X_SENDFILE;
+}
 
-	while (field_next(&head, &name, &value)) {
-		if (dropped(field_find(name)) || (c->headers && reply_replaces(c, name)))
-			continue;
-		buf_span(out, name);
-		buf_mem(out, ": ", 2);
-		buf_span(out, value);
-		buf_mem(out, "\r\n", 2);
-	}
+static void
+put_field(struct buf *out, struct span name, struct span value)
+{
+	char *at = buf_reserve(out, name.n + value.n + 4);
+
+	if (!at)
+		return;
+	memcpy(at, name.p, name.n);
+	memcpy(at + name.n, ": ", 2);
+	if (value.n)
+		memcpy(at + name.n + 2, value.p, value.n);
+	memcpy(at + name.n + 2 + value.n, "\r\n", 2);
+}
+
+void
+reply_pass(struct conn *c, const struct passed *f, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		if (!ours(f[i].id) && !replaced(c, f[i].name))
+			put_field(&c->client.out, f[i].name, f[i].value);
 }
 
 /* Fields for the next response head, which is made in the same call. */
@@ -131,15 +147,15 @@ static struct buf extra = { extra_store, 0, 0, sizeof extra_store, false };
 static bool extra_type;
 
 void
-reply_extra(struct conn *c, struct span head, bool (*dropped)(enum field_id))
+reply_extra(const struct passed *f, unsigned n)
 {
-	struct span rest = head, name, value;
-
-	extra.r = extra.w = 0;
+	extra = (struct buf){ extra_store, 0, 0, sizeof extra_store, false };
 	extra_type = false;
-	while (field_next(&rest, &name, &value))
-		extra_type |= field_find(name) == F_CONTENT_TYPE;
-	reply_pass(c, &extra, head, dropped);
+	for (unsigned i = 0; i < n; i++) {
+		extra_type |= f[i].id == F_CONTENT_TYPE;
+		if (!ours(f[i].id))
+			put_field(&extra, f[i].name, f[i].value);
+	}
 }
 
 bool
@@ -169,12 +185,10 @@ reply_end(struct conn *c)
 		if (r->kind == R_EXPIRES) {
 			buf_text(out, "Cache-Control: max-age=");
 			buf_uint(out, r->number);
+			buf_mem(out, "\r\n", 2);
 		} else {
-			buf_span(out, r->name);
-			buf_mem(out, ": ", 2);
-			buf_span(out, r->value);
+			put_field(out, r->name, r->value);
 		}
-		buf_mem(out, "\r\n", 2);
 	}
 	buf_mem(out, "\r\n", 2);
 }
