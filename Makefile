@@ -126,6 +126,12 @@ run-fuzz: $(FUZZERS:%=$(OUT)/fuzz-%)
 $(OUT)/fuzz-%: test/fuzz/%.c $(ROOMS)
 	$(CC) $(FLAGS) -fsanitize=fuzzer -I. -o $@ $< $(ROOMS) $(LINK)
 
+# The whole connection runs over sockets of test/fuzz/fake.h.
+FAKED = accept4 close connect epoll_create1 epoll_ctl epoll_wait getsockname getsockopt log_access pread recv send \
+	sendfile setsockopt shutdown socket write
+$(OUT)/fuzz-conn $(OUT)/replay-conn: LINK += $(FAKED:%=-Wl,--wrap=%)
+$(OUT)/fuzz-conn $(OUT)/replay-conn: test/fuzz/fake.h test/fuzz/answers.h
+
 -include $(UNITS:%=$(OUT)/unit-%.d)
 
 # Every feature alone off and alone on: none may need another, and each tells what it weighs.  The words are those
