@@ -15,7 +15,7 @@ enum variable {
 	V_SERVER, V_REMOTE, V_REMOTE_PORT, V_REDIRECT, V_TYPE, VARIABLES
 };
 
-enum { V_CONSTANT = V_PORT + 1 };
+static const enum variable V_CONSTANT = V_PROTOCOL;    /* where those end */
 
 static const struct span names[VARIABLES] = {
 	[V_GATEWAY] = SPAN("GATEWAY_INTERFACE"), [V_SOFTWARE] = SPAN("SERVER_SOFTWARE"),
@@ -72,7 +72,7 @@ value_of(enum variable v, struct conn *c, const struct request *r, const struct 
 	case V_TRANSLATED:
 		return s->translated;
 	case V_ROOT:
-		return span_of(c->host->root.path);
+		return span_of(c->route->remote ? c->route->remote : c->host->root.path);
 	case V_SCHEME:
 		return SPAN("http");
 	case V_SERVER:
@@ -107,13 +107,21 @@ field_value(const struct request *r, const struct field *f)
 	return (struct span){ r->head + f->value, f->value_n };
 }
 
+/* Not for programs: what could be taken for something else, what has a variable of its own, and the framing, which is
+ * undone before they see the body. */
+static bool
+withheld(enum field_id id)
+{
+	return id == F_PROXY || id == F_CONTENT_TYPE || id == F_CONTENT_LENGTH || id == F_TRANSFER_ENCODING || id == F_TRAILER;
+}
+
 /* HTTP_ACCEPT_LANGUAGE for Accept-Language; the empty span for a field that programs must not see. */
 static struct span
 variable_name(const struct request *r, const struct field *f, char store[128])
 {
 	struct span name = field_name(r, f);
 
-	if (f->id == F_PROXY || f->id == F_CONTENT_TYPE || f->id == F_CONTENT_LENGTH || name.n > 120)
+	if (withheld(f->id) || name.n > 120)
 		return SPAN("");
 	memcpy(store, "HTTP_", 5);
 	for (unsigned i = 0; i < name.n; i++) {
@@ -179,12 +187,12 @@ put_range(struct conn *c, const struct request *r, const struct script *s, struc
 }
 
 /* Those that seldom change are kept as they were last written, for whom they were written. */
-static struct { const struct host *host; put_variable *put; struct from local; } of;
+static struct { const struct rule *route; const struct host *host; put_variable *put; struct from local; } of;
 
 void
 cgi_flush(void)
 {
-	of.host = NULL;
+	of.route = NULL;
 }
 
 static void
@@ -194,11 +202,12 @@ put_constant(struct conn *c, const struct request *r, struct buf *to, put_variab
 	static struct buf kept = { text, 0, 0, sizeof text, false };
 	const struct from *local = conn_local(c);
 
-	if (of.host != c->host || of.put != put || memcmp(&of.local, local, sizeof of.local)) {
+	if (of.route != c->route || of.host != c->host || of.put != put || memcmp(&of.local, local, sizeof of.local)) {
 		kept.w = 0;
 		kept.bad = false;
 		put_range(c, r, NULL, &kept, put, 0, V_CONSTANT);
-		of.host = kept.bad ? NULL : c->host;
+		of.route = kept.bad ? NULL : c->route;
+		of.host = c->host;
 		of.put = put;
 		of.local = *local;
 	}

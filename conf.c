@@ -385,6 +385,7 @@ finish(struct reader *r, const char *file)
 
 	if (!cf->nlisten) {
 		cf->listen[cf->nlisten++] = (struct listener){ .text = "8000", .fd = -1 };
+		cf->listen_default = true;
 		addr_parse(&cf->listen[0].addr, "8000", "*");
 	}
 	if (!cf->hosts->nindex) {

@@ -89,7 +89,8 @@ static void
 validators(struct conn *c, const struct cached *f, bool vary)
 {
 	reply_field(c, "ETag: ", etag_of(f));
-	reply_field(c, "Last-Modified: ", (struct span){ f->modified, sizeof f->modified });
+	if (f->mtime <= wall)           /* not later than Date (RFC 9110 8.8.2.1) */
+		reply_field(c, "Last-Modified: ", (struct span){ f->modified, sizeof f->modified });
 	if (vary)
 		reply_field(c, "Vary: ", SPAN("Accept-Encoding"));
 }
@@ -173,7 +174,7 @@ static void
 head(struct conn *c, const struct sending *s, int status, const struct choice *ch)
 {
 	struct buf *out = &c->client.out;
-	bool plain = status == 200 && !ch->vary && !reply_typed();
+	bool plain = status == 200 && !ch->vary && !c->headers && !reply_typed();
 	unsigned from;
 
 	reply_start(c, c->errors ? c->status : status);

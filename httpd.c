@@ -276,6 +276,8 @@ stop(void)
 	else
 		stop_by = now + conf->timeout[T_STOP];
 	log_line(LOG_INFO, "stops: what is in flight has %u seconds", conf->timeout[T_STOP] / 1000);
+	listen_drop(conf, &(struct conf){ .nlisten = 0 });
+	conf->nlisten = 0;
 	conn_stop();
 }
 
@@ -346,7 +348,6 @@ loop(int argc, char **argv)
 static void
 leave(void)
 {
-	listen_drop(conf, &(struct conf){ .nlisten = 0 });
 	if (conf->pid)
 		unlink(conf->pid);
 	cache_flush();
@@ -355,12 +356,25 @@ leave(void)
 	log_flush();
 }
 
+/* Nothing of ours may get the number of a standard stream that was closed. */
+static void
+fill_descriptors(void)
+{
+	int fd;
+
+	while ((fd = open("/dev/null", O_RDWR)) >= 0 && fd <= STDERR_FILENO)
+		;
+	if (fd >= 0)
+		close(fd);
+}
+
 int
 main(int argc, char **argv)
 {
 	struct conf *cf;
 	int status;
 
+	fill_descriptors();
 	clock_tick();
 	if (conf_answers(argc, argv, &status))
 		return status;

@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <string.h>
 #include <unistd.h>
@@ -96,14 +97,32 @@ to_syslog(enum level level, struct span text)
 	}
 }
 
+/* A pipe or terminal whose reader has stopped would stop us too: its lines are lost, and counted.  What poll calls
+ * writable takes PIPE_BUF bytes at once. */
+static bool
+would_block(int fd)
+{
+	struct pollfd p = { fd, POLLOUT, 0 };
+
+	return poll(&p, 1, 0) == 0;
+}
+
 static void
 put(int fd, const char *p, size_t n)
 {
-	ssize_t k;
+	static unsigned lost;
+	ssize_t k = 1;
 
-	while (n && (k = write(fd, p, n)) > 0) {
-		p += k;
-		n -= k;
+	for (; n && k > 0; p += k, n -= k) {
+		if (would_block(fd)) {
+			lost++;
+			return;
+		}
+		k = write(fd, p, n < PIPE_BUF ? n : PIPE_BUF);
+	}
+	if (lost) {
+		lost = 0;
+		log_line(LOG_WARN, "lines were lost: nobody read the log");
 	}
 }
 

@@ -39,9 +39,33 @@ status_text(int status)
 	return SPAN("");
 }
 
+/* Caching is for what was found: a 404 must not stay for a year. */
+static bool
+applies(const struct conn *c, const struct rule *r)
+{
+	bool caching = r->kind == R_EXPIRES || r->field == F_CACHE_CONTROL || r->field == F_EXPIRES;
+
+	return (r->kind == R_HEADER || r->kind == R_EXPIRES) && (!caching || c->status < 400);
+}
+
+/* A `header` or `expires` line sets this field itself. */
+static bool
+replaced(const struct conn *c, struct span name)
+{
+	uint64_t mask = c->headers;
+
+	for (const struct rule *r = mask ? c->host->filters : NULL; r && mask; r = r->next, mask >>= 1)
+		if (mask & 1 && applies(c, r) &&
+		    span_eq_nocase(name, r->kind == R_EXPIRES ? SPAN("Cache-Control") : r->name))
+			return true;
+	return false;
+}
+
 void
 reply_line(struct conn *c, struct span name, struct span value)
 {
+	if (c->headers && replaced(c, (struct span){ name.p, name.n - 2 }))
+		return;
 	buf_mem(&c->client.out, name.p, name.n);
 	buf_span(&c->client.out, value);
 	buf_mem(&c->client.out, "\r\n", 2);
@@ -59,6 +83,18 @@ server_and_date(struct buf *out)
 		made = wall;
 	}
 	buf_mem(out, text, sizeof text - 1);
+}
+
+/* The same for a host that may have said something else. */
+static void
+server_and_date_apart(struct conn *c)
+{
+	char date[DATE_SIZE];
+
+	date_format(date, wall);
+	buf_mem(&c->client.out, "\r\n", 2);
+	reply_field(c, "Server: ", SPAN("cubhttpd"));
+	reply_field(c, "Date: ", (struct span){ date, sizeof date });
 }
 
 void
@@ -80,33 +116,14 @@ reply_start(struct conn *c, int status)
 		buf_char(out, ' ');
 		buf_span(out, status_text(status));
 	}
-	server_and_date(out);
+	if (c->headers)
+		server_and_date_apart(c);
+	else
+		server_and_date(out);
 	if (!c->keep)
 		buf_text(out, "Connection: close\r\n");
 	else if (!c->chunks)
 		buf_text(out, "Connection: keep-alive\r\n");
-}
-
-/* Caching is for what was found: a 404 must not stay for a year. */
-static bool
-applies(const struct conn *c, const struct rule *r)
-{
-	bool caching = r->kind == R_EXPIRES || r->field == F_CACHE_CONTROL || r->field == F_EXPIRES;
-
-	return (r->kind == R_HEADER || r->kind == R_EXPIRES) && (!caching || c->status < 400);
-}
-
-/* A `header` or `expires` line sets this field itself. */
-static bool
-replaced(const struct conn *c, struct span name)
-{
-	uint64_t mask = c->headers;
-
-	for (const struct rule *r = mask ? c->host->filters : NULL; r && mask; r = r->next, mask >>= 1)
-		if (mask & 1 && applies(c, r) &&
-		    span_eq_nocase(name, r->kind == R_EXPIRES ? SPAN("Cache-Control") : r->name))
-			return true;
-	return false;
 }
 
 /* -- what a backend says ------------------------------------------------------------------------------- */
