@@ -26,6 +26,13 @@ ALARM = re.compile(r"runtime error:|Sanitizer|Assertion|assert", re.I)
 def pytest_configure(config):
     config.addinivalue_line("markers", "slow: moves a gigabyte or takes many seconds")
     config.addinivalue_line("markers", "once: looks at the dynamic build, or at no server; not repeated on others")
+    config.addinivalue_line("markers", "xdist_group: tests that one worker runs, for what they share")
+
+
+def pytest_itemcollected(item):
+    """WordPress and the demo are started once for all tests of their file, so one worker has them all."""
+    if item.module.__name__ in ("test_wordpress", "test_demo"):
+        item.add_marker(pytest.mark.xdist_group(item.module.__name__))
 
 
 class Server:

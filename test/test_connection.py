@@ -465,10 +465,10 @@ def test_small_answers_beside_a_large_one(start, files):
 
 @pytest.mark.parametrize("how", ["plain", "pipelined", "split"])
 def test_no_forty_milliseconds(server, how):
-    """Nagle against delayed ACK: fifty answers would take two seconds."""
+    """Nagle against delayed ACK: a hundred answers would take four seconds."""
     with server.connect() as c:
         began = time.monotonic()
-        for _ in range(50):
+        for _ in range(100):
             if how == "plain":
                 c.get("/a.txt")
             elif how == "pipelined":
@@ -477,7 +477,7 @@ def test_no_forty_milliseconds(server, how):
             else:
                 c.send(b"GET /a.txt HTTP/1.1\r\n").send(b"Host: test\r\n\r\n")
                 c.answer()
-        assert time.monotonic() - began < 1.2
+        assert time.monotonic() - began < 3
 
 
 def test_bytes_out_of_band_do_no_harm(server):

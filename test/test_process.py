@@ -374,7 +374,7 @@ def test_stopping_at_rest_is_quick(start, files):
         began = time.monotonic()
         server.signal(signal.SIGTERM)
         assert server.wait() == 0
-        assert time.monotonic() - began < 1.5
+        assert time.monotonic() - began < 3
 
 
 def test_the_last_answer_says_close(start, files):

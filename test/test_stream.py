@@ -351,6 +351,6 @@ def test_no_forty_milliseconds_through_a_backend(start, backend):
     server = app(start, backend, lambda c: (c.read_body(), c.answer(b"ok")) and None)
     with server.connect() as c:
         began = time.monotonic()
-        for _ in range(50):
+        for _ in range(100):
             assert c.request("POST", "/app", body=b"form=1").answer().body == b"ok"
-        assert time.monotonic() - began < 1.5
+        assert time.monotonic() - began < 3
