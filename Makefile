@@ -17,8 +17,8 @@ FLAGS   = -D_GNU_SOURCE -std=c11 $(WARN) -ffunction-sections -fdata-sections
 LINK    = -Wl,--gc-sections
 
 # The static build is the one that ships: every switch here takes bytes off it and none of them speed.
-SMALL   = -fno-asynchronous-unwind-tables -fno-stack-protector -fno-ident -fno-pie
-SMALLER = -static -no-pie -s -Wl,-z,noseparate-code -Wl,-z,norelro -Wl,--build-id=none
+SMALL   = -DNDEBUG -fno-asynchronous-unwind-tables -fno-stack-protector -fno-ident -fno-pie
+SMALLER = -static -no-pie -s -Wl,-z,noseparate-code -Wl,-z,norelro -Wl,--build-id=none -Wl,--sort-section=alignment
 SAN     = -fno-omit-frame-pointer -fno-sanitize-recover=all -fsanitize=address,undefined
 
 CFLAGS_static  = -Os
@@ -128,7 +128,7 @@ $(OUT)/fuzz-%: test/fuzz/%.c $(ROOMS)
 
 # The whole connection runs over sockets of test/fuzz/fake.h.
 FAKED = accept4 close connect epoll_create1 epoll_ctl epoll_wait getsockname getsockopt log_access pread recv send \
-	sendfile setsockopt shutdown socket write
+	sendfile sendmsg setsockopt shutdown socket write
 $(OUT)/fuzz-conn $(OUT)/replay-conn: LINK += $(FAKED:%=-Wl,--wrap=%)
 $(OUT)/fuzz-conn $(OUT)/replay-conn: test/fuzz/fake.h test/fuzz/answers.h
 

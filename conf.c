@@ -8,18 +8,27 @@
 #include "words.h"
 
 #include <assert.h>
-#include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 struct conf *conf;
 
 /* -- memory ---------------------------------------------------------------------------------------- */
 
-enum { CHUNK_SIZE = 2000, ALIGN = 8 };
+enum { CHUNK_SIZE = 4096, ALIGN = 8 };
 
-struct chunk { struct chunk *next; _Alignas(ALIGN) char data[]; };
+struct chunk { struct chunk *next; size_t size; _Alignas(ALIGN) char data[]; };
 struct box { struct conf conf; struct kept kept; };
+
+/* From the kernel, zeroed, without libc's allocator: nothing else here needs one. */
+static void *
+pages(size_t n)
+{
+	void *p = mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	return p == MAP_FAILED ? NULL : p;
+}
 
 static void *
 arena_take(struct reader *r, struct arena *a, size_t n)
@@ -29,16 +38,17 @@ arena_take(struct reader *r, struct arena *a, size_t n)
 	char *p;
 
 	n = (n + ALIGN - 1) & ~(size_t)(ALIGN - 1);
-	size = n > CHUNK_SIZE / 4 ? n : CHUNK_SIZE;
+	size = n > CHUNK_SIZE / 4 ? n : CHUNK_SIZE - sizeof *chunk;
 	if (n <= a->left) {
 		p = a->p;
 		a->p += n;
 		a->left -= n;
 		return p;
 	}
-	chunk = calloc(1, sizeof *chunk + size);
+	chunk = pages(sizeof *chunk + size);
 	if (!chunk)
 		longjmp(r->no_memory, 1);
+	chunk->size = sizeof *chunk + size;
 	chunk->next = a->chunks;
 	a->chunks = chunk;
 	if (size > n) {                 /* a large piece has a chunk of its own, and the rest of the last one stays */
@@ -55,7 +65,7 @@ arena_free(struct arena *a)
 
 	for (chunk = a->chunks; chunk; chunk = next) {
 		next = chunk->next;
-		free(chunk);
+		munmap(chunk, chunk->size);
 	}
 	a->chunks = NULL;
 }
@@ -455,7 +465,7 @@ read_or_fail(struct reader *r, int argc, char **argv)
 struct conf *
 conf_read(int argc, char **argv)
 {
-	struct box *box = calloc(1, sizeof *box);
+	struct box *box = pages(sizeof *box);
 	struct arena scratch = { 0 };
 	struct reader r = { .conf = box ? &box->conf : NULL, .scratch = &scratch };
 	bool good;
@@ -503,5 +513,5 @@ conf_release(struct conf *cf)
 		}
 	}
 	arena_free(&kept->arena);
-	free((char *)cf - offsetof(struct box, conf));
+	munmap((char *)cf - offsetof(struct box, conf), sizeof (struct box));
 }

@@ -12,6 +12,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -356,6 +357,16 @@ leave(void)
 	log_flush();
 }
 
+/* Reading the configuration went deeper into the stack than serving does: those pages are given back. */
+static void
+stack_trim(void)
+{
+	enum { DEPTH = 256 << 10, MARGIN = 4 << 10 };
+	uintptr_t page = sysconf(_SC_PAGESIZE), here = (uintptr_t)__builtin_frame_address(0) / page * page;
+
+	madvise((void *)(here - DEPTH), DEPTH - MARGIN, MADV_DONTNEED);
+}
+
 /* Nothing of ours may get the number of a standard stream that was closed. */
 static void
 fill_descriptors(void)
@@ -388,6 +399,7 @@ main(int argc, char **argv)
 		return 1;
 	say_ready(cf);
 	log_flush();
+	stack_trim();
 	loop(argc, argv);
 	leave();
 	return 0;
