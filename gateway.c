@@ -12,7 +12,6 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -245,9 +244,9 @@ spool_open(const char *dir)
 
 	if (fd >= 0)
 		return fd;
-	buf_print(&b, "%s/cubhttpd.XXXXXX", dir);
+	buf_print(&b, "%s/cubhttpd.%d.%u", dir, (int)getpid(), turn_number);
 	name[b.w] = '\0';
-	fd = b.bad ? -1 : mkostemp(name, O_CLOEXEC);
+	fd = b.bad ? -1 : open(name, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd >= 0)
 		unlink(name);
 	return fd;

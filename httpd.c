@@ -12,6 +12,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -362,7 +363,7 @@ static void
 stack_trim(void)
 {
 	enum { DEPTH = 256 << 10, MARGIN = 4 << 10 };
-	uintptr_t page = sysconf(_SC_PAGESIZE), here = (uintptr_t)__builtin_frame_address(0) / page * page;
+	uintptr_t page = getauxval(AT_PAGESZ), here = (uintptr_t)__builtin_frame_address(0) / page * page;
 
 	madvise((void *)(here - DEPTH), DEPTH - MARGIN, MADV_DONTNEED);
 }
