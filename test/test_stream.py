@@ -1,6 +1,7 @@
 """Bodies through the server to a backend and back: streamed, never collected, in both directions at once."""
 import hashlib
 import os
+import socket
 import threading
 import time
 
@@ -100,7 +101,7 @@ def test_an_early_answer_is_delivered(start, backend, size):
             sender.start()
             answer = c.answer()
             assert (answer.status, answer.body) == (403, b"no need")
-            c.close()
+            c.sock.shutdown(socket.SHUT_RDWR)
             sender.join()
 
 
