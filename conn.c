@@ -623,7 +623,7 @@ check(const struct conn *c)
 {
 	(void)c;                        /* without assertions */
 	assert(due(c) < INT64_MAX);
-	assert(!c->over && !c->client.dead);
+	assert((!c->over && !c->client.dead) || due(c) <= now);
 	assert((c->phase == EXCHANGE || c->phase == FLUSH) == (c->conf != NULL));
 	assert(c->lent || (c->phase == HEAD && !c->ticket));
 }

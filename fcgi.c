@@ -93,6 +93,8 @@ fcgi_put(struct buf *out, const char *p, unsigned n)
 
 	if (room < HEAD_SIZE + (n > 0))
 		return 0;
+	if (n > room - HEAD_SIZE && room < out->size / 4)
+		return 0;               /* not in scraps: there will be more room in a moment */
 	if (n > room - HEAD_SIZE)
 		n = room - HEAD_SIZE;
 	if (n > CONTENT_MOST)

@@ -206,7 +206,7 @@ next_answer(struct span *rest, const struct actor *a, unsigned i)
 		HOLDS(!answer.closes || last);
 	}
 	HOLDS(whole || last);
-	HOLDS(whole || told->failed || a->killed);
+	HOLDS(whole || told->failed || a->killed || (a->hard && told->until_close));
 	return whole;
 }
 

@@ -667,6 +667,8 @@ check_stuck(void)
 			continue;
 		HOLDS(!buf_used(&c->client.out) || !c->client.out.data || !end_of(c->client.fd)->room);
 		p = c->peer ? &c->peer->s : NULL;
+		if (c->up.next == chunked_next && !c->up.done)
+			p = NULL;       /* the body goes to the spool, and its head waits */
 		if (p && p->fd >= 0 && !p->connecting && !p->shut && buf_used(&p->out))
 			HOLDS(!end_of(p->fd)->room);
 		if (p && p->fd >= 0 && !p->eof && !buf_used(&p->in) && !buf_used(&c->client.out))
