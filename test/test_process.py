@@ -565,6 +565,10 @@ def test_no_allocation_after_the_start(start, files, folder, backend):
     for i in range(300):
         (files / f"list/{i}").touch()
     out = os.open(folder / "allocs", os.O_CREAT | os.O_RDWR | os.O_APPEND)
+    counter = {"LD_PRELOAD": str(folder / "allocs.so"), "ALLOCS_FD": "60"}
+    os.dup2(out, 60)
+    subprocess.run(["ls", "-l", files], env={**os.environ, **counter}, pass_fds=[60], stdout=subprocess.DEVNULL, check=True)
+    assert os.fstat(out).st_size > 0, "the counter does not count"
     server = start(f"""
 clients 4 100
 listing /list/
@@ -576,11 +580,10 @@ error 404 /a.txt
 host other {{
     root {files}
 }}
-""", env={"LD_PRELOAD": str(folder / "allocs.so"), "ALLOCS_FD": "60"}, pass_fds=[os.dup2(out, 60)])
+""", env=counter, pass_fds=[60])
     os.close(60)
     server.get("/a.txt")
     size = os.fstat(out).st_size
-    assert size > 0, "the counter does not count"
     idle = [server.connect() for _ in range(30)]
     for c in idle:
         c.get("/a.txt")
