@@ -10,6 +10,7 @@
 #include <assert.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 struct conf *conf;
@@ -116,7 +117,8 @@ keep_folder(struct reader *r, const char *text)
 	size_t n;
 	char *p;
 
-	if (*text == '/' || !getcwd(here, sizeof here))
+	/* Not getcwd(3), which may ask malloc for the name. */
+	if (*text == '/' || syscall(SYS_getcwd, here, sizeof here) < 0 || here[0] != '/')
 		return keep_text(r, text);
 	n = strlen(here);
 	p = keep(r, n + strlen(text) + 2);

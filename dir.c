@@ -27,8 +27,24 @@ struct entry { bool folder; char name[NAME]; };
 
 static struct { struct entry e[BATCH]; unsigned n; } batch;
 
-/* What getdents64(2) fills in. */
-struct dirent_head { uint64_t ino; int64_t off; uint16_t size; uint8_t type; char name[]; };
+const struct folder_entry *
+folder_next(int fd, long *left)
+{
+	static _Alignas(8) char store[8192];
+	static const char *at;
+	const struct folder_entry *entry;
+
+	if (!*left) {
+		at = store;
+		*left = syscall(SYS_getdents64, fd, store, sizeof store);
+	}
+	if (*left <= 0)
+		return NULL;
+	entry = (const struct folder_entry *)(const void *)at;
+	at += entry->size;
+	*left -= entry->size;
+	return entry;
+}
 
 /* Folders first, then by name, letters of either case together. */
 static int
@@ -46,7 +62,7 @@ compare(bool folder_a, const char *a, bool folder_b, const char *b)
 }
 
 static bool
-is_folder(int fd, const struct dirent_head *d)
+is_folder(int fd, const struct folder_entry *d)
 {
 	enum { TYPE_UNKNOWN = 0, TYPE_FOLDER = 4, TYPE_LINK = 10 };
 	struct stat st;
@@ -78,23 +94,19 @@ consider(const struct listing *l, const char *name, bool folder)
 static bool
 collect(const struct conn *c, const struct listing *l)
 {
-	static _Alignas(8) char store[8192];
-	long n;
+	const struct folder_entry *d;
+	long left = 0;
 
 	batch.n = 0;
 	if (lseek(l->fd, 0, SEEK_SET) < 0)
 		return false;
-	while ((n = syscall(SYS_getdents64, l->fd, store, sizeof store)) > 0)
-		for (long at = 0; at < n;) {
-			const struct dirent_head *d = (const struct dirent_head *)(const void *)(store + at);
-
-			at += d->size;
-			if (d->name[0] == '.' && (!c->host->dotfiles || !d->name[1] || !strcmp(d->name, "..")))
-				continue;
-			if (strlen(d->name) < NAME)
-				consider(l, d->name, is_folder(l->fd, d));
-		}
-	return n == 0;
+	while ((d = folder_next(l->fd, &left))) {
+		if (d->name[0] == '.' && (!c->host->dotfiles || !d->name[1] || !strcmp(d->name, "..")))
+			continue;
+		if (strlen(d->name) < NAME)
+			consider(l, d->name, is_folder(l->fd, d));
+	}
+	return left == 0;
 }
 
 /* -- the page ------------------------------------------------------------------------------------------ */

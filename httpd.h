@@ -433,6 +433,10 @@ bool mime_packable(struct span mime);   /* worth compressing, so name.gz may be 
 struct root *file_root(const struct conn *);
 struct span file_path(const struct conn *, struct span path);
 bool path_hidden(const struct host *, struct span path);        /* has a segment that begins with a dot */
+struct folder_entry { uint64_t ino; int64_t off; uint16_t size; uint8_t type; char name[]; };  /* of getdents64(2) */
+/* What is in folder fd, one after the other; one folder at a time.  *left is 0 before the first.  NULL leaves it 0 at the
+ * end, and below that, with errno, when the folder cannot be read. */
+const struct folder_entry *folder_next(int fd, long *left);
 
 /* -- conn.c --------------------------------------------------------------------------------------- */
 

@@ -4,7 +4,6 @@
  */
 #include "words.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -450,17 +449,19 @@ entry_add(struct reader *r, struct entry **list, const char *path)
 static struct entry *
 matching(struct reader *r, const char *pattern, const char *file)
 {
-	DIR *dir = opendir(file == pattern ? "." : scratch_text(r, pattern, file - pattern, ""));
+	const char *folder = file == pattern ? "." : scratch_text(r, pattern, file - pattern, "");
+	int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	const struct folder_entry *d;
 	struct entry *list = NULL;
-	struct dirent *d;
+	long left = fd < 0 ? -1 : 0;
 
-	if (!dir && errno != ENOENT)
+	while (left >= 0 && (d = folder_next(fd, &left)))
+		if (d->name[0] != '.' && like(file, d->name))
+			entry_add(r, &list, scratch_text(r, pattern, file - pattern, d->name));
+	if (left < 0 && errno != ENOENT)
 		mistake(r, "%s: %s", pattern, strerror(errno));
-	while (dir && (d = readdir(dir)))
-		if (d->d_name[0] != '.' && like(file, d->d_name))
-			entry_add(r, &list, scratch_text(r, pattern, file - pattern, d->d_name));
-	if (dir)
-		closedir(dir);
+	if (fd >= 0)
+		close(fd);
 	return list;
 }
 
