@@ -74,7 +74,6 @@ conn_open(const struct parked *p)
 	memset(c, 0, sizeof *c);
 	stream_open(&c->client, p->fd);
 	c->from = p->from;
-	c->listener = p->listener;
 	c->requests = p->requests;
 	c->watched = p->watched;
 	enter(c, HEAD);
@@ -172,6 +171,15 @@ body_of(const struct request *r)
 		up.next = chunked_next;
 	up.done = r->framing == BODY_NONE || (r->framing == BODY_LENGTH && !r->length);
 	return up;
+}
+
+/* For a refusal without a request: nothing of the last one may show. */
+static const struct request *
+no_request(void)
+{
+	memset(&request, 0, offsetof(struct request, fields));
+	request.minor = 1;
+	return &request;
 }
 
 static void
@@ -292,7 +300,7 @@ head_step(struct conn *c)
 	else if (buf_used(&c->client.in) == c->client.in.size) {
 		bool line = memchr(c->client.in.data, '\n', c->client.in.size);
 
-		request_prepare(c, &request, line ? 431 : 414);
+		request_prepare(c, no_request(), line ? 431 : 414);
 		fail(c, line ? 431 : 414, "the head is too large");
 	}
 	return moved && !c->over;
@@ -467,7 +475,7 @@ expire(struct conn *c)
 	switch (waits_for(c)) {
 	case T_HEAD:
 		if (c->lent && buf_used(&c->client.in)) {
-			request_prepare(c, &request, 408);
+			request_prepare(c, no_request(), 408);
 			fail(c, 408, "the head did not come in time");
 			break;
 		}
@@ -481,7 +489,7 @@ expire(struct conn *c)
 		break;
 	case T_QUEUE:
 		unqueue(c);
-		request_prepare(c, &request, 503);
+		request_prepare(c, no_request(), 503);
 		fail(c, 503, "no backend had a place in time");
 		break;
 	case T_BODY:
@@ -662,7 +670,7 @@ conn_plan(struct pollfd *set, int *wait)
 	return n;
 }
 
-/* -- accepting and stopping ---------------------------------------------------------------------------------- */
+/* -- arriving and stopping ----------------------------------------------------------------------------------- */
 
 const struct from *
 conn_local(struct conn *c)
@@ -674,33 +682,10 @@ conn_local(struct conn *c)
 	return &c->local;
 }
 
-/* The kernel has no descriptor or memory for one more: room is made, or the socket rests for a second. */
-static bool
-accept_failed(struct listener *l)
+void
+conn_arrive(int fd, const struct addr *a)
 {
-	switch (errno) {
-	case EMFILE:
-	case ENFILE:
-	case ENOBUFS:
-	case ENOMEM:
-		if (park_drop_oldest())
-			return true;
-		if (l->rests_until + 10000 < now)
-			log_line(LOG_WARN, "%s rests: %s", l->text, strerror(errno));
-		l->rests_until = now + 1000;
-		return false;
-	case EINTR:
-	case ECONNABORTED:
-		return true;
-	default:
-		return false;
-	}
-}
-
-static void
-arrived(int fd, const struct addr *a, unsigned listener)
-{
-	struct parked p = { fd, now / 1000, 0, 0, 0, from_of(a), listener, false };
+	struct parked p = { .fd = fd, .since = now / 1000, .from = from_of(a) };
 	struct conn *c = conn_open(&p);
 
 	if (!c) {
@@ -709,20 +694,6 @@ arrived(int fd, const struct addr *a, unsigned listener)
 	}
 	c->client.readable = true;      /* most clients speak at once: trying costs less than asking */
 	turn(c);
-}
-
-void
-conn_accept(struct listener *l, unsigned index)
-{
-	for (unsigned i = 0; i < ACCEPTS_MAX && !conn_full(); i++) {
-		struct addr a = { .size = sizeof a.u };
-		int fd = accept4(l->fd, &a.u.any, &a.size, SOCK_NONBLOCK | SOCK_CLOEXEC);
-
-		if (fd >= 0)
-			arrived(fd, &a, index);
-		else if (!accept_failed(l))
-			return;
-	}
 }
 
 void

@@ -296,6 +296,43 @@ take_signals(int argc, char **argv)
 	}
 }
 
+/* The kernel has no descriptor or memory for one more: room is made, or the socket rests for a second. */
+static bool
+accept_failed(struct listener *l)
+{
+	switch (errno) {
+	case EMFILE:
+	case ENFILE:
+	case ENOBUFS:
+	case ENOMEM:
+		if (park_drop_oldest())
+			return true;
+		if (l->rests_until + 10000 < now)
+			log_line(LOG_WARN, "%s rests: %s", l->text, strerror(errno));
+		l->rests_until = now + 1000;
+		return false;
+	case EINTR:
+	case ECONNABORTED:
+		return true;
+	default:
+		return false;
+	}
+}
+
+static void
+accept_some(struct listener *l)
+{
+	for (unsigned i = 0; i < ACCEPTS_MAX && !conn_full(); i++) {
+		struct addr a = { .size = sizeof a.u };
+		int fd = accept4(l->fd, &a.u.any, &a.size, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+		if (fd >= 0)
+			conn_arrive(fd, &a);
+		else if (!accept_failed(l))
+			return;
+	}
+}
+
 /* The signal pipe and the listening sockets, ahead of the connections. */
 static unsigned
 plan(struct pollfd *set, int *wait)
@@ -340,7 +377,7 @@ loop(int argc, char **argv)
 		conn_run(set + first, n);
 		for (unsigned i = 1; i < first; i++)
 			if (set[i].revents)
-				conn_accept(&conf->listen[i - 1], i - 1);
+				accept_some(&conf->listen[i - 1]);
 		log_flush();
 		if (set[0].revents)
 			take_signals(argc, argv);

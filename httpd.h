@@ -457,7 +457,6 @@ struct conn {
 	unsigned held;                  /* its size */
 	unsigned ticket;                /* place in the queue for a backend, 0 when not in it */
 	unsigned requests;
-	unsigned char listener;
 	bool watched;                   /* as in struct parked */
 	bool over;                      /* to be closed when its turn ends */
 	bool until_close;               /* the response body ends with the connection */
@@ -495,7 +494,7 @@ struct lent {
 
 
 /* conn.c's doors: httpd.c opens them once a turn. */
-void conn_accept(struct listener *, unsigned index);
+void conn_arrive(int fd, const struct addr *from);      /* takes the descriptor */
 /* Fill the poll set and say how long poll may wait, in ms (-1: for ever).  Returns the descriptors in it. */
 unsigned conn_plan(struct pollfd *set, int *wait);
 void conn_run(const struct pollfd *set, unsigned n);    /* what poll said, and what time says */
@@ -528,7 +527,6 @@ struct parked {                         /* all that is kept of an idle connectio
 	uint32_t requests;
 	uint16_t next, prev;            /* oldest first; 0 is the end */
 	struct from from;
-	unsigned char listener;
 	bool watched;                   /* known to the epoll descriptor, asleep there or not */
 };
 

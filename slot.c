@@ -76,7 +76,8 @@ slot_free(struct conn *c)
 void
 slot_park(struct conn *c)
 {
-	struct parked p = { c->client.fd, c->since / 1000, c->requests, 0, 0, c->from, c->listener, c->watched };
+	struct parked p = { .fd = c->client.fd, .since = c->since / 1000, .requests = c->requests, .from = c->from,
+		.watched = c->watched };
 
 	park_put(&p);
 	slot_free(c);

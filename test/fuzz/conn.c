@@ -667,11 +667,11 @@ check_stuck(void)
 			continue;
 		HOLDS(!buf_used(&c->client.out) || !c->client.out.data || !end_of(c->client.fd)->room);
 		p = c->peer ? &c->peer->s : NULL;
-		if (c->up.next == chunked_next && !c->up.done)
+		if ((c->up.next == chunked_next && !c->up.done) || (p && (p->fd < 0 || p->connecting)))
 			p = NULL;       /* the body goes to the spool, and its head waits */
-		if (p && p->fd >= 0 && !p->connecting && !p->shut && buf_used(&p->out))
+		if (p && !p->shut && buf_used(&p->out))
 			HOLDS(!end_of(p->fd)->room);
-		if (p && p->fd >= 0 && !p->eof && !buf_used(&p->in) && !buf_used(&c->client.out))
+		if (p && !p->eof && !buf_used(&p->in) && !buf_used(&c->client.out))
 			HOLDS(end_of(p->fd)->r == end_of(p->fd)->w);
 		if (c->phase == HEAD && !c->ticket)
 			HOLDS(end_of(c->client.fd)->r == end_of(c->client.fd)->w);
