@@ -90,6 +90,7 @@ size: static
 
 FUZZ_TIME ?= 60
 UNITS      = $(patsubst test/unit/%.c,%,$(wildcard test/unit/*.c))
+AIDS       = $(wildcard test/unit/*.h test/fuzz/*.h)
 FUZZERS    = $(filter-out replay,$(patsubst test/fuzz/%.c,%,$(wildcard test/fuzz/*.c)))
 CORPUS     = test/fuzz/corpus
 
@@ -107,14 +108,14 @@ fuzz:
 run-units: $(UNITS:%=$(OUT)/unit-%)
 	@for u in $^; do $$u || exit 1; done
 
-$(OUT)/unit-%: test/unit/%.c $(ROOMS)
+$(OUT)/unit-%: test/unit/%.c $(ROOMS) $(AIDS)
 	$(CC) $(FLAGS) -I. -MMD -MP -o $@ $< $(ROOMS) $(LINK)
 
 # The corpora once through each fuzzer, without libFuzzer, so that any compiler will do.
 run-replay: $(FUZZERS:%=$(OUT)/replay-%)
 	@for f in $(FUZZERS); do $(OUT)/replay-$$f $(CORPUS)/$$f || exit 1; done
 
-$(OUT)/replay-%: test/fuzz/%.c test/fuzz/replay.c $(ROOMS)
+$(OUT)/replay-%: test/fuzz/%.c test/fuzz/replay.c $(ROOMS) $(AIDS)
 	$(CC) $(FLAGS) -I. -o $@ $< test/fuzz/replay.c $(ROOMS) $(LINK)
 
 # What is found goes to build/fuzz/NAME; what is worth keeping is copied to the corpus by hand.
@@ -123,7 +124,7 @@ run-fuzz: $(FUZZERS:%=$(OUT)/fuzz-%)
 	$(OUT)/fuzz-$$f -max_total_time=$(FUZZ_TIME) -timeout=10 -verbosity=0 -print_final_stats=1 \
 	-artifact_prefix=$(OUT)/$$f- $(OUT)/$$f $(CORPUS)/$$f || exit 1; done
 
-$(OUT)/fuzz-%: test/fuzz/%.c $(ROOMS)
+$(OUT)/fuzz-%: test/fuzz/%.c $(ROOMS) $(AIDS)
 	$(CC) $(FLAGS) -fsanitize=fuzzer -I. -o $@ $< $(ROOMS) $(LINK)
 
 # The whole connection runs over sockets of test/fuzz/fake.h.
