@@ -1,9 +1,10 @@
-/* cache.c - files kept open, so that one asked for often costs no open, fstat or close
+/* cache.c - files kept open, so that one asked for often costs no open and no close, and an fstat a turn
  *
  *   hash of the path -> a set of WAYS places -> the one with this root and path, looked at within a second
  *
  * A small file is mapped, and the kernel copies it from there to the socket.  Nobody here reads the mapping: should the
- * file shrink, the kernel's copying ends with EFAULT, where ours would end with SIGBUS.
+ * file shrink, the kernel's copying ends with EFAULT, where ours would end with SIGBUS.  (Within the page where the file
+ * ends now it would go on, with zeros: only the comparison in each turn tells.)
  *
  * Whoever uses a file pins its place; a place without pins may be taken for another file, the least lately used of
  * its set first.  The link policy is kept on the descriptor that was opened, never on a name looked at before.

@@ -1,6 +1,6 @@
 /* slot.c - places for busy connections, and their buffers
  *
- *   connection: 64 small slots, taken in order         buffers: lent while bytes are there, last used first
+ *   connection: a small slot, the first that is free       buffers: lent while bytes are there, last used first
  *
  * An idle connection keeps its slot for a while but no buffers, so that the memory that is touched follows the
  * number of those busy at the same instant.  When slots run out the idle ones are parked.

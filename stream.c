@@ -1,4 +1,4 @@
-/* stream.c - the only place where a socket is touched
+/* stream.c - the only place where a connection is read or written
  *
  *            in.data                    out.data
  *   read -> [ ... r====w ... ] -> house -> [ ... r====w ... ] -> write
