@@ -86,26 +86,23 @@ help(void)
 
 /* -- -V -------------------------------------------------------------------------------------------- */
 
-#define ENTRY(name) { #name, name }
-static const struct { const char *name; unsigned long value; } build[] = {
-	ENTRY(CONFIG_FCGI), ENTRY(CONFIG_LISTING), ENTRY(CONFIG_RANGE), ENTRY(CONFIG_PRECOMPRESSED),
-	ENTRY(CONFIG_ACCESS_LOG), ENTRY(CONFIG_SYSLOG), ENTRY(CONFIG_USER_NAMES), ENTRY(CONFIG_EPOLL),
-	ENTRY(CONFIG_SENDFILE), ENTRY(CONFIG_CHECKS),
-	ENTRY(CLIENT_IN), ENTRY(CLIENT_OUT), ENTRY(CLIENT_LOG), ENTRY(HANDLER_STATE), ENTRY(PEER_IN), ENTRY(PEER_OUT),
-	ENTRY(FIELDS_MAX), ENTRY(RANGES_MAX), ENTRY(PATH_STORE), ENTRY(FILTERS_MAX), ENTRY(CACHE_FILES),
-	ENTRY(BACKEND_RESTS), ENTRY(CACHE_NAME), ENTRY(INDEX_MAX),
-	ENTRY(DISPATCH_MAX), ENTRY(STEPS_MAX), ENTRY(ACCEPTS_MAX), ENTRY(LISTEN_MAX), ENTRY(PARK_AFTER),
-	ENTRY(LINGER_BODY),
-};
+#define AS_TEXT(value) #value
+#define ENTRY(name) #name " " AS_TEXT(name) "\n"
+static const char build[] = "cubhttpd " VERSION "\n"
+	ENTRY(CONFIG_FCGI) ENTRY(CONFIG_LISTING) ENTRY(CONFIG_RANGE) ENTRY(CONFIG_PRECOMPRESSED)
+	ENTRY(CONFIG_ACCESS_LOG) ENTRY(CONFIG_SYSLOG) ENTRY(CONFIG_USER_NAMES) ENTRY(CONFIG_EPOLL)
+	ENTRY(CONFIG_SENDFILE) ENTRY(CONFIG_CHECKS)
+	ENTRY(CLIENT_IN) ENTRY(CLIENT_OUT) ENTRY(CLIENT_LOG) ENTRY(HANDLER_STATE) ENTRY(PEER_IN) ENTRY(PEER_OUT)
+	ENTRY(FIELDS_MAX) ENTRY(RANGES_MAX) ENTRY(PATH_STORE) ENTRY(FILTERS_MAX) ENTRY(CACHE_FILES)
+	ENTRY(BACKEND_RESTS) ENTRY(CACHE_NAME) ENTRY(INDEX_MAX)
+	ENTRY(DISPATCH_MAX) ENTRY(STEPS_MAX) ENTRY(ACCEPTS_MAX) ENTRY(LISTEN_MAX) ENTRY(PARK_AFTER)
+	ENTRY(LINGER_BODY);
 
 static void
 version(void)
 {
-	line("cubhttpd " VERSION);
-	for (unsigned i = 0; i < sizeof build / sizeof *build; i++) {
-		buf_print(&out, "%s %lu", build[i].name, build[i].value);
-		end_line();
-	}
+	buf_text(&out, build);
+	flush(STDOUT_FILENO);
 }
 
 /* -- -H -------------------------------------------------------------------------------------------- */

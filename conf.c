@@ -130,23 +130,6 @@ keep_folder(struct reader *r, const char *text)
 
 /* -- mistakes -------------------------------------------------------------------------------------- */
 
-static void
-say_where(struct buf *b, const char *file, unsigned line)
-{
-	if (file)
-		buf_print(b, "%s:%u", file, line);
-	else
-		buf_text(b, "command line");
-}
-
-void
-mistake_begin(struct reader *r)
-{
-	r->say = (struct buf){ .data = r->told, .size = sizeof r->told - 1 };
-	say_where(&r->say, r->file, r->line);
-	buf_text(&r->say, ": ");
-}
-
 /* While a server runs, its log is where the operator looks. */
 static void
 tell(struct buf *b)
@@ -160,16 +143,28 @@ tell(struct buf *b)
 		return;                 /* there is no one left to tell */
 }
 
-void
-mistake_end(struct reader *r)
+bool
+mistake(struct reader *r, const char *format, ...)
 {
-	if (r->mistakes++ < MISTAKES_MAX)
-		tell(&r->say);
-	if (r->mistakes == MISTAKES_MAX + 1) {
-		r->say.w = 0;
-		buf_print(&r->say, "%d mistakes: the rest is not told", MISTAKES_MAX);
-		tell(&r->say);
+	char store[2 * LINE_SIZE];
+	struct buf b = { .data = store, .size = sizeof store - 1 };
+	va_list args;
+
+	if (r->mistakes++ > MISTAKES_MAX)
+		return false;
+	if (r->mistakes > MISTAKES_MAX) {
+		buf_print(&b, "%d mistakes: the rest is not told", MISTAKES_MAX);
+	} else {
+		if (r->file)
+			buf_print(&b, "%s:%u: ", r->file, r->line);
+		else
+			buf_text(&b, "command line: ");
+		va_start(args, format);
+		buf_vprint(&b, format, args);
+		va_end(args);
 	}
+	tell(&b);
+	return false;
 }
 
 enum { GUESS_MAX = 24 };
@@ -249,12 +244,10 @@ once(struct reader *r, const void *field, const char *what)
 		remember(r, field);
 		return true;
 	}
-	if (!r->file || p->file) {
-		mistake_begin(r);
-		buf_print(&r->say, "'%s' is already set: ", what);
-		say_where(&r->say, p->file, p->line);
-		mistake_end(r);
-	}
+	if (p->file)
+		return mistake(r, "'%s' is already set: %s:%u", what, p->file, p->line);
+	if (!r->file)
+		return mistake(r, "'%s' is already set: command line", what);
 	return false;
 }
 
@@ -457,8 +450,7 @@ read_or_fail(struct reader *r, int argc, char **argv)
 {
 	if (setjmp(r->no_memory)) {
 		r->file = NULL;
-		mistake(r, "no memory for the configuration");
-		return false;
+		return mistake(r, "no memory for the configuration");
 	}
 	read_everything(r, argc, argv);
 	return !r->mistakes;

@@ -301,8 +301,7 @@ is_text(struct reader *r, const char *p, size_t n)
 		line += c == '\n';
 		if ((c < ' ' && c != '\n' && c != '\t' && c != '\r') || c == 127) {
 			r->line = line;
-			mistake(r, "this is no text: there is a byte 0x%x", c);
-			return false;
+			return mistake(r, "this is no text: there is a byte 0x%x", c);
 		}
 	}
 	return true;

@@ -1,41 +1,81 @@
 /* mime.c - what kind a file is, by the end of its name: first as `types` files say, then by this table */
 #include "httpd.h"
 
-#define TEXT "; charset=utf-8"
+#define TEXT "; charset=utf-8\0"
 
-static const struct { struct span ext, mime; } types[] = {
-	{ SPAN("html"), SPAN("text/html" TEXT) }, { SPAN("css"), SPAN("text/css" TEXT) },
-	{ SPAN("js"), SPAN("text/javascript" TEXT) }, { SPAN("svg"), SPAN("image/svg+xml") },
-	{ SPAN("png"), SPAN("image/png") }, { SPAN("jpg"), SPAN("image/jpeg") }, { SPAN("gif"), SPAN("image/gif") },
-	{ SPAN("ico"), SPAN("image/x-icon") }, { SPAN("json"), SPAN("application/json") },
-	{ SPAN("htm"), SPAN("text/html" TEXT) }, { SPAN("mjs"), SPAN("text/javascript" TEXT) },
-	{ SPAN("txt"), SPAN("text/plain" TEXT) }, { SPAN("jpeg"), SPAN("image/jpeg") },
-	{ SPAN("webp"), SPAN("image/webp") }, { SPAN("avif"), SPAN("image/avif") }, { SPAN("bmp"), SPAN("image/bmp") },
-	{ SPAN("woff2"), SPAN("font/woff2") }, { SPAN("woff"), SPAN("font/woff") }, { SPAN("ttf"), SPAN("font/ttf") },
-	{ SPAN("otf"), SPAN("font/otf") }, { SPAN("map"), SPAN("application/json") },
-	{ SPAN("xml"), SPAN("application/xml") }, { SPAN("xhtml"), SPAN("application/xhtml+xml") },
-	{ SPAN("rss"), SPAN("application/rss+xml") }, { SPAN("atom"), SPAN("application/atom+xml") },
-	{ SPAN("wasm"), SPAN("application/wasm") }, { SPAN("webmanifest"), SPAN("application/manifest+json") },
-	{ SPAN("pdf"), SPAN("application/pdf") }, { SPAN("md"), SPAN("text/markdown" TEXT) },
-	{ SPAN("csv"), SPAN("text/csv" TEXT) }, { SPAN("log"), SPAN("text/plain" TEXT) },
-	{ SPAN("conf"), SPAN("text/plain" TEXT) }, { SPAN("c"), SPAN("text/plain" TEXT) },
-	{ SPAN("h"), SPAN("text/plain" TEXT) }, { SPAN("sh"), SPAN("text/plain" TEXT) },
-	{ SPAN("mp4"), SPAN("video/mp4") }, { SPAN("webm"), SPAN("video/webm") }, { SPAN("ogv"), SPAN("video/ogg") },
-	{ SPAN("mkv"), SPAN("video/x-matroska") }, { SPAN("mov"), SPAN("video/quicktime") },
-	{ SPAN("avi"), SPAN("video/x-msvideo") }, { SPAN("mpeg"), SPAN("video/mpeg") }, { SPAN("ts"), SPAN("video/mp2t") },
-	{ SPAN("m3u8"), SPAN("application/vnd.apple.mpegurl") }, { SPAN("vtt"), SPAN("text/vtt" TEXT) },
-	{ SPAN("mp3"), SPAN("audio/mpeg") }, { SPAN("ogg"), SPAN("audio/ogg") }, { SPAN("oga"), SPAN("audio/ogg") },
-	{ SPAN("opus"), SPAN("audio/ogg") }, { SPAN("wav"), SPAN("audio/wav") }, { SPAN("flac"), SPAN("audio/flac") },
-	{ SPAN("m4a"), SPAN("audio/mp4") }, { SPAN("aac"), SPAN("audio/aac") },
-	{ SPAN("gz"), SPAN("application/gzip") }, { SPAN("tgz"), SPAN("application/gzip") },
-	{ SPAN("zip"), SPAN("application/zip") }, { SPAN("xz"), SPAN("application/x-xz") },
-	{ SPAN("bz2"), SPAN("application/x-bzip2") }, { SPAN("zst"), SPAN("application/zstd") },
-	{ SPAN("7z"), SPAN("application/x-7z-compressed") }, { SPAN("tar"), SPAN("application/x-tar") },
-	{ SPAN("apk"), SPAN("application/vnd.android.package-archive") },
-	{ SPAN("doc"), SPAN("application/msword") }, { SPAN("odt"), SPAN("application/vnd.oasis.opendocument.text") },
-	{ SPAN("rtf"), SPAN("application/rtf") }, { SPAN("ics"), SPAN("text/calendar" TEXT) },
-	{ SPAN("epub"), SPAN("application/epub+zip") }, { SPAN("crt"), SPAN("application/x-x509-ca-cert") },
-};
+/* Rows of two texts: extensions, and the type they all have; the most frequent first.  The last is empty. */
+static const char types[] =
+	"html htm\0text/html" TEXT
+	"css\0text/css" TEXT
+	"js mjs\0text/javascript" TEXT
+	"svg\0image/svg+xml\0"
+	"png\0image/png\0"
+	"jpg jpeg\0image/jpeg\0"
+	"gif\0image/gif\0"
+	"ico\0image/x-icon\0"
+	"json map\0application/json\0"
+	"txt log conf c h sh\0text/plain" TEXT
+	"webp\0image/webp\0"
+	"avif\0image/avif\0"
+	"bmp\0image/bmp\0"
+	"woff2\0font/woff2\0"
+	"woff\0font/woff\0"
+	"ttf\0font/ttf\0"
+	"otf\0font/otf\0"
+	"xml\0application/xml\0"
+	"xhtml\0application/xhtml+xml\0"
+	"rss\0application/rss+xml\0"
+	"atom\0application/atom+xml\0"
+	"wasm\0application/wasm\0"
+	"webmanifest\0application/manifest+json\0"
+	"pdf\0application/pdf\0"
+	"md\0text/markdown" TEXT
+	"csv\0text/csv" TEXT
+	"mp4\0video/mp4\0"
+	"webm\0video/webm\0"
+	"ogv\0video/ogg\0"
+	"mkv\0video/x-matroska\0"
+	"mov\0video/quicktime\0"
+	"avi\0video/x-msvideo\0"
+	"mpeg\0video/mpeg\0"
+	"ts\0video/mp2t\0"
+	"m3u8\0application/vnd.apple.mpegurl\0"
+	"vtt\0text/vtt" TEXT
+	"mp3\0audio/mpeg\0"
+	"ogg oga opus\0audio/ogg\0"
+	"wav\0audio/wav\0"
+	"flac\0audio/flac\0"
+	"m4a\0audio/mp4\0"
+	"aac\0audio/aac\0"
+	"gz tgz\0application/gzip\0"
+	"zip\0application/zip\0"
+	"xz\0application/x-xz\0"
+	"bz2\0application/x-bzip2\0"
+	"zst\0application/zstd\0"
+	"7z\0application/x-7z-compressed\0"
+	"tar\0application/x-tar\0"
+	"apk\0application/vnd.android.package-archive\0"
+	"doc\0application/msword\0"
+	"odt\0application/vnd.oasis.opendocument.text\0"
+	"rtf\0application/rtf\0"
+	"ics\0text/calendar" TEXT
+	"epub\0application/epub+zip\0"
+	"crt\0application/x-x509-ca-cert\0";
+
+static struct span
+built_in(struct span ext)
+{
+	struct span names, mime;
+
+	for (const char *row = types; *row; row = mime.p + mime.n + 1) {
+		names = span_of(row);
+		mime = span_of(row + names.n + 1);
+		while (names.n)
+			if (span_eq_nocase(span_cut(&names, ' '), ext))
+				return mime;
+	}
+	return SPAN("application/octet-stream");
+}
 
 struct span
 mime_type(struct span path)
@@ -44,24 +84,17 @@ mime_type(struct span path)
 
 	while (ext.p > path.p && ext.p[-1] != '.' && ext.p[-1] != '/')
 		ext.p--, ext.n++;
-	if (ext.p > path.p && ext.p[-1] == '.') {
-		for (const struct type *t = conf->types; t; t = t->next)
-			if (span_eq_nocase(t->ext, ext))
-				return t->mime;
-		for (unsigned i = 0; i < sizeof types / sizeof *types; i++)
-			if (span_eq_nocase(types[i].ext, ext))
-				return types[i].mime;
-	}
-	return SPAN("application/octet-stream");
+	if (ext.p == path.p || ext.p[-1] == '/')
+		ext.n = 0;
+	for (const struct type *t = conf->types; t; t = t->next)
+		if (span_eq_nocase(t->ext, ext))
+			return t->mime;
+	return built_in(ext);
 }
 
 bool
 mime_packable(struct span mime)
 {
-	static const struct span ends[] = { SPAN("xml"), SPAN("json"), SPAN("javascript"), SPAN("wasm"), SPAN("x-icon") };
-
-	for (unsigned i = 0; i < sizeof ends / sizeof *ends; i++)
-		if (span_ends(mime, ends[i]))
-			return true;
-	return span_starts(mime, SPAN("text/"));
+	return span_starts(mime, SPAN("text/")) || span_ends(mime, SPAN("xml")) || span_ends(mime, SPAN("json")) ||
+	    span_ends(mime, SPAN("javascript")) || span_ends(mime, SPAN("wasm")) || span_ends(mime, SPAN("x-icon"));
 }

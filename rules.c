@@ -14,8 +14,7 @@ take_number(struct reader *r, const char *text, uint64_t min, uint64_t max, uint
 {
 	if (span_uint(span_of(text), to) && *to >= min && *to <= max)
 		return true;
-	mistake(r, "'%s' is no number from %llu to %llu", text, (unsigned long long)min, (unsigned long long)max);
-	return false;
+	return mistake(r, "'%s' is no number from %llu to %llu", text, (unsigned long long)min, (unsigned long long)max);
 }
 
 /* 500, 64k, 1m, 2g */
@@ -31,8 +30,7 @@ take_size(struct reader *r, const char *text, uint64_t *to)
 		*to <<= shift;
 		return true;
 	}
-	mistake(r, "'%s' is no size, such as 500, 64k, 1m or 2g", text);
-	return false;
+	return mistake(r, "'%s' is no size, such as 500, 64k, 1m or 2g", text);
 }
 
 void
@@ -71,8 +69,7 @@ take_dir(struct reader *r, const char *text)
 {
 	if (*text)
 		return true;
-	mistake(r, "the name of a folder is empty");
-	return false;
+	return mistake(r, "the name of a folder is empty");
 }
 
 /* What goes into a response head: no control characters (RFC 9110 5.5), or it would end the line. */
@@ -81,8 +78,7 @@ take_clean(struct reader *r, const char *text)
 {
 	if (text_clean(text))
 		return true;
-	mistake(r, "there is a control character in '%s'", text);
-	return false;
+	return mistake(r, "there is a control character in '%s'", text);
 }
 
 /* A path as requests have it once they are decoded; no other would ever be found. */
@@ -117,8 +113,7 @@ take_pattern(struct reader *r, const char *text, struct pattern *to)
 		*to = (struct pattern){ s.p[s.n - 1] == '/' ? MATCH_BELOW : MATCH_PATH, s };
 		return take_path(r, s);
 	}
-	mistake(r, "'%s' is no pattern: those are /dir/, /path and *.ext", text);
-	return false;
+	return mistake(r, "'%s' is no pattern: those are /dir/, /path and *.ext", text);
 }
 
 bool
@@ -167,8 +162,7 @@ set_backend(struct reader *r, const struct word *w, struct rule *rule, char *tex
 	backend->text = text;
 	if (!addr_parse(&backend->addr, text, "127.0.0.1") ||
 	    (backend->addr.u.any.sa_family != AF_UNIX && !addr_port(&backend->addr))) {
-		mistake(r, "'%s' is no address: those are HOST:PORT, [V6]:PORT, PORT and unix:PATH", text);
-		return false;
+		return mistake(r, "'%s' is no address: those are HOST:PORT, [V6]:PORT, PORT and unix:PATH", text);
 	}
 	for (end = &rule->backends; *end; end = &(*end)->next)
 		;
@@ -253,8 +247,7 @@ set_target(struct reader *r, const struct word *w, struct rule *rule, char *text
 	rule->value = span_of(text);
 	if (*text && !strchr(text, ' '))
 		return take_clean(r, text);
-	mistake(r, "'%s' is no target: that is a path or an URL, without blanks", text);
-	return false;
+	return mistake(r, "'%s' is no target: that is a path or an URL, without blanks", text);
 }
 
 static bool
@@ -282,15 +275,13 @@ set_name(struct reader *r, const struct word *w, struct rule *rule, char *text)
 	for (const char *p = text; *p; p++)
 		token = token && ((lower(*p) >= 'a' && lower(*p) <= 'z') || (*p >= '0' && *p <= '9') || strchr(marks, *p));
 	if (!token) {
-		mistake(r, "'%s' is no name of a field", text);
-		return false;
+		return mistake(r, "'%s' is no name of a field", text);
 	}
 	rule->name = span_of(text);
 	rule->field = field_find(rule->name);
 	if (rule->field != F_CONTENT_LENGTH && rule->field != F_TRANSFER_ENCODING && rule->field != F_CONNECTION)
 		return true;
-	mistake(r, "'%s' is for the server alone to say", text);
-	return false;
+	return mistake(r, "'%s' is for the server alone to say", text);
 }
 
 static void
@@ -318,8 +309,7 @@ set_redirect_status(struct reader *r, const struct word *w, struct rule *rule, c
 	if (span_uint(span_of(text), &rule->number) && rule->number >= 301 && rule->number <= 308 &&
 	    (rule->number <= 303 || rule->number >= 307))
 		return true;
-	mistake(r, "'%s' is no status of a redirect: those are 301, 302, 303, 307 and 308", text);
-	return false;
+	return mistake(r, "'%s' is no status of a redirect: those are 301, 302, 303, 307 and 308", text);
 }
 
 static bool
@@ -337,30 +327,30 @@ show_body(struct buf *b, const struct rule *rule)
 }
 
 static const struct part {              /* the piece of a pattern of arguments, or the word before it */
-	struct span piece;
+	const char *piece;
 	bool (*set)(struct reader *, const struct word *, struct rule *, char *text);
 	void (*show)(struct buf *, const struct rule *);
 } parts[] = {
-	{ SPAN("PATTERN"), set_pattern, show_pattern },
-	{ SPAN("ADDR"), set_backend, show_backends },
-	{ SPAN("remote"), set_remote, show_remote },
-	{ SPAN("sendfile"), set_sendfile, show_sendfile },
-	{ SPAN("DIR"), set_root, show_root },
-	{ SPAN("PATH"), set_path, show_value },
-	{ SPAN("TARGET"), set_target, show_value },
-	{ SPAN("STATUS"), set_redirect_status, show_count },
-	{ SPAN("NAME"), set_name, show_name },
-	{ SPAN("VALUE"), set_value, show_value },
-	{ SPAN("SECONDS"), set_count, show_count },
-	{ SPAN("CODE"), set_count, show_count },
-	{ SPAN("body"), set_body, show_body },
+	{ "PATTERN", set_pattern, show_pattern },
+	{ "ADDR", set_backend, show_backends },
+	{ "remote", set_remote, show_remote },
+	{ "sendfile", set_sendfile, show_sendfile },
+	{ "DIR", set_root, show_root },
+	{ "PATH", set_path, show_value },
+	{ "TARGET", set_target, show_value },
+	{ "STATUS", set_redirect_status, show_count },
+	{ "NAME", set_name, show_name },
+	{ "VALUE", set_value, show_value },
+	{ "SECONDS", set_count, show_count },
+	{ "CODE", set_count, show_count },
+	{ "body", set_body, show_body },
 };
 
 static const struct part *
 part_find(struct span piece)
 {
 	for (unsigned i = 0; i < sizeof parts / sizeof *parts; i++)
-		if (span_eq(parts[i].piece, piece))
+		if (span_eq(span_of(parts[i].piece), piece))
 			return &parts[i];
 	return NULL;
 }

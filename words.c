@@ -168,8 +168,7 @@ take_time(struct reader *r, const char *text, unsigned *to)
 		if (*to)
 			return true;
 	}
-	mistake(r, "'%s' is no time in seconds from 0.001 to %d", text, DAY);
-	return false;
+	return mistake(r, "'%s' is no time in seconds from 0.001 to %d", text, DAY);
 }
 
 static void

@@ -30,16 +30,16 @@ enum section { G_SERVER, G_SITE, G_ROUTE, G_FILTER, GROUPS };     /* those of G_
 
 struct word {
 	const char *name, *args;
-	enum section section;
+	unsigned char section;          /* enum section */
+	unsigned char kind;             /* enum rule_kind, of a route or filter */
+	unsigned short at;              /* of the value in struct conf or struct host */
+	unsigned short initial;         /* of rule.number */
+	unsigned min, max;
 	/* The arguments fit args already.  NULL: not in this build. */
 	void (*set)(struct reader *, const struct word *, char *const *arg, unsigned n);
 	/* Print the arguments of the i-th line that this word needs for a conf, host or rule; false when it needs
 	 * no more.  NULL: it leaves no trace of its own. */
 	bool (*show)(struct buf *, const struct word *, const void *from, unsigned i);
-	size_t at;                      /* of the value in struct conf or struct host */
-	uint64_t min, max;
-	uint64_t initial;               /* of rule.number */
-	enum rule_kind kind;
 	const char *feature;            /* the CONFIG_ word it belongs to */
 	const char *help;
 };
@@ -100,8 +100,6 @@ struct reader {
 	struct account *account;
 	struct arena *scratch;          /* gone when the reading ends */
 	struct span key[WORDS_MAX];     /* which piece of the pattern each argument belongs to */
-	struct buf say;                 /* a mistake being told */
-	char told[2 * LINE_SIZE];
 	jmp_buf no_memory;
 };
 
@@ -123,10 +121,8 @@ char *scratch_text(struct reader *, const char *before, size_t n, const char *te
 struct host *new_host(struct reader *);
 struct span keep_span(struct reader *, struct span);
 
-/* mistake(r, format, ...) tells "file:line: sentence" on stderr and counts it; verbs as in buf_print. */
-#define mistake(r, ...) (mistake_begin(r), buf_print(&(r)->say, __VA_ARGS__), mistake_end(r))
-void mistake_begin(struct reader *);
-void mistake_end(struct reader *);
+/* Tell "file:line: sentence" on stderr and count it; verbs as in buf_print.  False, to be passed on. */
+bool mistake(struct reader *, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* "unknown WHAT 'text'", and the nearest of name(0), name(1) ... NULL, when there is one near enough. */
 void mistake_unknown(struct reader *, const char *what, const char *text, const char *(*name)(unsigned));
 
