@@ -401,7 +401,6 @@ struct head {                           /* what a CGI head says (RFC 3875 6.3) *
 	struct span sendfile;
 	uint64_t length;
 	bool measured;
-	unsigned size;                  /* of the head itself, its empty line included */
 };
 
 /* Its fields, between being read and being passed on. */
@@ -446,7 +445,6 @@ heed(struct head *h, enum field_id id, struct span value)
 static bool
 read_head(struct span text, struct head *h)
 {
-	const char *begin = text.p;
 	struct passed *f = passed;
 
 	for (npassed = 0; field_next(&text, &f->name, &f->value); npassed++, f++) {
@@ -456,7 +454,6 @@ read_head(struct span text, struct head *h)
 		if (!heed(h, f->id, f->value))
 			return false;
 	}
-	h->size = text.p - begin;
 	if (!h->status)
 		h->status = h->located ? 302 : 200;
 	return npassed;
@@ -546,7 +543,7 @@ hand_over(struct conn *c, struct span path)
 
 /* A whole head: the response begins.  Without c->peer after that, somebody else answers. */
 static enum io
-take_head(struct conn *c, struct span text, unsigned *size)
+take_head(struct conn *c, struct span text)
 {
 	struct head h = { 0 };
 
@@ -554,7 +551,6 @@ take_head(struct conn *c, struct span text, unsigned *size)
 		c->why = "the backend's head is not one";
 		return IO_FAIL;
 	}
-	*size = h.size;
 	if (h.sendfile.p && c->route->sendfile) {
 		if (hand_over(c, h.sendfile))
 			return IO_MOVED;
@@ -571,6 +567,27 @@ take_head(struct conn *c, struct span text, unsigned *size)
 	return IO_MOVED;
 }
 
+/* Bytes of a head with its empty line, whose lines may end in LF alone (RFC 3875 6.2); 0 while it has not all come. */
+static unsigned
+head_end(const char *p, unsigned n, unsigned *seen)
+{
+	unsigned at = *seen;
+	const char *lf;
+
+	if (n && p[0] == '\n')
+		return 1;
+	for (; at < n && (lf = memchr(p + at, '\n', n - at)); at = lf + 1 - p) {
+		unsigned left = p + n - lf;
+
+		*seen = lf - p;
+		if (left > 1 && lf[1] == '\n')
+			return lf + 2 - p;
+		if (left > 2 && lf[1] == '\r' && lf[2] == '\n')
+			return lf + 3 - p;
+	}
+	return 0;
+}
+
 /* A head that does not come in one piece is gathered behind what is used of client.out: bytes that are not sent. */
 static enum io
 gather(struct conn *c, const char *p, unsigned n, unsigned *taken)
@@ -578,22 +595,21 @@ gather(struct conn *c, const char *p, unsigned n, unsigned *taken)
 	struct gateway *g = STATE(c, gateway);
 	static char store[CLIENT_OUT];
 	struct buf *out = &c->client.out;
-	unsigned k = n < out->size - g->gathered ? n : out->size - g->gathered, before = g->gathered, size;
-	enum io io;
+	unsigned before = g->gathered, k = n < out->size - before ? n : out->size - before, length;
 
 	memcpy(out->data + before, p, k);
 	g->gathered += k;
 	*taken = k;
-	if (!head_length(out->data, g->gathered, &g->seen)) {
-		if (g->gathered < out->size)
-			return IO_MOVED;
+	length = head_end(out->data, g->gathered, &g->seen);
+	if (!length && g->gathered < out->size)
+		return IO_MOVED;
+	if (!length) {
 		c->why = "the backend's head has no end";
 		return IO_FAIL;
 	}
-	memcpy(store, out->data, g->gathered);
-	io = take_head(c, (struct span){ store, g->gathered }, &size);
-	*taken = io == IO_MOVED ? size - before : k;
-	return io;
+	*taken = length - before;
+	memcpy(store, out->data, length);
+	return take_head(c, (struct span){ store, length });
 }
 
 static enum io
@@ -615,9 +631,9 @@ head_step(struct conn *c)
 	n = buf_used(in) < g->down.body.left ? buf_used(in) : g->down.body.left;
 	if (!n)
 		return IO_WAIT;
-	length = g->gathered ? 0 : head_length(in->data + in->r, n, &seen);
+	length = g->gathered ? 0 : head_end(in->data + in->r, n, &seen);
 	if (length)
-		io = take_head(c, (struct span){ in->data + in->r, length }, &length);
+		io = take_head(c, (struct span){ in->data + in->r, length });
 	else
 		io = gather(c, in->data + in->r, n, &length);
 	if (io == IO_FAIL || !c->peer)
