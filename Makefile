@@ -128,7 +128,7 @@ $(OUT)/fuzz-%: test/fuzz/%.c $(ROOMS) $(AIDS)
 	$(CC) $(FLAGS) -fsanitize=fuzzer -I. -o $@ $< $(ROOMS) $(LINK)
 
 # The whole connection runs over sockets of test/fuzz/fake.h.
-FAKED = accept4 close connect epoll_create1 epoll_ctl epoll_wait getsockname getsockopt log_access pread recv send \
+FAKED = close connect epoll_create1 epoll_ctl epoll_wait getsockname getsockopt log_access pread recv send \
 	sendfile sendmsg setsockopt shutdown socket write
 $(OUT)/fuzz-conn $(OUT)/replay-conn: LINK += $(FAKED:%=-Wl,--wrap=%)
 

@@ -1,5 +1,5 @@
 /* answers.h - what must hold of all that a client of conn.c received: well-framed responses, one for each request that
- * the server counted, of which only the last may be cut; no byte of one in another; none that looks whole and is not. */
+ * the server counted, of which only the last may be cut; no byte of one in another; none that looks whole and is not */
 #ifndef ANSWERS_H
 #define ANSWERS_H
 

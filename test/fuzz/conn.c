@@ -10,6 +10,7 @@
  *                  l     do not close when the server does
  *   backend:       i     wait for the end of the request body           d  read no more
  *                  t N   the status of the next head    m N  a head with the length N    o N  N bytes of body
+ *                  y N   N lines of a head to come
  *                  O TEXT  a record of text     e TEXT  to the log      X NAME  hand over a file
  *                  E N   the end, with this protocolStatus
  *
@@ -21,13 +22,14 @@
 #include <limits.h>
 #include <sys/stat.h>
 
-enum { ACTORS = 24, MARKS = 256, GOT = 1 << 18, RECORDS = 128, START = 1000000000, TURNS_MOST = 200000, SPINS_MOST = 100 };
+enum { ACTORS = 24, MARKS = 256, GOT = 1 << 18, RECORDS = 128 };
+enum { START = 1000000000, TURNS_MOST = 200000, SPINS_MOST = 100 };
 
 struct answered { bool begun, head_only, failed, until_close; short status; };
 
 struct backend_request {                /* what the server says to a backend: the records under way */
 	unsigned char head[8];
-	unsigned head_n, left, padding, params_n;
+	unsigned head_n, left, params_n;
 	bool begun, asked, all;         /* BEGIN_REQUEST, the end of PARAMS, the end of STDIN have come */
 	bool late;                      /* the answer has ended before STDIN did */
 	uint64_t stdin_n, length;
@@ -61,8 +63,8 @@ static char root[PATH_MAX];
 static int64_t busy_until;              /* when the last act is done */
 
 static const struct { const char *name; unsigned size; } files[] = {
-	{ "index.html", 100 }, { "a.txt", 3001 }, { "a.txt.gz", 701 }, { "big.bin", 70003 }, { "x.php", 1 }, { "gz.css.gz", 50 },
-	{ "mid.bin", 16300 },
+	{ "index.html", 100 }, { "a.txt", 3001 }, { "a.txt.gz", 701 }, { "big.bin", 70003 }, { "mid.bin", 16300 },
+	{ "x.php", 1 }, { "gz.css.gz", 50 },
 };
 
 enum { FILES = sizeof files / sizeof *files };
@@ -80,500 +82,8 @@ mark_byte(unsigned mark, uint64_t at)
 }
 
 #include "answers.h"
-
-/* -- backends ---------------------------------------------------------------------------------------- */
-
-static void
-say_record(struct end *e, unsigned type, const char *p, unsigned n)
-{
-	const unsigned char head[8] = { 1, type, 0, 1, n >> 8, n & 255, 0, 0 };
-
-	end_say(e, head, sizeof head);
-	end_say(e, p, n);
-}
-
-/* REMOTE_PORT tells the client; CONTENT_LENGTH what STDIN has to be. */
-static void
-read_params(struct backend_request *r)
-{
-	const unsigned char *p = (const unsigned char *)r->params, *end = p + r->params_n;
-	uint64_t port = 0;
-
-	r->length = 0;
-	while (p < end) {
-		unsigned n[2];
-		struct span name, value;
-
-		for (unsigned i = 0; i < 2; i++) {
-			HOLDS(end - p >= (*p & 0x80 ? 4 : 1));
-			n[i] = *p & 0x80 ? (*p & 0x7fu) << 24 | p[1] << 16 | p[2] << 8 | p[3] : *p;
-			p += *p & 0x80 ? 4 : 1;
-		}
-		HOLDS((size_t)(end - p) >= (size_t)n[0] + n[1]);
-		name = (struct span){ (const char *)p, n[0] };
-		value = (struct span){ (const char *)p + n[0], n[1] };
-		p += n[0] + n[1];
-		if (span_eq(name, SPAN("REMOTE_PORT")))
-			HOLDS(span_uint(value, &port));
-		if (span_eq(name, SPAN("CONTENT_LENGTH")))
-			HOLDS(span_uint(value, &r->length));
-		HOLDS(!span_eq(name, SPAN("HTTP_PROXY")));
-	}
-	HOLDS(port >= PORT_FIRST && port < PORT_FIRST + nactors && !actors[port - PORT_FIRST].backend);
-	r->client = port - PORT_FIRST;
-	r->asked = true;
-	r->mark = -1;
-}
-
-enum { BEGIN = 1, END = 3, PARAMS, STDIN, STDOUT, STDERR };
-
-/* A record has come whole, or its head when it is STDIN. */
-static void
-take_record(struct backend_request *r)
-{
-	unsigned type = r->head[1], n = r->head[4] << 8 | r->head[5];
-
-	HOLDS(r->head[0] == 1 && r->head[2] == 0 && r->head[3] == 1);
-	HOLDS(type == BEGIN || type == PARAMS || type == STDIN);
-	HOLDS(type != BEGIN || (n == 8 && !r->begun && !r->late));
-	HOLDS(type != PARAMS || (r->begun && !r->asked));
-	HOLDS(type != STDIN || r->late || (r->asked && !r->all));
-	if (type == BEGIN) {
-		r->begun = true;
-		r->params_n = r->stdin_n = 0;
-	}
-	if (type == PARAMS && !n)
-		read_params(r);
-	if (type != STDIN)
-		return;
-	r->stdin_n += n;
-	HOLDS(r->stdin_n <= r->length);
-	if (n)
-		return;
-	HOLDS(r->stdin_n == r->length);
-	r->all = !r->late;
-	r->late = false;
-}
-
-static void
-backend_take(struct backend_request *r, const char *p, unsigned n)
-{
-	while (n || (r->head_n == sizeof r->head && !r->left)) {
-		bool params = r->head[1] == PARAMS;
-		unsigned k;
-
-		if (r->head_n < sizeof r->head) {
-			r->head[r->head_n++] = *p++;
-			n--;
-			if (r->head_n < sizeof r->head)
-				continue;
-			take_record(r);
-			r->left = (r->head[4] << 8 | r->head[5]) + r->head[6];
-			HOLDS(!r->head[6]);
-			continue;
-		}
-		k = n < r->left ? n : r->left;
-		if (params) {
-			HOLDS(r->params_n + k <= sizeof r->params);
-			memcpy(r->params + r->params_n, p, k);
-			r->params_n += k;
-		}
-		p += k;
-		n -= k;
-		r->left -= k;
-		if (!r->left)
-			r->head_n = 0;
-	}
-}
-
-static void
-answer_head(struct actor *a, bool measured, uint64_t length)
-{
-	char text[200];
-	int n;
-
-	HOLDS(nmarks < MARKS);
-	a->r.mark = nmarks++;
-	marks[a->r.mark] = (struct mark){ a->r.client, measured, false, length, 0 };
-	n = snprintf(text, sizeof text, "Status: %d\r\nContent-Type: text/x\r\nX-Mark: %d\r\n", a->status, a->r.mark);
-	if (measured)
-		n += snprintf(text + n, sizeof text - n, "Content-Length: %llu\n", (unsigned long long)length);
-	n += snprintf(text + n, sizeof text - n, "\r\n");
-	a->status = 200;
-	say_record(a->end, STDOUT, text, n);
-}
-
-/* Up to n bytes of body, as many as find room; how many went. */
-static unsigned
-answer_body(struct actor *a, unsigned n)
-{
-	static char store[QUEUE];
-	struct mark *m = &marks[a->r.mark];
-	unsigned room = end_room(a->end);
-
-	if (room < 16)
-		return 0;
-	n = n < room - 16 ? n : room - 16;
-	for (unsigned i = 0; i < n; i++)
-		store[i] = mark_byte(a->r.mark, m->said + i);
-	m->said += n;
-	if (n)
-		say_record(a->end, STDOUT, store, n);
-	return n;
-}
-
-static void
-answer_end(struct actor *a, unsigned status)
-{
-	const char body[8] = { 0, 0, 0, 0, (char)status, 0, 0, 0 };
-	struct backend_request *r = &a->r;
-
-	say_record(a->end, END, body, sizeof body);
-	if (r->mark >= 0)
-		marks[r->mark].ended = !(status & 255);
-	r->late = !r->all;
-	r->begun = r->asked = r->all = false;
-	r->mark = -1;
-}
-
-static void
-answer_hand_over(struct actor *a, struct span name)
-{
-	char text[PATH_MAX + 300];
-	int n = snprintf(text, sizeof text, "Content-Type: text/x\r\nX-Sendfile: %s/%.*s\r\n\r\n", root,
-	    (int)(name.n < 100 ? name.n : 100), name.p);
-
-	say_record(a->end, STDOUT, text, n);
-}
-
-/* -- acts: true when it is done, false to try again later ------------------------------------------------- */
-
-static unsigned
-number(struct span s, unsigned most)
-{
-	unsigned n = 0;
-
-	for (unsigned i = 0; i < s.n; i++)
-		if (s.p[i] >= '0' && s.p[i] <= '9' && n <= most)
-			n = n * 10 + s.p[i] - '0';
-	return n < most ? n : most;
-}
-
-static bool
-say(struct actor *a, struct span text, const char *end)
-{
-	if (end_room(a->end) < text.n + strlen(end))
-		return false;
-	end_say(a->end, text.p, text.n);
-	end_say(a->end, end, strlen(end));
-	tainted |= a->backend;
-	return true;
-}
-
-static bool
-say_filler(struct actor *a, unsigned n)
-{
-	static const char filler[1024] = "filler";
-
-	for (;;) {
-		unsigned k = n - a->more, room = end_room(a->end);
-
-		k = k < room ? k : room;
-		k = k < sizeof filler ? k : sizeof filler;
-		end_say(a->end, filler, k);
-		a->more += k;
-		if (a->more == n)
-			break;
-		if (!k)
-			return false;
-	}
-	a->more = 0;
-	return true;
-}
-
-static bool
-client_act(struct actor *a, char act, struct span arg)
-{
-	switch (act) {
-	case 'x':
-		return say_filler(a, number(arg, 300000));
-	case 'l':
-		return a->lasts = true;
-	case 'q':
-		return a->nanswered >= number(arg, RECORDS);
-	case 'g':
-		cache_flush();
-		gateway_flush();
-		return true;
-	}
-	return true;
-}
-
-static bool
-backend_body(struct actor *a, unsigned n)
-{
-	if (a->r.mark < 0)
-		answer_head(a, false, 0);
-	do
-		a->more += answer_body(a, n - a->more);
-	while (a->more < n && end_room(a->end) > 16);
-	if (a->more < n)
-		return false;
-	a->more = 0;
-	return true;
-}
-
-static bool
-backend_act(struct actor *a, char act, struct span arg)
-{
-	if (act == 'd')
-		return a->end->deaf = true;
-	if (!strchr("itmoOeXE", act))
-		return true;
-	if (!a->r.asked || end_room(a->end) < PATH_MAX + 400 + arg.n)
-		return false;
-	if (strchr("mX", act) && a->r.mark >= 0)
-		return true;            /* the head has been said */
-	switch (act) {
-	case 'i':
-		return a->r.all;
-	case 't':
-		a->status = 200 + number(arg, 399);
-		break;
-	case 'm':
-		answer_head(a, true, number(arg, 200000));
-		break;
-	case 'o':
-		return backend_body(a, number(arg, 200000));
-	case 'O':
-		tainted = true;
-		say_record(a->end, STDOUT, arg.p, arg.n);
-		break;
-	case 'e':
-		say_record(a->end, STDERR, arg.p, arg.n);
-		break;
-	case 'X':
-		answer_hand_over(a, arg);
-		break;
-	case 'E':
-		answer_end(a, number(arg, 255));
-		break;
-	}
-	return true;
-}
-
-static bool
-do_act(struct actor *a, char act, struct span arg)
-{
-	switch (act) {
-	case '"':
-		return say(a, arg, "\r\n");
-	case '=':
-		return say(a, arg, "");
-	case 'n':
-		return say(a, SPAN(""), "\n");
-	case 'w':
-		a->wake = now + number(arg, 200000);
-		return true;
-	case 'h':
-		a->end->fin = true;
-		moves++;
-		return true;
-	case 'k':
-		end_reset(a->end);
-		return a->killed = true;
-	case 's':
-		a->stalled = true;
-		a->end->room = number(arg, ROOM);
-		return true;
-	case 'u':
-		a->stalled = false;
-		a->end->room = ROOM;
-		return true;
-	}
-	return a->backend ? backend_act(a, act, arg) : client_act(a, act, arg);
-}
-
-/* -- actors ------------------------------------------------------------------------------------------------ */
-
-static bool
-act_next(struct actor *a)
-{
-	struct span rest = a->script, line = span_cut(&rest, '\n');
-	char act = line.n ? *line.p : ' ';
-
-	line = line.n ? (struct span){ line.p + 1, line.n - 1 } : line;
-	if (!strchr("\"=", act))
-		line = span_trim(line);
-	if (!do_act(a, act, line))
-		return false;
-	a->script = rest;
-	busy_until = now;
-	return true;
-}
-
-/* What a backend does that was told nothing else. */
-static bool
-behave(struct actor *a)
-{
-	struct backend_request *r = &a->r;
-
-	if (!a->backend || !r->asked || !r->all || r->mark >= 0 || a->killed || a->end->fin || end_room(a->end) < 1000)
-		return false;
-	answer_head(a, false, 0);
-	answer_body(a, 300);
-	answer_end(a, 0);
-	return true;
-}
-
-static void
-actor_leave(struct actor *a)
-{
-	a->fin = true;
-	a->hard = a->end->hard || a->end->reset;
-	a->over = true;
-	if (a->backend)
-		a->end->used = false;
-	a->end = NULL;
-}
-
-static void
-act(struct actor *a)
-{
-	if (!a->end)
-		return;
-	if (a->end->closed) {
-		actor_leave(a);
-		return;
-	}
-	if (a->end->connecting)
-		return;
-	if (!a->stalled)
-		a->end->room = ROOM;
-	while (!a->killed && a->wake <= now && a->script.n && nmarks < MARKS - 2)
-		if (!act_next(a))
-			break;
-	a->over = a->killed || !a->script.n;
-	if (a->over)
-		behave(a);
-	if (a->over && !a->backend && !a->lasts && !a->stalled && a->end->shut && !a->end->fin)
-		a->end->fin = ++moves;
-}
-
-static void
-client_arrive(struct actor *a)
-{
-	if (a->backend || a->end || a->over || a->wake > now)
-		return;
-	a->end = end_new(false);
-	if (!a->end)
-		return;
-	a->end->waiting = true;
-	a->end->actor = (int)(a - actors);
-	moves++;
-}
-
-static void
-act_all(void)
-{
-	for (unsigned i = 0; i < nactors; i++) {
-		client_arrive(&actors[i]);
-		act(&actors[i]);
-	}
-}
-
-static void
-take(struct end *e, const char *p, unsigned n)
-{
-	struct actor *a = &actors[e->actor];
-
-	if (a->backend) {
-		backend_take(&a->r, p, n);
-		return;
-	}
-	if (n > GOT - a->ngot) {        /* more than it can hold: as if it read no more */
-		n = GOT - a->ngot;
-		a->stalled = true;
-		e->room = 0;
-		a->killed = true;
-		end_reset(e);
-	}
-	memcpy(got[e->actor] + a->ngot, p, n);
-	a->ngot += n;
-}
-
-static int
-dialled(struct end *e)
-{
-	static const struct actor fresh = { .backend = true, .status = 200 };
-	unsigned i = 0;
-	struct actor *a;
-
-	while (i < nactors && !(actors[i].backend && !actors[i].end && !actors[i].over))
-		i++;
-	if (i == ACTORS) {
-		for (i = 0; i < ACTORS && !(actors[i].backend && actors[i].over && !actors[i].end); i++)
-			;
-		if (i == ACTORS)
-			return ECONNREFUSED;
-	}
-	a = &actors[i];
-	if (i == nactors || a->over) {
-		memcpy(a, &fresh, offsetof(struct actor, answered));
-		nactors += i == nactors;
-	}
-	dialled_n++;
-	memset(&a->r, 0, offsetof(struct backend_request, params));
-	a->r.mark = -1;
-	if (a->how == 'r' || a->how == 'a') {
-		a->over = true;
-		busy_until = now;
-		return a->how == 'r' ? ECONNREFUSED : EAGAIN;
-	}
-	e->actor = (int)i;
-	a->end = e;
-	a->wake = now;
-	e->connecting = a->how == 'n' || a->how == 'i' || a->how == 'j';
-	return e->connecting ? EINPROGRESS : 0;
-}
-
-/* A connection in progress ends with the next turn. */
-static void
-connect_all(void)
-{
-	for (unsigned i = 0; i < nactors; i++) {
-		struct actor *a = &actors[i];
-
-		if (!a->end || !a->end->connecting || a->how == 'n')
-			continue;
-		a->end->connecting = false;
-		a->end->connect_error = a->how == 'j' ? ECONNREFUSED : 0;
-		if (a->how == 'j')
-			a->end->fin = a->end->deaf = a->killed = true;
-		moves++;
-	}
-}
-
-void __real_log_access(struct conn *);
-void __wrap_log_access(struct conn *);
-
-/* One request is over, as the server sees it. */
-void
-__wrap_log_access(struct conn *c)
-{
-	unsigned who = ntohs(c->from.port) - PORT_FIRST;
-	struct actor *a;
-
-	HOLDS(who < nactors && !actors[who].backend);
-	a = &actors[who];
-	if (a->nanswered == RECORDS) {
-		a->killed = true;
-		end_reset(a->end);
-		return;
-	}
-	a->answered[a->nanswered++] = (struct answered){ c->begun, c->head_only, c->why, c->until_close, c->status };
-	__real_log_access(c);
-}
+#include "backend.h"
+#include "actors.h"
 
 /* -- the input ------------------------------------------------------------------------------------------- */
 
@@ -676,7 +186,22 @@ check_stuck(void)
 		if (c->phase == HEAD && !c->ticket)
 			HOLDS(end_of(c->client.fd)->r == end_of(c->client.fd)->w);
 	}
-	HOLDS(!any_waits() || conn_full() || conf->listen[0].rests_until > now);
+	HOLDS(!any_waits() || conn_full());
+}
+
+/* Without descriptors the oldest sleeper goes, as in httpd.c. */
+static void
+accept_all(void)
+{
+	for (unsigned i = 0; i < ACCEPTS_MAX && !conn_full() && any_waits(); i++) {
+		struct addr a;
+		int fd = fake_accept(&a);
+
+		if (fd >= 0)
+			conn_arrive(fd, &a);
+		else
+			park_drop_oldest();
+	}
 }
 
 /* One turn of httpd.c's loop; false when nothing will ever happen again. */
@@ -684,7 +209,7 @@ static bool
 turn(void)
 {
 	struct pollfd *set = poll_set();
-	bool accepts = !conn_full() && conf->listen[0].rests_until <= now, ready;
+	bool accepts = !conn_full(), ready;
 	int64_t next = next_act();
 	int wait;
 	unsigned n = conn_plan(set, &wait);
@@ -697,8 +222,6 @@ turn(void)
 		check_stuck();
 		if (wait > 0 && next > now + wait)
 			next = now + wait;
-		if (any_waits() && conf->listen[0].rests_until > now && next > conf->listen[0].rests_until)
-			next = conf->listen[0].rests_until;
 		if (next == INT64_MAX)
 			return false;
 		now = next;
@@ -711,7 +234,7 @@ turn(void)
 	}
 	conn_run(set, n);
 	if (accepts && any_waits())
-		conn_accept(&conf->listen[0], 0);
+		accept_all();
 	log_flush();
 	return true;
 }
@@ -779,7 +302,6 @@ begin(struct span input)
 	odds.state = 1;
 	now = busy_until = START;
 	wall = 1790000000;
-	conf->listen[0].rests_until = 0;
 	for (struct rule *rule = conf->hosts->routes; rule; rule = rule->next)
 		for (struct backend *b = rule->backends; b; b = b->next)
 			b->rests_until = 0;
@@ -883,19 +405,10 @@ make_root(void)
 static void
 set_up(void)
 {
-	static char *argv[] = {
-		"conn", "--root", root, "--clients", "4", "8", "--scripts", "2", "--log", "errors", "off", "--spool", root, "60k",
-		"--fastcgi", "*.php", "unix:/a", "unix:/b", "sendfile", root, "--fastcgi", "/app/", "127.0.0.1:9",
-		"--limit", "/app/", "body", "40k", "--listing", "/sub/", "--error", "502", "/x.php", "--error", "404", "/a.txt",
-		"--error", "413", "/mid.bin", "--header", "/", "X-Server", "here", "--redirect", "/r", "/a.txt", "301",
-		"--fallback", "/wp/", "/x.php", "--listen", "1", NULL
-	};
-
 	make_root();
 	now = START;
-	conf = conf_read(sizeof argv / sizeof *argv - 1, argv);
-	HOLDS(conf && log_open(conf) && pool_map(conf) && park_open());
-	conf->listen[0].fd = LISTEN_FD;
+	conf = configured();
+	HOLDS(log_open(conf) && pool_map(conf) && park_open());
 }
 
 int
