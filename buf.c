@@ -28,58 +28,89 @@ hex_digit(char c)
 	return (unsigned char)(c - 'a') < 6 ? c - 'a' + 10 : -1;
 }
 
+/* Texts here are short: a call of the C library's memcmp, memchr or memcpy costs more than the work.  The last bytes of
+ * what is longer than a word are looked at, or moved, with some of those before them once again. */
+static inline uint64_t
+load8(const char *p)
+{
+	uint64_t x;
+
+	memcpy(&x, p, 8);
+	return x;
+}
+
+static inline uint32_t
+load4(const char *p)
+{
+	uint32_t x;
+
+	memcpy(&x, p, 4);
+	return x;
+}
+
+static inline bool
+same(const char *a, const char *b, unsigned n)
+{
+	if (n >= 8) {
+		const char *last = a + n - 8;
+
+		for (; a < last; a += 8, b += 8)
+			if (load8(a) != load8(b))
+				return false;
+		return load8(last) == load8(b - (a - last));
+	}
+	if (n >= 4)
+		return load4(a) == load4(b) && load4(a + n - 4) == load4(b + n - 4);
+	while (n && a[n - 1] == b[n - 1])
+		n--;
+	return !n;
+}
+
 bool
 span_eq(struct span a, struct span b)
 {
-	return a.n == b.n && (!a.n || !memcmp(a.p, b.p, a.n));
+	return a.n == b.n && same(a.p, b.p, a.n);
 }
 
-/* Eight bytes that are mostly the same to the bit; where they are not, a letter may differ in its 0x20. */
-static bool
-same_eight(const char *a, const char *b)
+/* They differ in nothing but the 0x20 of letters. */
+static inline bool
+same_letters(uint64_t x, uint64_t y)
 {
-	uint64_t x, y;
-	unsigned i = 0;
+	const uint64_t ones = ~(uint64_t)0 / 255;
+	uint64_t low = (x | ones * 0x20) & ones * 0x7f;
+	uint64_t letters = (low + ones * (0x80 - 'a')) & ~(low + ones * (0x7f - 'z')) & ~x & ones * 0x80;
 
-	memcpy(&x, a, 8);
-	memcpy(&y, b, 8);
-	if (x == y)
-		return true;
-	if ((x ^ y) & ~(~(uint64_t)0 / 255 * 0x20))
-		return false;
-	while (i < 8 && lower(a[i]) == lower(b[i]))
-		i++;
-	return i == 8;
+	return !((x ^ y) & ~(letters >> 2));
 }
 
 bool
 span_eq_nocase(struct span a, struct span b)
 {
-	unsigned i = 0;
+	unsigned n = a.n;
 
-	if (a.n != b.n)
+	if (n != b.n)
 		return false;
-	if (a.n < 8) {
-		while (i < a.n && (a.p[i] == b.p[i] || lower(a.p[i]) == lower(b.p[i])))
-			i++;
-		return i == a.n;
-	}
-	for (; i < a.n - 8; i += 8)
-		if (!same_eight(a.p + i, b.p + i))
+	for (; n >= 8; n -= 8, a.p += 8, b.p += 8)
+		if (load8(a.p) != load8(b.p) && !same_letters(load8(a.p), load8(b.p)))
 			return false;
-	return same_eight(a.p + a.n - 8, b.p + b.n - 8);        /* may look at some bytes again */
+	if (n >= 4 && !same_letters(load4(a.p), load4(b.p)))
+		return false;
+	for (unsigned i = n & 4; i < n; i++)
+		if (a.p[i] != b.p[i] && lower(a.p[i]) != lower(b.p[i]))
+			return false;
+	return true;
 }
 
 bool
 span_starts(struct span s, struct span prefix)
 {
-	return s.n >= prefix.n && span_eq((struct span){ s.p, prefix.n }, prefix);
+	return s.n >= prefix.n && same(s.p, prefix.p, prefix.n);
 }
 
 bool
 span_ends(struct span s, struct span suffix)
 {
-	return s.n >= suffix.n && (!suffix.n || !memcmp(s.p + s.n - suffix.n, suffix.p, suffix.n));
+	return s.n >= suffix.n && (!suffix.n || same(s.p + (s.n - suffix.n), suffix.p, suffix.n));
 }
 
 struct span
@@ -102,14 +133,16 @@ struct span
 span_cut(struct span *rest, char c)
 {
 	struct span piece = *rest;
-	const char *at = rest->n ? memchr(rest->p, c, rest->n) : NULL;
-	unsigned over;
+	const char *p = piece.p, *end;
 
-	if (at)
-		piece.n = (unsigned)(at - rest->p);
-	over = piece.n + !!at;
-	if (over)
-		*rest = (struct span){ rest->p + over, rest->n - over };
+	if (!piece.n)
+		return piece;
+	for (end = p + piece.n; p < end && *p != c; p++)
+		;
+	piece.n = (unsigned)(p - piece.p);
+	if (p < end)
+		p++;
+	*rest = (struct span){ p, (unsigned)(end - p) };
 	return piece;
 }
 
@@ -150,40 +183,46 @@ buf_pack(struct buf *b)
 	b->r = 0;
 }
 
-/* Room for n more bytes, or NULL: nothing follows what is lost, so that what is there stays a prefix. */
-static char *
-grow(struct buf *b, unsigned n)
-{
-	char *to = b->data + b->w;
-
-	if (n > buf_room(b))
-		b->bad = true;
-	if (b->bad)
-		return NULL;
-	b->w += n;
-	return to;
-}
-
+/* Nothing follows what is lost, so that what is there stays a prefix. */
 char *
 buf_reserve(struct buf *b, unsigned n)
 {
-	char *at = b->data + b->w;
+	unsigned at = b->w;
 
-	if (n > buf_room(b) || b->bad) {
+	if (n > b->size - at || b->bad) {
 		b->bad = true;
 		return NULL;
 	}
-	b->w += n;
-	return at;
+	b->w = at + n;
+	return b->data + at;
+}
+
+static inline void
+copy(char *to, const char *p, unsigned n)
+{
+	if (n >= 64) {
+		memcpy(to, p, n);
+	} else if (n >= 8) {
+		const char *last = p + n - 8;
+		char *end = to + n - 8;
+
+		for (; p < last; p += 8, to += 8)
+			memcpy(to, p, 8);
+		memcpy(end, last, 8);
+	} else {
+		while (n--)
+			to[n] = p[n];
+	}
 }
 
 void
 buf_mem(struct buf *b, const void *p, unsigned n)
 {
-	char *to = n ? grow(b, n) : NULL;
+	const char *from = p;
+	char *to = n ? buf_reserve(b, n) : NULL;
 
 	if (to)
-		memcpy(to, p, n);
+		copy(to, from, n);
 }
 
 void
@@ -201,7 +240,7 @@ buf_text(struct buf *b, const char *text)
 void
 buf_char(struct buf *b, char c)
 {
-	char *to = grow(b, 1);
+	char *to = buf_reserve(b, 1);
 
 	if (to)
 		*to = c;

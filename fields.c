@@ -1,4 +1,4 @@
-/* fields.c - the grammar inside field values: lists, codings, entity tags, dates, ranges
+/* fields.c - the grammar inside field values: lists, codings, entity tags, dates, ranges; and of paths
  *
  * All of it reads what strangers sent.  What is not understood is as if it were not there: RFC 9110 lets a server
  * ignore a condition, a range or a wish that is malformed, and a whole answer is never wrong.
@@ -363,4 +363,58 @@ range_parse(struct span s, uint64_t size, struct range out[RANGES_MAX])
 		out[n++] = range;
 	}
 	return n || !asked ? n : -1;
+}
+
+/* -- paths ------------------------------------------------------------------------------------------ */
+
+/* The segment from `from` to w has ended: dot segments go, and never above the root (RFC 3986 5.2.4). */
+static unsigned
+segment_end(const char *store, unsigned from, unsigned w)
+{
+	if (w - from > 2 || store[from] != '.')
+		return w;
+	if (w - from == 2 && store[from + 1] != '.')
+		return w;
+	if (w - from == 2 && from > 1)
+		for (from--; store[from - 1] != '/'; from--)
+			;
+	return from;
+}
+
+int
+request_path(struct request *r, struct span path)
+{
+	const char *p = path.p, *end = p + path.n;
+	char *store = r->store;
+	unsigned w = 1, from = 1;
+
+	if (path.n > PATH_STORE - 2)    /* as sent; so nothing below needs to ask for room */
+		return 414;
+	for (store[0] = '/'; p < end; ) {
+		char c = *p++;
+
+		if (c == '%') {
+			if (end - p < 2 || hex_digit(p[0]) < 0 || hex_digit(p[1]) < 0)
+				return 400;
+			c = (char)(hex_digit(p[0]) << 4 | hex_digit(p[1]));
+			p += 2;
+		}
+		if (!c)
+			return 400;
+		if (c == '/') {
+			if (w > from)
+				w = segment_end(store, from, w);
+			if (store[w - 1] == '/') {
+				from = w;
+				continue;
+			}
+			from = w + 1;
+		}
+		store[w++] = c;
+	}
+	if (w > from)
+		w = segment_end(store, from, w);
+	store[w] = 0;
+	r->path = (struct span){ store, w };
+	return 0;
 }

@@ -1,12 +1,13 @@
-/* http.c - the grammar of a request head (RFC 9112) and of paths
+/* http.c - the grammar of a request head (RFC 9112)
  *
  *   GET /a%20b/../c?q=1 HTTP/1.1 CR LF         name      method, the span as sent
  *   Host: example.org:80 CR LF                 target    /a%20b/../c?q=1
  *   Range: bytes=0- CR LF                      path      /c, in store
  *   CR LF                                      known[]   spans into the head, by field_id
  *
- * One pass, no copies but the path.  A head always ends in LF, and LF stops every loop here: that is why none of
- * them asks for its end.  What could be read in two ways is refused, for the next server may read the other one.
+ * One pass, eight bytes at a time where there are many, no copies but the path.  A head ends in an empty line, and its
+ * CR stops every loop here: that is why few of them ask for its end.  What could be read in two ways is refused, for the
+ * next server may read the other one.
  */
 #include "httpd.h"
 
@@ -56,26 +57,13 @@ const struct span method_names[METHODS] = {
 	X(F_TRAILER, "Trailer", 't', 'r') \
 	X(F_X_SENDFILE, "X-Sendfile", 'x', 'e')
 
-#define PLACE(length, first, last) ((30 * (length) + (last) - (first)) & 63)
+/* Four times 0x20 is no difference, so case is none. */
+#define PLACE(length, first, last) ((9 * (length) + 4 * ((last) - (first))) & 127)
 #define AS_NAME(id, literal, first, last) [id] = NAME(literal),
 #define AS_PLACE(id, literal, first, last) [PLACE(sizeof (literal) - 1, first, last)] = id,
 
 static const struct span field_names[FIELDS] = { FIELD_TABLE(AS_NAME) };
-static const uint8_t field_places[64] = { FIELD_TABLE(AS_PLACE) };
-
-static inline enum field_id
-find(struct span name)
-{
-	unsigned id = field_places[PLACE(name.n, name.p[0] | 0x20u, name.p[name.n - 1] | 0x20u)];
-
-	return name.n == field_names[id].n && span_eq_nocase(name, field_names[id]) ? id : F_OTHER;
-}
-
-enum field_id
-field_find(struct span name)
-{
-	return name.n ? find(name) : F_OTHER;
-}
+static const uint8_t field_places[128] = { FIELD_TABLE(AS_PLACE) };
 
 /* -- bytes ---------------------------------------------------------------------------------------- */
 
@@ -103,7 +91,28 @@ is(char c, unsigned what)
 	return class[(unsigned char)c] & what;
 }
 
+/* -- eight bytes at a time ------------------------------------------------------------------------- */
+
 static const uint64_t ones = ~(uint64_t)0 / 255;        /* times a byte: that byte eight times */
+static const uint64_t tops = ~(uint64_t)0 / 255 << 7;
+
+static inline uint16_t
+load2(const char *p)
+{
+	uint16_t x;
+
+	memcpy(&x, p, 2);
+	return x;
+}
+
+static inline uint32_t
+load4(const char *p)
+{
+	uint32_t x;
+
+	memcpy(&x, p, 4);
+	return x;
+}
 
 /* Eight bytes, the first one lowest. */
 static inline uint64_t
@@ -115,71 +124,122 @@ load8(const char *p)
 	return __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__ ? __builtin_bswap64(x) : x;
 }
 
-/* The top bit of each byte that is c; also of some bytes above such a one. */
+/* Marks are the top bits of bytes.  The lowest one is true; those above it may be there for a carry alone. */
 static inline uint64_t
-marks(uint64_t x, unsigned char c)
+mark_odd(uint64_t x, unsigned char below)       /* bytes below that one, DEL, and those above 127 */
 {
-	x ^= ones * c;
-	return (x - ones) & ~x;
+	return (x - ones * below) | (x + ones);
 }
 
-/* A byte below `below`, DEL, a or b, looked for eight bytes at a time and not beyond `last`, which lies eight bytes
- * before the end.  May stop too early, never too late: the caller goes on byte by byte. */
-static inline __attribute__((always_inline)) const char *
-scan(const char *p, const char *last, unsigned char below, unsigned char a, unsigned char b)
+static inline unsigned
+lowest(uint64_t marks)
 {
-	for (; p <= last; p += 8) {
-		uint64_t x = load8(p), stops = ((x - ones * below) | (x + ones)) & ~x;
+	return (unsigned)__builtin_ctzll(marks) >> 3;
+}
 
-		if (a)
-			stops |= marks(x, a);
-		if (b)
-			stops |= marks(x, b);
-		stops &= ones << 7;
-		if (stops)
-			return p + (__builtin_ctzll(stops) >> 3);
-	}
+/* The first byte that mark_odd marks; none is looked at beyond `last`, which lies sixteen bytes before the end.  May stop
+ * too early, never too late: the caller goes on byte by byte. */
+static inline __attribute__((always_inline)) const char *
+skip_plain(const char *p, const char *last, unsigned char below)
+{
+	uint64_t stops;
+
+	if (p <= last)
+		do {
+			stops = mark_odd(load8(p), below) & tops;
+			if (stops)
+				return p + lowest(stops);
+			stops = mark_odd(load8(p + 8), below) & tops;
+			if (stops)
+				return p + 8 + lowest(stops);
+		} while ((p += 16) <= last);
 	return p;
 }
 
-/* The end of a field value: any control but HTAB. */
-static const char *
-value_end(const char *p, const char *last)
+/* The first byte that is no letter and no hyphen, in the same way, by eights. */
+static inline const char *
+skip_letters(const char *p, const char *last)
 {
-	for (;;) {
-		p = scan(p, last, ' ', 0, 0);
-		while ((unsigned char)*p >= ' ' && *p != 0x7f)
-			p++;
-		if (*p != '\t')
-			return p;
-		p++;
-	}
+	uint64_t x, small, stops;
+
+	if (p > last)
+		return p;
+	do {
+		x = load8(p);
+		small = x | ones * 0x20;
+		stops = (ones * (0x7f + 'a') - small) | (small + ones * (0x7f - 'z'));
+		stops = ((stops & ((x ^ ones * '-') + ones * 0x7f)) | x) & tops;
+		if (stops)
+			return p + lowest(stops);
+	} while ((p += 8) <= last);
+	return p;
 }
 
-/* The end of a token: letters and hyphens by eights, then the rarer ones singly. */
-static const char *
-token_end(const char *p, const char *last)
+static inline const char *
+token_end(const char *p)
 {
-	for (; p <= last; p += 8) {
-		uint64_t x = load8(p), low = x & ones * 0x7f, letter = low | ones * 0x20, others;
-
-		letter = (letter + ones * (0x80 - 'a')) & ~(letter + ones * (0x7f - 'z'));
-		others = (~letter & ((low ^ ones * '-') + ones * 0x7f)) | x;
-		others &= ones << 7;
-		if (others) {
-			p += __builtin_ctzll(others) >> 3;
-			break;
-		}
-	}
 	while (is(*p, TOKEN))
 		p++;
 	return p;
 }
 
+/* The end of a field value, any control but HTAB: what is left of it when skip_plain is done. */
+static __attribute__((noinline)) const char *
+value_end(const char *p, const char *end)
+{
+	for (; p <= end - 8; p += 8) {
+		uint64_t stops = mark_odd(load8(p), ' ') & tops;
+
+		if (stops) {
+			p += lowest(stops);
+			break;
+		}
+	}
+	while (((unsigned char)*p >= ' ' && *p != 0x7f) || *p == '\t')
+		p++;
+	return p;
+}
+
+/* -- finding a field ------------------------------------------------------------------------------- */
+
+/* Ours has letters and hyphens only: where it has a letter (0x40), the other one's 0x20 may be anything. */
+static inline __attribute__((always_inline)) bool
+differ(uint64_t other, uint64_t ours)
+{
+	return (other ^ ours) & ~(ours >> 1 & ones * 0x20);
+}
+
+static inline __attribute__((always_inline)) bool
+same_name(const char *p, const char *ours, unsigned n)
+{
+	unsigned last = n - 8;
+
+	if (n < 8)              /* the shortest has four */
+		return !differ(load4(p), load4(ours)) && !differ(load4(p + n - 4), load4(ours + n - 4));
+	for (unsigned i = 0; i < last; i += 8)
+		if (differ(load8(p + i), load8(ours + i)))
+			return false;
+	return !differ(load8(p + last), load8(ours + last));    /* may look at some bytes again */
+}
+
+static inline __attribute__((always_inline)) enum field_id
+find(const char *p, unsigned n)
+{
+	unsigned id = field_places[PLACE(n, (unsigned char)p[0], (unsigned char)p[n - 1])];
+
+	return n == field_names[id].n && same_name(p, field_names[id].p, n) ? id : F_OTHER;
+}
+
+enum field_id
+field_find(struct span name)
+{
+	return name.n ? find(name.p, name.n) : F_OTHER;
+}
+
 /* -- where a head ends ---------------------------------------------------------------------------- */
 
 /* Empty lines before the request line are stepped over, but not for ever (RFC 9112 2.2). */
-static unsigned
+static inline unsigned
 leading(const char *p, unsigned n)
 {
 	unsigned at = 0;
@@ -189,10 +249,10 @@ leading(const char *p, unsigned n)
 	return at;
 }
 
-static bool
+static inline bool
 empty_line(const char *lf)
 {
-	return lf[0] == '\n' && lf[-1] == '\r' && lf[-2] == '\n' && lf[-3] == '\r';
+	return load4(lf - 3) == load4("\r\n\r\n");
 }
 
 /* Of n bytes that end in an empty line: the first one may still lie before another request, or before a body.  It is
@@ -238,160 +298,124 @@ head_length(const char *p, unsigned n, unsigned *seen)
 	return 0;
 }
 
-/* -- the path ------------------------------------------------------------------------------------- */
-
-/* The segment from `from` to w has ended: dot segments go, and never above the root (RFC 3986 5.2.4). */
-static unsigned
-segment_end(const char *store, unsigned from, unsigned w)
-{
-	if (w - from > 2 || store[from] != '.')
-		return w;
-	if (w - from == 2 && store[from + 1] != '.')
-		return w;
-	if (w - from == 2 && from > 1)
-		for (from--; store[from - 1] != '/'; from--)
-			;
-	return from;
-}
-
-/* Nothing to decode, to merge or to remove; may look at eight bytes behind the path. */
-static bool
-plain_path(struct span path)
-{
-	uint64_t odd = 0;
-
-	for (unsigned i = 0; i < path.n && !odd; i += 8) {
-		uint64_t x = load8(path.p + i), next = load8(path.p + i + 1);
-
-		odd = (marks(x, '%') | (marks(x, '/') & marks(next | ones, '/'))) & ones << 7;  /* "//" and "/." */
-	}
-	return !odd;
-}
-
-int
-request_path(struct request *r, struct span path)
-{
-	const char *p = path.p, *end = p + path.n;
-	char *store = r->store;
-	unsigned w = 1, from = 1;
-
-	if (path.n > PATH_STORE - 2)    /* as sent; so nothing below needs to ask for room */
-		return 414;
-	for (store[0] = '/'; p < end; ) {
-		char c = *p++;
-
-		if (c == '%') {
-			if (end - p < 2 || hex_digit(p[0]) < 0 || hex_digit(p[1]) < 0)
-				return 400;
-			c = (char)(hex_digit(p[0]) << 4 | hex_digit(p[1]));
-			p += 2;
-		}
-		if (!c)
-			return 400;
-		if (c == '/') {
-			if (w > from)
-				w = segment_end(store, from, w);
-			if (store[w - 1] == '/') {
-				from = w;
-				continue;
-			}
-			from = w + 1;
-		}
-		store[w++] = c;
-	}
-	if (w > from)
-		w = segment_end(store, from, w);
-	store[w] = 0;
-	r->path = (struct span){ store, w };
-	return 0;
-}
-
-/* The path of a target, which lies in the head: at least a version and two line ends follow it. */
-static int
-parse_path(struct request *r, struct span path)
-{
-	if (!path.n || path.n > PATH_STORE - 2 || !plain_path(path))
-		return request_path(r, path);
-	memcpy(r->store, path.p, path.n);
-	r->store[path.n] = 0;
-	r->path = (struct span){ r->store, path.n };
-	return 0;
-}
-
 /* -- the request line ------------------------------------------------------------------------------ */
 
-/* host [ ":" port ] (RFC 3986 3.2 without user information), with a byte behind it that ends a host name */
-static bool
-authority(struct span a, struct span *host, bool needs_port)
+/* From p, where a target begins, to the end of its path.  The path of "/path" is copied on the way, and is the request's
+ * unless something in it is to be decoded, merged or removed. */
+static inline const char *
+parse_path(struct request *r, const char *p, const char *end)
 {
-	unsigned n = 0, port;
+	const char *from = p, *last = end - p > PATH_STORE ? p + PATH_STORE - 16 : end - 16;
+	char *to = r->store;
 
-	if (a.n && a.p[0] == '[') {
-		for (n = 1; n < a.n && (hex_digit(a.p[n]) >= 0 || a.p[n] == ':' || a.p[n] == '.'); n++)
-			;
-		if (n < 3 || n == a.n || a.p[n++] != ']')
-			return false;
-	} else {
-		while (is(a.p[n], HOST))
-			n++;
-	}
-	*host = (struct span){ a.p, n };
-	if (n == a.n)
-		return !needs_port;
-	if (a.p[n++] != ':' || a.n - n > 5 || (needs_port && n == a.n))
-		return false;
-	for (port = n; port < a.n && (unsigned char)(a.p[port] - '0') < 10; port++)
-		;
-	return port == a.n;
+	if (*p == '/' && p <= last)
+		do {
+			uint64_t x = load8(p), next = load8(p + 1) | ones;
+			uint64_t twos = ((x ^ ones * '/') | (next ^ ones * '/')) - ones;        /* "//" and "/." */
+			uint64_t stops = (mark_odd(x, '%' + 1) | ((x ^ ones * '?') - ones)) & tops;
+
+			memcpy(to, p, 8);
+			twos &= tops;
+			if (stops)
+				twos &= stops ^ (stops - 1);
+			if (twos)
+				break;
+			if (!stops)
+				continue;
+			p += lowest(stops);
+			if (*p != ' ' && *p != '?')
+				break;
+			r->path.n = (unsigned)(p - from);
+			r->store[r->path.n] = 0;
+			return p;
+		} while (to += 8, (p += 8) <= last);
+	while (is(*p, PATH))
+		p++;
+	return p;
 }
 
-/* http://authority, which takes the place of Host (RFC 9112 3.2.2); what follows it is the target. */
-static int
-absolute(struct request *r, const char **path_end)
+/* The end of an IPv6 address in brackets; NULL when it is none. */
+static __attribute__((noinline)) const char *
+bracket_end(const char *p, const char *end)
 {
-	static const char root[] = "/ HTTP/1.1\r\n\r\n";       /* long enough for plain_path */
-	struct span t = r->target, scheme = span_cut(&t, ':'), a;
+	const char *from = p++;
+
+	while (p < end && (hex_digit(*p) >= 0 || *p == ':' || *p == '.'))
+		p++;
+	return p - from > 2 && p < end && *p == ']' ? p + 1 : NULL;
+}
+
+/* A colon and at most five digits. */
+static bool
+is_port(const char *p, const char *end)
+{
+	if (*p++ != ':' || end - p > 5)
+		return false;
+	while (p < end && (unsigned char)(*p - '0') < 10)
+		p++;
+	return p == end;
+}
+
+/* host [ ":" port ] (RFC 3986 3.2 without user information), with a byte behind it that ends a host name */
+static inline __attribute__((always_inline)) bool
+authority(struct span a, struct span *host)
+{
+	const char *p = a.p - 1, *end = a.p + a.n;
+
+	do
+		p++;
+	while (is(*p, HOST));
+	if (p < end && *a.p == '[')
+		p = bracket_end(a.p, end);
+	if (!p || (p < end && !is_port(p, end)))
+		return false;
+	*host = (struct span){ a.p, (unsigned)(p - a.p) };
+	return true;
+}
+
+/* Split http://authority/path; false when it is none. */
+static bool
+absolute(struct span t, struct span *asked, struct span *path)
+{
+	struct span scheme = span_cut(&t, ':');
 	unsigned n = 2;
 
 	if (!span_eq_nocase(scheme, SPAN("http")) && !span_eq_nocase(scheme, SPAN("https")))
-		return 400;
+		return false;
 	if (!span_starts(t, SPAN("//")))
-		return 400;
-	while (n < t.n && t.p[n] != '/' && t.p[n] != '?')
+		return false;
+	while (n < t.n && t.p[n] != '/')
 		n++;
-	a = (struct span){ t.p + 2, n - 2 };
-	if (!a.n || !authority(a, &r->host, false) || !r->host.n)
-		return 400;
-	r->target = (struct span){ t.p + n, t.n - n };
-	if (n < t.n)
-		return 0;
-	r->target = (struct span){ root, 1 };
-	*path_end = root + 1;
-	return 0;
+	*asked = (struct span){ t.p + 2, n - 2 };
+	*path = (struct span){ t.p + n, t.n - n };
+	return true;
 }
 
-/* The four forms of RFC 9112 3.2.  path_end: where the path of a target with a path ends. */
+/* The four forms of RFC 9112 3.2; of the first one this is left over: a path that is not plain.  An authority takes the
+ * place of Host (3.2.2), as `asked`. */
 static int
-parse_target(struct request *r, const char *path_end)
+parse_target(struct request *r, const char *path_end, struct span *asked)
 {
-	const char *end;
-	int status;
+	const char *end = r->target.p + r->target.n;
+	struct span path = { r->target.p, (unsigned)(path_end - r->target.p) };
 
-	if (r->method == M_CONNECT)
-		return authority(r->target, &r->host, true) && r->host.n ? 0 : 400;
-	if (r->target.n == 1 && *r->target.p == '*') {
+	if (r->target.n == 1 && *path.p == '*' && r->method != M_CONNECT) {
 		r->star = true;
 		return r->method == M_OPTIONS ? 0 : 400;
 	}
-	if (*r->target.p != '/' && (status = absolute(r, &path_end)))
-		return status;
-	end = r->target.p + r->target.n;
-	if (path_end < end) {
-		r->has_query = true;
-		r->query = (struct span){ path_end + 1, (unsigned)(end - path_end) - 1 };
-		end = path_end;
-	}
-	return parse_path(r, (struct span){ r->target.p, (unsigned)(end - r->target.p) });
+	if (*path.p == '/' && r->method != M_CONNECT)
+		return request_path(r, path);
+	*asked = r->target;
+	if (r->method != M_CONNECT && !absolute(path, asked, &path))
+		return 400;
+	if (!authority(*asked, &r->host) || !r->host.n)
+		return 400;
+	if (r->method == M_CONNECT)
+		return asked->n > r->host.n + 1 ? 0 : 400;
+	r->target = (struct span){ path.p, (unsigned)(end - path.p) };
+	if (!path.n)            /* and there is none in the head to point at */
+		r->target = path = SPAN("/");
+	return request_path(r, path);
 }
 
 /* HTTP/1.x and the end of the line: both digits are single ones (RFC 9112 2.3). */
@@ -400,7 +424,7 @@ parse_version(struct request *r, const char *p, const char *end)
 {
 	unsigned major, minor;
 
-	if (end - p < 10 || p[8] != '\r' || p[9] != '\n')
+	if (end - p < 10 || load2(p + 8) != load2("\r\n"))
 		return 400;
 	if (load8(p) != load8("HTTP/1.1")) {
 		major = (unsigned)p[5] - '0';
@@ -424,24 +448,37 @@ method_find(struct span name)
 	return m;
 }
 
-static int
-parse_line(struct request *r, const char **at, const char *end)
+/* The end of the method. */
+static inline const char *
+parse_method(struct request *r, const char *line)
 {
-	const char *line = *at, *last = end - 8, *p = line, *path_end;
+	const char *p = line + 3;
+
+	r->method = M_GET;
+	if (load4(line) != load4("GET ")) {
+		p = token_end(line);
+		r->method = p > line ? method_find((struct span){ line, (unsigned)(p - line) }) : METHODS;
+	}
+	r->name = (struct span){ line, (unsigned)(p - line) };
+	return p;
+}
+
+static int
+parse_line(struct request *r, const char **at, const char *end, struct span *asked)
+{
+	const char *line = *at, *p = parse_method(r, line), *path_end;
 	int status;
 
-	while (is(*p, TOKEN))
-		p++;
-	r->name = (struct span){ line, (unsigned)(p - line) };
-	if (!r->name.n || *p++ != ' ')
+	if (p == line || *p++ != ' ')
 		return 400;
 	r->target.p = p;
-	for (p = scan(p, last, '!', '?', '#'); is(*p, PATH); p++)
-		;
-	path_end = p;
-	if (*p == '?')
-		for (p = scan(p, last, '!', '#', 0); is(*p, TARGET); p++)
+	p = path_end = parse_path(r, p, end);
+	if (*p == '?') {
+		for (p = skip_plain(p + 1, end - 16, '#' + 1); is(*p, TARGET); p++)
 			;
+		r->has_query = true;
+		r->query = (struct span){ path_end + 1, (unsigned)(p - path_end) - 1 };
+	}
 	r->target.n = (unsigned)(p - r->target.p);
 	if (!r->target.n || *p++ != ' ')
 		return 400;
@@ -450,8 +487,9 @@ parse_line(struct request *r, const char **at, const char *end)
 		return status;
 	*at = p + 10;
 	r->line = (struct span){ line, (unsigned)(p + 8 - line) };
-	r->method = method_find(r->name);
-	return r->method == METHODS ? 501 : parse_target(r, path_end);
+	if (r->method == METHODS)
+		return 501;
+	return r->path.n && r->method != M_CONNECT ? 0 : parse_target(r, path_end, asked);
 }
 
 /* -- fields --------------------------------------------------------------------------------------- */
@@ -461,7 +499,7 @@ on_host(struct request *r, struct span value)
 {
 	struct span host;
 
-	if (r->known[F_HOST].p || !authority(value, &host, false))
+	if (r->known[F_HOST].p || !authority(value, &host))
 		return 400;
 	if (!r->host.p)
 		r->host = host;
@@ -526,65 +564,74 @@ static int (*const on_field[FIELDS])(struct request *, struct span) = {
 	[F_EXPECT] = on_expect,
 };
 
-static int
-keep_known(struct request *r, enum field_id id, struct span value)
+/* field-name ":" OWS value OWS CRLF: nothing before the colon, no folding (RFC 9112 5.1, 5.2).  The head ends in an empty
+ * line, so no line is the last one. */
+static inline int
+parse_field(struct request *r, struct field *f, const char **at, const char *end)
 {
-	int status = on_field[id] ? on_field[id](r, value) : 0;
+	const char *name = *at, *p = skip_letters(name, end - 8), *value = p + 2;
+	struct span known;
+	int status;
 
-	r->known[id] = value;
+	if (load2(p) != load2(": ")) {
+		p = token_end(p);
+		if (*p != ':')
+			return 400;
+		value = p + 1;
+	}
+	if (p == name)
+		return 400;
+	f->name = (uint16_t)(name - r->head);
+	f->name_n = (uint16_t)(p - name);
+	f->id = find(name, (unsigned)(p - name));
+	if ((unsigned char)*value <= ' ')
+		while (*value == ' ' || *value == '\t')
+			value++;
+	p = skip_plain(value, end - 16, ' ');
+	if (load2(p) != load2("\r\n") && load2(p = value_end(p, end)) != load2("\r\n"))
+		return 400;
+	*at = p + 2;
+	if ((unsigned char)p[-1] <= ' ')
+		while (p > value && (p[-1] == ' ' || p[-1] == '\t'))
+			p--;
+	f->value = (uint16_t)(value - r->head);
+	f->value_n = (uint16_t)(p - value);
+	if (f->id == F_OTHER)
+		return 0;
+	known = (struct span){ value, (unsigned)(p - value) };
+	status = on_field[f->id] ? on_field[f->id](r, known) : 0;
+	r->known[f->id] = known;
 	return status;
 }
 
-/* field-name ":" OWS value OWS CRLF: nothing before the colon, no folding (RFC 9112 5.1, 5.2). */
 static int
 parse_fields(struct request *r, const char **at, const char *end)
 {
-	const char *head = r->head, *p = *at, *last = end - 8;
+	const char *p = *at;
 	struct field *f = r->fields;
 	int status = 0;
 
-	for (; !status && p < end && *p != '\r'; f++) {
-		const char *name = p, *value, *stop;
-		unsigned n;
-		enum field_id id;
-
-		p = token_end(p, last);
-		n = (unsigned)(p - name);
-		if (!n || *p++ != ':')
-			return 400;
-		while (*p == ' ' || *p == '\t')
-			p++;
-		value = p;
-		stop = p = value_end(p, last);
-		if (*p++ != '\r' || *p++ != '\n')
-			return 400;
-		while (stop > value && (stop[-1] == ' ' || stop[-1] == '\t'))
-			stop--;
-		if (f == r->fields + FIELDS_MAX)
-			return 431;
-		id = find((struct span){ name, n });
-		f->name = (uint16_t)(name - head);
-		f->name_n = (uint16_t)n;
-		f->value = (uint16_t)(value - head);
-		f->value_n = (uint16_t)(stop - value);
-		f->id = id;
-		if (id)
-			status = keep_known(r, id, (struct span){ value, (unsigned)(stop - value) });
-	}
+	while (!status && *p != '\r')
+		status = f < r->fields + FIELDS_MAX ? parse_field(r, f++, &p, end) : 431;
 	r->nfields = (unsigned)(f - r->fields);
 	*at = p + 2;
-	if (status)
-		return status;
-	return end - p >= 2 && p[1] == '\n' ? 0 : 400;
+	return status || p[1] == '\n' ? status : 400;
 }
 
 /* -- a whole head ---------------------------------------------------------------------------------- */
 
+/* The fields of the last request (none at first: all zeros) say which known ones are set; its target may have set the host. */
 static void
 forget(struct request *r, const char *head)
 {
 	const struct span none = { NULL, 0 };
+	const struct field *f = r->fields + r->nfields;
 
+	if (f > r->fields)
+		do
+			r->known[(--f)->id] = none;
+		while (f > r->fields);
+	r->known[F_HOST] = none;
 	r->head = head;
 	r->size = r->nfields = 0;
 	r->method = METHODS;
@@ -595,7 +642,6 @@ forget(struct request *r, const char *head)
 	r->line = r->name = r->target = r->host = r->query = none;
 	r->store[0] = 0;
 	r->path = (struct span){ r->store, 0 };
-	memset(r->known, 0, sizeof r->known);
 }
 
 /* For the log, of a request that is refused: the line as far as it is one. */
@@ -607,20 +653,20 @@ first_line(const char *p, const char *end)
 	return line.n && line.p[line.n - 1] == '\r' ? (struct span){ line.p, line.n - 1 } : line;
 }
 
-enum { SHORTEST = sizeof "X / HTTP/1.0\r\n\r\n" - 1 };   /* a request; so there are always eight bytes to load */
+enum { SHORTEST = sizeof "X / HTTP/1.0\r\n\r\n" - 1 };   /* a request; so there are always sixteen bytes to load */
 
 int
 request_parse(struct request *r, const char *p, unsigned n)
 {
-	const char *end = p + n, *at = p + leading(p, n);
-	int status;
+	const char *end = p + n, *at = n && *p == '\r' ? p + leading(p, n) : p;
+	struct span asked = { NULL, 0 };
+	int status = 400;
 
 	forget(r, p);
-	if (end - at < SHORTEST || end[-1] != '\n')
-		return 400;
 	if (n > UINT16_MAX)
 		return 431;
-	status = parse_line(r, &at, end);
+	if (end - at >= SHORTEST && empty_line(end - 1))
+		status = parse_line(r, &at, end, &asked);
 	if (!r->line.p)
 		r->line = first_line(at, end);
 	if (!status)
@@ -638,22 +684,37 @@ request_parse(struct request *r, const char *p, unsigned n)
 bool
 field_next(struct span *rest, struct span *name, struct span *value)
 {
-	struct span line = span_cut(rest, '\n');
-	unsigned n = 0;
+	const char *line = rest->p, *p = line, *end, *stop;
+	bool empty;
 
-	if (line.n && line.p[line.n - 1] == '\r')
-		line.n--;
-	*name = *value = (struct span){ line.p, 0 };
-	if (!line.n)
+	*name = *value = (struct span){ line, 0 };
+	if (!rest->n)
 		return false;
-	while (n < line.n && is(line.p[n], TOKEN))
-		n++;
-	if (!n || n == line.n || line.p[n] != ':')
-		return true;
-	*value = span_trim((struct span){ line.p + n + 1, line.n - n - 1 });
-	for (unsigned i = 0; i < value->n; i++)
-		if (((unsigned char)value->p[i] < 0x20 && value->p[i] != '\t') || value->p[i] == 0x7f)
-			return true;
-	name->n = n;
-	return true;
+	end = line + rest->n;
+	while (p < end && is(*p, TOKEN))
+		p++;
+	if (p < end && *p == ':' && p > line) {
+		name->n = (unsigned)(p++ - line);
+		while (p < end && (*p == ' ' || *p == '\t'))
+			p++;
+		value->p = p;
+		p = skip_plain(p, end - 16, ' ');
+		while (p < end && (((unsigned char)*p >= ' ' && *p != 0x7f) || *p == '\t'))
+			p++;
+		for (stop = p; stop > value->p && (stop[-1] == ' ' || stop[-1] == '\t'); stop--)
+			;
+		value->n = (unsigned)(stop - value->p);
+	}
+	empty = p == line;
+	p += p < end && *p == '\r';
+	if (p < end && *p != '\n') {    /* no field, or more than one */
+		name->n = 0;
+		empty = false;
+		do
+			p++;
+		while (p < end && *p != '\n');
+	}
+	p += p < end;
+	*rest = (struct span){ p, (unsigned)(end - p) };
+	return !empty;
 }

@@ -44,6 +44,20 @@ test_spans(void)
 			memset(x, 'a', n);
 			memset(y, 'A', n);
 			CHECK(span_eq_nocase((struct span){ x, n }, (struct span){ y, n }));
+			for (unsigned c = 0; c < 256; c++) {
+				struct span sx = exactly(x, n), sy;
+
+				y[at] = (char)c;
+				sy = exactly(y, n);
+				CHECK(span_eq_nocase(sx, sy) == (c == 'a' || c == 'A') && span_eq_nocase(sy, sx) == span_eq_nocase(sx, sy));
+				memset(x, 'A', n);
+				CHECK(span_eq((struct span){ x, n }, sy) == (c == 'A'));
+				CHECK(span_starts(sy, (struct span){ x, at }) && span_starts(sy, (struct span){ x, n }) == (c == 'A'));
+				CHECK(span_ends(sy, (struct span){ x, n - at - 1 }) && span_ends(sy, (struct span){ x, n - at }) == (c == 'A'));
+				memset(x, 'a', n);
+				give_back(sx);
+				give_back(sy);
+			}
 			y[at] = 'b';
 			CHECK(!span_eq_nocase((struct span){ x, n }, (struct span){ y, n }));
 		}
@@ -108,6 +122,26 @@ test_escapes(void)
 	group("escapes");
 }
 
+/* Every length is copied whole, and not a byte beside it. */
+static void
+test_copies(void)
+{
+	char text[100], store[120];
+
+	for (unsigned i = 0; i < sizeof text; i++)
+		text[i] = (char)('0' + i);
+	for (unsigned n = 0; n < sizeof text; n++) {
+		struct span from = exactly(text, n);
+		struct buf to = { store, 0, 3, 3 + n, false };
+
+		memset(store, '#', sizeof store);
+		buf_span(&to, from);
+		CHECK(!to.bad && to.w == 3 + n && !memcmp(store + 3, text, n) && store[2] == '#' && store[3 + n] == '#');
+		give_back(from);
+	}
+	group("copies");
+}
+
 /* What does not fit leaves nothing, for every size; and bad stays. */
 static void
 test_full(void)
@@ -148,6 +182,7 @@ main(void)
 	test_numbers();
 	test_print();
 	test_escapes();
+	test_copies();
 	test_full();
 	test_take_pack();
 	return unit_end();
