@@ -526,7 +526,7 @@ on_time(struct conn *c)
 static void
 serve_queue(void)
 {
-	for (unsigned tries = house.waiting; tries && gateway_has_place(); tries--) {
+	for (unsigned tries = house.waiting; tries && peer_has_place(); tries--) {
 		struct conn *first = NULL;
 
 		for (unsigned i = 0; i < slot_count(); i++)
@@ -575,7 +575,7 @@ conn_run(const struct pollfd *set, unsigned n)
 		if (set[i].revents)
 			take_revents(owner(i), set[i].revents);
 	if (CONFIG_GATEWAY)
-		gateway_idle_run(set + house.idle_at, house.parked_at - house.idle_at);
+		peer_idle_run(set + house.idle_at, house.parked_at - house.idle_at);
 	for (unsigned i = 0; i < slot_count(); i++) {
 		struct conn *c = slot_at(i);
 
@@ -660,7 +660,7 @@ conn_plan(struct pollfd *set, int *wait)
 	}
 	house.idle_at = n;
 	if (CONFIG_GATEWAY)
-		n += gateway_idle_plan(set + n, &next);
+		n += peer_idle_plan(set + n, &next);
 	house.parked_at = n;
 	if (slots_left())
 		n += park_plan(set + n);

@@ -1,11 +1,10 @@
-/* gateway.c - what all backends share: places, dialling, retrying, the response head, the spool
+/* gateway.c - what all backends share: dialling, retrying, the response head, the spool
  *
  *   client.in --up--> peer.out ==> backend ==> peer.in --head--> reply.c
  *                                                     `--down--> client.out
  *
- * A place (struct peer) is one connection to a backend; it is kept and used again.  What went out and still lies at
- * the start of peer.out can be sent once more: that is how a connection that went stale while it was idle, or an
- * address that does not answer, is passed over without anybody noticing.
+ * What went out and still lies at the start of peer.out can be sent once more: that is how a connection that went
+ * stale while it was idle, or an address that does not answer, is passed over without anybody noticing.
  */
 #include "httpd.h"
 
@@ -30,134 +29,6 @@ struct gateway {                        /* the handler's state */
 };
 
 _Static_assert(sizeof (struct gateway) <= HANDLER_STATE, "HANDLER_STATE is too small for gateways");
-
-static unsigned
-places(const struct conf *cf)
-{
-	return cf->scripts;
-}
-
-struct pool peer_pool = { "backend connections", sizeof (struct peer), places, NULL, 0 };
-struct pool peer_lent_pool = { "their buffers", sizeof (struct peer_lent), places, NULL, 0 };
-
-static struct peer *idle_peers, *free_peers;    /* last used first */
-static struct peer_lent *free_lent;
-static unsigned fresh, fresh_lent;
-
-/* -- places ---------------------------------------------------------------------------------------------- */
-
-static void
-lend(struct peer *p)
-{
-	struct peer_lent *l = free_lent;
-
-	if (l)
-		memcpy(&free_lent, (void *)l, sizeof free_lent);
-	else
-		l = (struct peer_lent *)(void *)peer_lent_pool.at + fresh_lent++;
-	p->lent = l;
-	p->s.in = (struct buf){ l->in, 0, 0, sizeof l->in, false };
-	p->s.out = (struct buf){ l->out, 0, 0, sizeof l->out, false };
-}
-
-static void
-give_back(struct peer *p)
-{
-	memcpy((void *)p->lent, &free_lent, sizeof free_lent);
-	free_lent = p->lent;
-	p->lent = NULL;
-}
-
-static void
-release(struct peer *p)
-{
-	stream_close(&p->s);
-	p->next = free_peers;
-	free_peers = p;
-}
-
-/* An idle connection to one of these, the last used first; else a place without connection; NULL for none. */
-static struct peer *
-take_idle(const struct backend *b)
-{
-	for (struct peer **at = &idle_peers, *p; (p = *at); at = &p->next)
-		for (const struct backend *k = b; k; k = k->next)
-			if (p->backend == k) {
-				*at = p->next;
-				return p;
-			}
-	return NULL;
-}
-
-static struct peer *
-take_free(void)
-{
-	struct peer *p = free_peers, **last = &idle_peers;
-
-	if (p) {
-		free_peers = p->next;
-	} else if (fresh < peer_pool.n) {
-		p = (struct peer *)(void *)peer_pool.at + fresh++;
-	} else if (idle_peers) {        /* kept for another backend: the one idle for longest goes */
-		while ((*last)->next)
-			last = &(*last)->next;
-		p = *last;
-		*last = NULL;
-		stream_close(&p->s);
-	}
-	if (p) {
-		p->s.fd = -1;
-		p->served = 0;
-	}
-	return p;
-}
-
-bool
-gateway_has_place(void)
-{
-	return idle_peers || free_peers || fresh < peer_pool.n;
-}
-
-unsigned
-gateway_idle_plan(struct pollfd *set, int64_t *due)
-{
-	unsigned n = 0;
-
-	for (const struct peer *p = idle_peers; p; p = p->next) {
-		int64_t end = p->since + conf->timeout[T_KEEP];
-
-		set[n++] = (struct pollfd){ p->s.fd, POLLIN, 0 };
-		*due = end < *due ? end : *due;
-	}
-	return n;
-}
-
-/* Whatever an idle backend says, it is not an answer: an end, or something to keep away from. */
-void
-gateway_idle_run(const struct pollfd *set, unsigned n)
-{
-	struct peer **at = &idle_peers, *p;
-
-	for (unsigned i = 0; i < n && (p = *at); i++) {
-		if (!set[i].revents && p->since + conf->timeout[T_KEEP] > now) {
-			at = &p->next;
-			continue;
-		}
-		*at = p->next;
-		release(p);
-	}
-}
-
-void
-gateway_flush(void)
-{
-	struct peer *p;
-
-	while ((p = idle_peers)) {
-		idle_peers = p->next;
-		release(p);
-	}
-}
 
 /* -- dialling ---------------------------------------------------------------------------------------------- */
 
@@ -312,10 +183,8 @@ drop(struct conn *c)
 
 	if (g->spool >= 0)
 		close(g->spool);
-	if (c->peer) {
-		give_back(c->peer);
-		release(c->peer);
-	}
+	if (c->peer)
+		peer_release(c->peer);
 	c->peer = NULL;
 }
 
@@ -352,9 +221,7 @@ gateway_start(struct conn *c, struct request *r, const struct script *s, const s
 
 	if (r->framing == BODY_CHUNKED && !c->conf->spool)
 		return 411;
-	p = take_idle(c->route->backends);
-	if (!p)
-		p = take_free();
+	p = peer_take(c->route->backends);
 	if (!p)
 		return BUSY;
 	memset(g, 0, sizeof *g);
@@ -362,7 +229,6 @@ gateway_start(struct conn *c, struct request *r, const struct script *s, const s
 	g->spool = -1;
 	g->down = (struct relay){ .next = d->next, .limit = UINT64_MAX };
 	c->peer = p;
-	lend(p);
 	status = begin(c, r, s);
 	if (!status && p->s.fd < 0 && !g->spooling && !dial_next(c))
 		status = 503;
@@ -747,10 +613,6 @@ gateway_finish(struct conn *c)
 	}
 	if (g->spool >= 0)
 		close(g->spool);
-	give_back(p);
-	p->served++;
-	p->since = now;
-	p->next = idle_peers;
-	idle_peers = p;
+	peer_keep(p);
 	c->peer = NULL;
 }

@@ -257,7 +257,7 @@ reload(int argc, char **argv)
 	keep_pools(cf);
 	cache_flush();
 	if (CONFIG_GATEWAY) {
-		gateway_flush();
+		peer_flush();
 		cgi_flush();
 	}
 	listen_drop(old, cf);
@@ -391,7 +391,7 @@ leave(void)
 		unlink(conf->pid);
 	cache_flush();
 	if (CONFIG_GATEWAY)
-		gateway_flush();
+		peer_flush();
 	log_flush();
 }
 

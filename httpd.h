@@ -543,16 +543,7 @@ unsigned park_plan(struct pollfd *set); /* what to poll for them: one descriptor
 unsigned park_wake(const struct pollfd *set, unsigned n, struct parked *out, unsigned most);
 extern struct pool park_pool;
 
-/* -- cgi.c: the variables of RFC 3875 --------------------------------------------------------------- */
-
-/* SCRIPT_NAME, PATH_INFO (p NULL: none), SCRIPT_FILENAME, PATH_TRANSLATED */
-struct script { struct span name, info, file, translated; };
-
-void cgi_variables(struct conn *, const struct request *, const struct script *, struct buf *to,
-    void (*put)(struct buf *, struct span name, struct span value));
-void cgi_flush(void);                   /* forget what was kept for a configuration that is no longer in force */
-
-/* -- gateway.c: what all backends share ------------------------------------------------------------- */
+/* -- peer.c: connections to backends --------------------------------------------------------------- */
 
 struct peer {                           /* one connection to a backend */
 	struct stream s;
@@ -564,6 +555,27 @@ struct peer {                           /* one connection to a backend */
 	struct peer_lent { char in[PEER_IN]; char out[PEER_OUT]; } *lent;
 };
 
+/* An idle connection to one of these, fd >= 0; else a place without one; NULL: all are in use.  With buffers. */
+struct peer *peer_take(const struct backend *);
+void peer_keep(struct peer *);          /* it is idle and whole: the next one may have it */
+void peer_release(struct peer *);       /* closed, and the place is free */
+bool peer_has_place(void);              /* a request that was told BUSY may ask again */
+unsigned peer_idle_plan(struct pollfd *set, int64_t *due);
+void peer_idle_run(const struct pollfd *set, unsigned n);
+void peer_flush(void);                  /* close the idle ones, on reload and at the end */
+extern struct pool peer_pool, peer_lent_pool;
+
+/* -- cgi.c: the variables of RFC 3875 --------------------------------------------------------------- */
+
+/* SCRIPT_NAME, PATH_INFO (p NULL: none), SCRIPT_FILENAME, PATH_TRANSLATED */
+struct script { struct span name, info, file, translated; };
+
+void cgi_variables(struct conn *, const struct request *, const struct script *, struct buf *to,
+    void (*put)(struct buf *, struct span name, struct span value));
+void cgi_flush(void);                   /* forget what was kept for a configuration that is no longer in force */
+
+/* -- gateway.c: what all backends share ------------------------------------------------------------- */
+
 struct dialect {                        /* how gateway.c speaks to the other side */
 	const char *name;
 	/* All of the head but the length of the body; to->bad when it does not fit. */
@@ -574,15 +586,10 @@ struct dialect {                        /* how gateway.c speaks to the other sid
 };
 
 extern const struct dialect fcgi_dialect;
-extern struct pool peer_pool, peer_lent_pool;
 
 int gateway_start(struct conn *, struct request *, const struct script *, const struct dialect *);
 enum io gateway_push(struct conn *);
 enum io gateway_pull(struct conn *);
 void gateway_finish(struct conn *);
-bool gateway_has_place(void);           /* a request that was told BUSY may ask again */
-unsigned gateway_idle_plan(struct pollfd *set, int64_t *due);   /* idle backend connections: polled to see them close */
-void gateway_idle_run(const struct pollfd *set, unsigned n);
-void gateway_flush(void);               /* close the idle ones, on reload and at the end */
 
 #endif

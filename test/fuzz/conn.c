@@ -281,14 +281,14 @@ check_free(void)
 	const struct conn *c = (const struct conn *)(void *)conn_pool.at;
 	const struct cached *f = (const struct cached *)(void *)cache_pool.at;
 
-	gateway_flush();
+	peer_flush();
 	for (unsigned i = 0; i < ENDS; i++)
 		HOLDS(!ends[i].open);
 	for (unsigned i = 0; i < conn_pool.n; i++)
 		HOLDS(c[i].phase == FREE && !c[i].lent);
 	for (unsigned i = 0; i < cache_pool.n; i++)
 		HOLDS(!f[i].users);
-	HOLDS(!park_count() && gateway_has_place() && conf->users == 1);
+	HOLDS(!park_count() && peer_has_place() && conf->users == 1);
 }
 
 static void
