@@ -333,6 +333,13 @@ accept_some(struct listener *l)
 	}
 }
 
+/* Of two waits in ms, of which a negative one has no end. */
+static int
+sooner(int a, int b)
+{
+	return a < 0 || (b >= 0 && b < a) ? b : a;
+}
+
 /* The signal pipe and the listening sockets, ahead of the connections. */
 static unsigned
 plan(struct pollfd *set, int *wait)
@@ -347,16 +354,10 @@ plan(struct pollfd *set, int *wait)
 		bool rests = l->rests_until > now;
 
 		if (rests)
-			*wait = l->rests_until - now;
+			*wait = sooner(*wait, l->rests_until - now);
 		set[n++] = (struct pollfd){ full || rests ? -1 : l->fd, POLLIN, 0 };
 	}
 	return n;
-}
-
-static int
-sooner(int a, int b)
-{
-	return a < 0 || (b >= 0 && b < a) ? b : a;
 }
 
 static void
