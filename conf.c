@@ -20,17 +20,9 @@ struct conf *conf;
 enum { CHUNK_SIZE = 4096, ALIGN = 8 };
 
 struct chunk { struct chunk *next; size_t size; _Alignas(ALIGN) char data[]; };
-struct box { struct conf conf; struct kept kept; };
+struct box { struct conf conf; struct kept kept; };     /* the first piece of its own arena */
 
 /* From the kernel, zeroed, without libc's allocator: nothing else here needs one. */
-static void *
-pages(size_t n)
-{
-	void *p = mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-	return p == MAP_FAILED ? NULL : p;
-}
-
 static void *
 arena_take(struct reader *r, struct arena *a, size_t n)
 {
@@ -39,28 +31,29 @@ arena_take(struct reader *r, struct arena *a, size_t n)
 	char *p;
 
 	n = (n + ALIGN - 1) & ~(size_t)(ALIGN - 1);
-	size = n > CHUNK_SIZE / 4 ? n : CHUNK_SIZE - sizeof *chunk;
 	if (n <= a->left) {
 		p = a->p;
 		a->p += n;
 		a->left -= n;
 		return p;
 	}
-	chunk = pages(sizeof *chunk + size);
-	if (!chunk)
+	size = (sizeof *chunk + n + CHUNK_SIZE - 1) / CHUNK_SIZE * CHUNK_SIZE;
+	chunk = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (chunk == MAP_FAILED)
 		longjmp(r->no_memory, 1);
-	chunk->size = sizeof *chunk + size;
-	chunk->next = a->chunks;
+	*chunk = (struct chunk){ a->chunks, size };
 	a->chunks = chunk;
-	if (size > n) {                 /* a large piece has a chunk of its own, and the rest of the last one stays */
+	size -= sizeof *chunk + n;
+	if (size > a->left) {           /* what is left of one of them is used on */
 		a->p = chunk->data + n;
-		a->left = size - n;
+		a->left = size;
 	}
 	return chunk->data;
 }
 
+/* The arena itself may lie in it. */
 static void
-arena_free(struct arena *a)
+arena_free(const struct arena *a)
 {
 	struct chunk *chunk, *next;
 
@@ -68,7 +61,6 @@ arena_free(struct arena *a)
 		next = chunk->next;
 		munmap(chunk, chunk->size);
 	}
-	a->chunks = NULL;
 }
 
 void *
@@ -434,6 +426,19 @@ defaults(struct conf *cf)
 }
 
 static void
+new_conf(struct reader *r)
+{
+	struct arena arena = { 0 };
+	struct box *box = arena_take(r, &arena, sizeof *box);
+
+	box->kept.arena = arena;
+	box->conf.arena = &box->kept;
+	box->conf.users = 1;            /* whoever asked for it, until it is released */
+	defaults(&box->conf);
+	r->conf = &box->conf;
+}
+
+static void
 read_everything(struct reader *r, int argc, char **argv)
 {
 	char *file = NULL;
@@ -452,6 +457,7 @@ read_or_fail(struct reader *r, int argc, char **argv)
 		r->file = NULL;
 		return mistake(r, "no memory for the configuration");
 	}
+	new_conf(r);
 	read_everything(r, argc, argv);
 	return !r->mistakes;
 }
@@ -459,25 +465,14 @@ read_or_fail(struct reader *r, int argc, char **argv)
 struct conf *
 conf_read(int argc, char **argv)
 {
-	struct box *box = pages(sizeof *box);
-	struct arena scratch = { 0 };
-	struct reader r = { .conf = box ? &box->conf : NULL, .scratch = &scratch };
-	bool good;
+	struct arena scratch_arena = { 0 };
+	struct reader r = { .scratch = &scratch_arena };
+	bool good = read_or_fail(&r, argc, argv);
 
-	if (!box) {
-		mistake(&r, "no memory for the configuration");
-		return NULL;
-	}
-	box->conf.arena = &box->kept;
-	box->conf.users = 1;            /* whoever asked for it, until it is released */
-	defaults(&box->conf);
-	good = read_or_fail(&r, argc, argv);
-	arena_free(&scratch);
-	if (!good) {
-		conf_release(&box->conf);
-		return NULL;
-	}
-	return &box->conf;
+	arena_free(&scratch_arena);
+	if (!good && r.conf)
+		conf_release(r.conf);
+	return good ? r.conf : NULL;
 }
 
 static void
@@ -507,5 +502,4 @@ conf_release(struct conf *cf)
 		}
 	}
 	arena_free(&kept->arena);
-	munmap((char *)cf - offsetof(struct box, conf), sizeof (struct box));
 }
