@@ -70,7 +70,7 @@ reload(void)
 	struct conf *old = conf;
 
 	cache_flush();
-	gateway_flush();
+	peer_flush();
 	conf = configured();
 	conf_release(old);
 }
