@@ -78,11 +78,12 @@ scratch(struct reader *r, size_t n)
 char *
 scratch_text(struct reader *r, const char *before, size_t n, const char *text)
 {
-	char *p = scratch(r, n + strlen(text) + 1);
+	size_t size = strlen(text) + 1;
+	char *p = scratch(r, n + size);
 
 	if (n)
 		memcpy(p, before, n);
-	strcpy(p + n, text);
+	memcpy(p + n, text, size);
 	return p;
 }
 
@@ -99,25 +100,22 @@ keep_span(struct reader *r, struct span s)
 char *
 keep_text(struct reader *r, const char *text)
 {
-	return strcpy(keep(r, strlen(text) + 1), text);
+	size_t size = strlen(text) + 1;
+
+	return memcpy(keep(r, size), text, size);
 }
 
 char *
 keep_folder(struct reader *r, const char *text)
 {
 	char here[PATH_STORE];
-	size_t n;
-	char *p;
+	long size;
 
 	/* Not getcwd(3), which may ask malloc for the name. */
-	if (*text == '/' || syscall(SYS_getcwd, here, sizeof here) < 0 || here[0] != '/')
+	if (*text == '/' || (size = syscall(SYS_getcwd, here, sizeof here)) < 0 || here[0] != '/')
 		return keep_text(r, text);
-	n = strlen(here);
-	p = keep(r, n + strlen(text) + 2);
-	memcpy(p, here, n);
-	p[n] = '/';
-	strcpy(p + n + 1, text);
-	return p;
+	here[size - 1] = '/';
+	return keep_text(r, scratch_text(r, here, size, text));
 }
 
 /* -- mistakes -------------------------------------------------------------------------------------- */

@@ -470,7 +470,7 @@ include(struct reader *r, const char *pattern)
 	struct entry one = { .path = pattern = beside(r, pattern) }, *entry = &one;
 	const char *slash = strrchr(pattern, '/'), *file = slash ? slash + 1 : pattern;
 
-	if (strpbrk(file, "*?"))
+	if (strchr(file, '*') || strchr(file, '?'))
 		entry = matching(r, pattern, file);
 	if (r->depth == INCLUDE_DEPTH) {
 		mistake(r, "files that include each other, more than %d deep", INCLUDE_DEPTH);

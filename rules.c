@@ -105,7 +105,8 @@ take_pattern(struct reader *r, const char *text, struct pattern *to)
 {
 	struct span s = span_of(text);
 
-	if (s.n > 2 && text[0] == '*' && text[1] == '.' && !strpbrk(text + 1, "/*?") && text_clean(text)) {
+	if (s.n > 2 && text[0] == '*' && text[1] == '.' && !strchr(text, '/') && !strchr(text + 1, '*') &&
+	    !strchr(text, '?') && text_clean(text)) {
 		*to = (struct pattern){ MATCH_EXT, { s.p + 1, s.n - 1 } };
 		return true;
 	}
