@@ -5,7 +5,7 @@
  *             |                                |
  *             `-> parked, when idle            `---> LINGER --> FREE   closed once the client has read
  *
- * A connection is stepped until nothing moves, at most STEPS_MAX times in a turn; then, and only then, conn_settle()
+ * A connection is stepped until nothing moves, at most STEPS_MAX times in a turn; then, and only then, settle()
  * decides whether it is closed.  Everyone else records `why`, or sets `over`.  Deadlines are not stored: they follow
  * from `since` and from what the connection waits for.
  */
@@ -24,7 +24,7 @@ struct pool owner_pool = { "who is polled", sizeof (struct owner), conn_set_size
 
 static struct {
 	unsigned waiting, ticket;       /* those in the queue for a backend; the last ticket given */
-	unsigned planned, idle_at, parked_at;   /* parts of the poll set: streams, idle peers, sleepers */
+	unsigned idle_at, parked_at;   /* parts of the poll set: streams, idle peers, sleepers */
 	bool stopping;
 } house;
 
@@ -240,6 +240,20 @@ unqueue(struct conn *c)
 	c->retry = false;
 }
 
+/* The head that was made has no room: none of it may go out.  It may be the `header` lines that are too long. */
+static void
+too_large(struct conn *c)
+{
+	let_go(c);
+	c->client.out = (struct buf){ c->lent->out, 0, 0, sizeof c->lent->out, false };
+	c->client.tail.n = 0;
+	c->begun = c->hold = c->keep = false;
+	c->headers = 0;
+	c->sent = 0;
+	c->why = "the response head is too large";
+	reply_status(c, NULL, 500);
+}
+
 /* The n bytes at client.in begin with a whole head: from here on it is an exchange. */
 static void
 request_begin(struct conn *c, unsigned n)
@@ -264,6 +278,8 @@ request_begin(struct conn *c, unsigned n)
 		c->up.limit = UINT64_MAX;
 		reply_status(c, &request, status);
 	}
+	if (c->client.out.bad)
+		too_large(c);
 	if (c->hold) {
 		c->held = n;
 		return;

@@ -12,11 +12,11 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum { BATCH = 32, NAME = 256, ROW_MOST = 6 * NAME + 3 * NAME + 200 };
+enum { BATCH = 256, NAME = 256, ROW_MOST = 6 * NAME + 3 * NAME + 200 };
 
 struct listing {                        /* the handler's state */
 	int fd;
-	bool begun, ended, last_folder;
+	bool ended, last_folder;
 	char last[NAME];                /* the last name shown, "" for none */
 	uint64_t shown;
 };
@@ -25,7 +25,8 @@ _Static_assert(sizeof (struct listing) <= HANDLER_STATE, "HANDLER_STATE is too s
 
 struct entry { bool folder; char name[NAME]; };
 
-static struct { struct entry e[BATCH]; unsigned n; } batch;
+/* One for all: whose it is, and which of his rows the first entry is. */
+static struct { const struct listing *of; uint64_t first; unsigned n; struct entry e[BATCH]; } batch;
 
 const struct folder_entry *
 folder_next(int fd, long *left)
@@ -97,6 +98,8 @@ collect(const struct conn *c, const struct listing *l)
 	const struct folder_entry *d;
 	long left = 0;
 
+	batch.of = l;
+	batch.first = l->shown;
 	batch.n = 0;
 	if (lseek(l->fd, 0, SEEK_SET) < 0)
 		return false;
@@ -193,9 +196,9 @@ dir_pull(struct conn *c)
 		return IO_DONE;
 	if (l->ended || b.size < ROW_MOST)
 		return IO_WAIT;
-	if (!collect(c, l))
+	if ((batch.of != l || l->shown - batch.first >= batch.n) && !collect(c, l))
 		return IO_FAIL;
-	for (unsigned i = 0; i < batch.n && b.size - b.w >= ROW_MOST; i++) {
+	for (unsigned i = l->shown - batch.first; i < batch.n && b.size - b.w >= ROW_MOST; i++) {
 		print_row(&b, l->fd, &batch.e[i]);
 		l->last_folder = batch.e[i].folder;
 		memcpy(l->last, batch.e[i].name, NAME);
@@ -222,8 +225,9 @@ dir_start(struct conn *c, struct request *r)
 	cache_release(f);
 	if (l->fd < 0)
 		return 503;
-	l->begun = l->ended = false;
+	l->ended = false;
 	l->shown = 0;
+	batch.of = NULL;
 	c->until_close = !c->chunks;
 	reply_start(c, 200);
 	reply_field(c, "Content-Type: ", SPAN("text/html; charset=utf-8"));

@@ -278,14 +278,25 @@ map_piece(struct conn *c, struct sending *s)
 	return IO_WAIT;
 }
 
+/* What was promised cannot be sent any more. */
+static enum io
+shrank(struct conn *c, struct sending *s)
+{
+	c->why = "the file changed while it was sent";
+	cache_drop(s->file);
+	return IO_FAIL;
+}
+
 static enum io
 file_pull(struct conn *c)
 {
 	struct sending *s = STATE(c, sending);
 	enum io io;
 
-	if (c->client.tail.n)
+	if (c->client.tail.n && cache_unchanged(s->file))
 		return IO_WAIT;
+	if (c->client.tail.n)
+		return shrank(c, s);
 	if (!s->left)
 		return s->next < s->n || s->parts ? next_part(c, s) : IO_DONE;
 	if (s->file->map)
@@ -294,11 +305,7 @@ file_pull(struct conn *c)
 		io = read_piece(c, s);
 	else
 		io = send_piece(c, s);
-	if (io == IO_FAIL && !c->client.dead) {
-		c->why = "the file shrank while it was sent";
-		cache_drop(s->file);
-	}
-	return io;
+	return io == IO_FAIL && !c->client.dead ? shrank(c, s) : io;
 }
 
 static void
@@ -522,7 +529,6 @@ folder(struct conn *c, struct request *r)
 		r->store[n + name.n] = '\0';
 		r->path = (struct span){ r->store, n + name.n };
 		if (exists(c, file_path(c, r->path))) {
-			r->internal = true;
 			return AGAIN;
 		}
 	}

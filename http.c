@@ -638,7 +638,7 @@ forget(struct request *r, const char *head)
 	r->framing = BODY_NONE;
 	r->length = 0;
 	r->minor = 0;
-	r->keep = r->continues = r->star = r->has_query = r->internal = false;
+	r->keep = r->continues = r->star = r->has_query = false;
 	r->line = r->name = r->target = r->host = r->query = none;
 	r->store[0] = 0;
 	r->path = (struct span){ r->store, 0 };

@@ -99,7 +99,7 @@ take_activated(struct conf *cf)
 		while (i < cf->nlisten && !addr_same(&cf->listen[i].addr, &l.addr))
 			i++;
 		if (i == cf->nlisten && cf->listen_default && fresh)
-			i = cf->nlisten = 0;
+			i = cf->nlisten = 0, cf->activated = true;
 		fresh = false;
 		if (i == LISTEN_MAX)
 			continue;
@@ -243,11 +243,22 @@ keep_pools(struct conf *cf)
 	cf->scripts = conf->scripts;
 }
 
+/* Sockets that were handed over are not asked for twice. */
+static void
+keep_activated(struct conf *cf, const struct conf *old)
+{
+	memcpy(cf->listen, old->listen, sizeof cf->listen);
+	cf->nlisten = old->nlisten;
+	cf->activated = true;
+}
+
 static void
 reload(int argc, char **argv)
 {
 	struct conf *cf = conf_read(argc, argv), *old = conf;
 
+	if (cf && cf->listen_default && old->activated)
+		keep_activated(cf, old);
 	if (!cf || !listen_all(cf, old) || !log_open(cf)) {
 		log_line(LOG_ERROR, "the configuration is refused: the old one stays in force");
 		if (cf)

@@ -1,12 +1,12 @@
 /* httpd.h - the map of the house: every structure and every door, by file
  *
- *  accept -> stream_io -> request_parse -> dispatch -> handler->start
- *  httpd.c   stream.c     http.c           route.c     file.c dir.c gateway.c
+ *  accept -> stream_read -> request_parse -> dispatch -> handler->start
+ *  httpd.c   stream.c       http.c           route.c     file.c dir.c gateway.c
  *                                                           | 0, or a status -> reply.c
  *                                                           v
  *                    ,------- push: client.in -relay-> peer.out ---------> backend
- *  client <-stream_io                                                        |
- *                    `------- pull: client.out <-relay- peer.in <-stream_io -'
+ *  client <-stream_write                                                     |
+ *                    `------- pull: client.out <-relay- peer.in <-stream_read'
  *                                                           | done
  *                                                           v
  *                                       handler->finish -> FLUSH -> log -> HEAD or LINGER
@@ -115,7 +115,6 @@ struct request {                        /* one in the whole program; its spans h
 	bool continues;                 /* Expect: 100-continue */
 	bool star;                      /* OPTIONS * */
 	bool has_query;
-	bool internal;                  /* path was set by us (index, rewrite, fallback), not by the client */
 	struct span line;               /* the request line, for the log */
 	struct span name;               /* the method as sent */
 	struct span target;             /* as sent: path and query */
@@ -302,6 +301,7 @@ struct conf {                           /* one is in force; older ones live unti
 	struct listener listen[LISTEN_MAX];
 	unsigned nlisten;
 	bool listen_default;            /* no `listen` was written */
+	bool activated;                 /* and LISTEN_FDS took its place */
 	unsigned clients, parked, scripts;
 	uint64_t memory;                /* ceiling in bytes, 0 for none */
 	unsigned timeout[TIMEOUTS];     /* milliseconds */
@@ -313,7 +313,7 @@ struct conf {                           /* one is in force; older ones live unti
 	enum log_target error_to, access_to;
 	const char *error_log, *access_log;
 	enum level level;
-	struct type *types;             /* those of `types` files; the built-in ones are in file.c */
+	struct type *types;             /* those of `types` files; the built-in ones are in mime.c */
 	void *arena;
 };
 

@@ -263,7 +263,6 @@ custom_page(struct conn *c, struct request *r, int status)
 	c->status = status;
 	if (!rule || request_set_path(r, rule->value))
 		return false;
-	r->internal = true;
 	if (r->method != M_HEAD) {
 		r->method = M_GET;
 		r->name = SPAN("GET");

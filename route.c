@@ -117,7 +117,7 @@ redirect(struct conn *c, struct request *r, const struct rule *rule)
 		buf_char(&b, '?');
 		buf_span(&b, r->query);
 	}
-	if (b.bad)
+	if (b.bad || b.w > CLIENT_OUT / 2)
 		return 414;
 	return reply_redirect(c, r, rule->number, (struct span){ store, b.w });
 }
@@ -132,7 +132,6 @@ rewrite(struct request *r, const struct rule *rule)
 	target(&b, rule, r, false);
 	if (b.bad)
 		return 414;
-	r->internal = true;
 	status = request_set_path(r, (struct span){ store, b.w });
 	return status ? status : AGAIN;
 }
@@ -231,7 +230,6 @@ dispatch(struct conn *c, struct request *r)
 		status = try_routes(c, r);
 		if (status == 404 && !fell && (f = fallback(c, r))) {
 			fell = true;
-			r->internal = true;
 			status = request_set_path(r, f->value);
 			if (!status)
 				status = AGAIN;

@@ -624,3 +624,27 @@ def test_install_puts_program_and_manuals(folder):
     there = {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
     assert {"usr/sbin/cubhttpd", "usr/share/man/man8/cubhttpd.8", "usr/share/man/man5/cubhttpd.conf.5"} <= there
     assert grp.getgrgid(0).gr_gid == 0 and os.access(folder / "usr/sbin/cubhttpd", os.X_OK)
+
+
+def test_a_reload_keeps_the_sockets_that_were_handed_over(folder, files):
+    """Without a listen line a reload went back to port 8000."""
+    sock = socket.socket()
+    sock.bind(("127.0.0.1", 0))
+    sock.listen(5)
+    port = sock.getsockname()[1]
+    (folder / "s.conf").write_text(f"root {files}\n")
+    process = subprocess.Popen(["/bin/sh", "-c", 'LISTEN_PID=$$ LISTEN_FDS=1 exec "$0" -f s.conf',
+                                os.environ.get("CUBHTTPD") or ROOT / "cubhttpd"], cwd=folder,
+                               stderr=subprocess.PIPE, preexec_fn=lambda: os.dup2(sock.fileno(), 3), close_fds=False)
+    sock.close()
+    try:
+        assert f"127.0.0.1:{port}" in process.stderr.readline().decode()
+        process.send_signal(signal.SIGHUP)
+        line = process.stderr.readline().decode()
+        assert f"127.0.0.1:{port}" in line and "8000" not in line
+        with Client(("127.0.0.1", port)) as c:
+            assert c.get("/a.txt").body == b"hello"
+    finally:
+        process.terminate()
+        assert process.wait(10) == 0
+        process.stderr.close()

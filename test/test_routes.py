@@ -359,3 +359,12 @@ def test_a_listing_does_not_tell_of_what_is_not_served(start, site, folder):
     began = time.monotonic()
     page = start("listing /mixed/\n").get("/mixed/").body
     assert b"ok.txt" in page and time.monotonic() - began < 3
+
+
+def test_a_head_that_does_not_fit_is_not_sent_in_part(start, site):
+    """Three header lines of 7,000 bytes: the file's bytes followed upon half a head."""
+    lines = "".join(f"header / X-{n} {'v' * 7000}\n" for n in "abc")
+    server = start(lines + "redirect /old /new\n")
+    assert server.get("/a.txt").status == 500
+    answer = server.get("/old/" + "\xff" * 4080 + "?" + "q" * 3500)
+    assert answer.status in (414, 500)
