@@ -205,7 +205,7 @@ next_answer(struct span *rest, const struct actor *a, unsigned i)
 		whole = check_body(rest, &answer, told, a->fin && !a->hard);
 		HOLDS(!answer.closes || last);
 	}
-	HOLDS(whole || last);
+	HOLDS(whole || last || a->ngot == GOT);
 	HOLDS(whole || told->failed || a->killed || (a->hard && told->until_close));
 	return whole;
 }
