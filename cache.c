@@ -2,10 +2,6 @@
  *
  *   hash of the path -> a set of WAYS places -> the one with this root and path, looked at within a second
  *
- * A small file is mapped, and the kernel copies it from there to the socket.  Nobody here reads the mapping: should the
- * file shrink, the kernel's copying ends with EFAULT, where ours would end with SIGBUS.  (Within the page where the file
- * ends now it would go on, with zeros: only the comparison in each turn tells.)
- *
  * Whoever uses a file pins its place; a place without pins may be taken for another file, the least lately used of
  * its set first.  The link policy is kept on the descriptor that was opened, never on a name looked at before.
  */
@@ -15,11 +11,10 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { WAYS = 4, FRESH = 1000, LINKS_MOST = 16, MAP_MOST = 32768 };
+enum { WAYS = 4, FRESH = 1000, LINKS_MOST = 16 };
 
 enum { RESOLVE_WITHOUT_LINKS = 0x02 | 0x04 };   /* RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS */
 struct how { uint64_t flags, mode, resolve; };  /* struct open_how of linux/openat2.h, which old headers lack */
@@ -252,9 +247,6 @@ empty(struct cached *f)
 {
 	if (f->users || !f->root)
 		return;
-	if (f->map)
-		munmap(f->map, f->size);
-	f->map = NULL;
 	close(f->fd);
 	f->root = NULL;
 	f->path_n = 0;
@@ -307,20 +299,8 @@ still_there(struct cached *f, struct root *root, struct span path)
 	if (fstatat(root_open(root), below(path), &st, 0) < 0 || !same_file(f, &st))
 		return false;
 	f->looked = now;
-	f->turn = turn_number;
 	f->absent_br = f->absent_gz = false;
 	return true;
-}
-
-bool
-cache_unchanged(struct cached *f)
-{
-	struct stat st;
-
-	if (f->turn == turn_number)
-		return true;
-	f->turn = turn_number;
-	return fstat(f->fd, &st) == 0 && same_file(f, &st);
 }
 
 static struct cached *
@@ -394,15 +374,9 @@ fill(struct cached *f, int fd, struct root *root, struct span path, uint32_t has
 	f->hash = hash;
 	f->fd = fd;
 	f->looked = now;
-	f->turn = turn_number;
 	f->path_n = path.n <= CACHE_NAME ? path.n : 0;
 	memcpy(f->path, path.p, f->path_n);
 	describe(f, &st, path);
-	f->map = NULL;
-	if (!f->folder && f->size && f->size <= MAP_MOST)
-		f->map = mmap(NULL, f->size, PROT_READ, MAP_SHARED, fd, 0);
-	if (f->map == MAP_FAILED)
-		f->map = NULL;
 	return 0;
 }
 

@@ -101,9 +101,12 @@ field_name(const struct request *r, const struct field *f)
 	return (struct span){ r->head + f->name, f->name_n };
 }
 
+/* The target's authority goes before Host (RFC 9112 3.2.2), and the parser has put it there. */
 static struct span
 field_value(const struct request *r, const struct field *f)
 {
+	if (f->id == F_HOST)
+		return r->known[F_HOST];
 	return (struct span){ r->head + f->value, f->value_n };
 }
 

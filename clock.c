@@ -2,7 +2,6 @@
 #include "httpd.h"
 
 int64_t now, wall;
-uint32_t turn_number;
 
 void
 clock_tick(void)
@@ -10,7 +9,6 @@ clock_tick(void)
 	int64_t second = now / 1000;
 	struct timespec t;
 
-	turn_number++;
 	clock_gettime(CLOCK_MONOTONIC, &t);
 	now = (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 	if (now / 1000 == second && wall)

@@ -91,7 +91,7 @@ waits_for(const struct conn *c)
 			return T_QUEUE;
 		return c->lent || !c->requests ? T_HEAD : T_IDLE;
 	case EXCHANGE:
-		if (!c->client.writable || stream_pending(&c->client))
+		if (!c->client.writable || buf_used(&c->client.out))
 			return T_SEND;
 		if (c->peer && c->peer->s.connecting)
 			return T_CONNECT;
@@ -99,7 +99,7 @@ waits_for(const struct conn *c)
 			return T_BODY;
 		return T_BACKEND;
 	case FLUSH:
-		return c->client.writable && !stream_pending(&c->client) ? T_BODY : T_SEND;
+		return c->client.writable && !buf_used(&c->client.out) ? T_BODY : T_SEND;
 	case LINGER:
 		return T_LINGER;
 	}
@@ -246,7 +246,6 @@ too_large(struct conn *c)
 {
 	let_go(c);
 	c->client.out = (struct buf){ c->lent->out, 0, 0, sizeof c->lent->out, false };
-	c->client.tail.n = 0;
 	c->begun = c->hold = c->keep = false;
 	c->headers = 0;
 	c->sent = 0;
@@ -396,7 +395,7 @@ flush_step(struct conn *c)
 	if (c->phase != FLUSH || c->over)
 		return !c->over;
 	moved = stream_write(&c->client) || moved;
-	if (stream_pending(&c->client) || (c->keep && !c->up.done))
+	if (buf_used(&c->client.out) || (c->keep && !c->up.done))
 		return moved;
 	flushed(c);
 	return true;
@@ -455,7 +454,7 @@ settle(struct conn *c)
 	if (c->phase == FREE)
 		return;
 	if (c->client.dead && !c->why)
-		c->why = c->client.error == EFAULT ? "the file shrank while it was sent" : "the client left";
+		c->why = "the client left";
 	if (c->client.dead || c->over || (house.stopping && slot_idle(c)))
 		conn_close(c);
 	else if (c->phase == HEAD && !buf_used(&c->client.in))

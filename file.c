@@ -4,8 +4,7 @@
  *        -> "/x"   a folder: 301 to "/x/"
  *                  a file, or its .br or .gz  -> conditions (304, 412) -> ranges (206, 416) -> head, body
  *
- * A small file leaves in one write with its head, copied by the kernel from its mapping; a large one by sendfile, a
- * range at a time.
+ * A small file leaves in one write with its head; a large one by sendfile, a range at a time.
  */
 #include "httpd.h"
 
@@ -268,16 +267,6 @@ next_part(struct conn *c, struct sending *s)
 	return IO_MOVED;
 }
 
-/* A mapped file goes out behind the head, from where it lies. */
-static enum io
-map_piece(struct conn *c, struct sending *s)
-{
-	c->client.tail = (struct span){ s->file->map + s->at, s->left };
-	c->sent += s->left;
-	s->left = 0;
-	return IO_WAIT;
-}
-
 /* What was promised cannot be sent any more. */
 static enum io
 shrank(struct conn *c, struct sending *s)
@@ -293,15 +282,9 @@ file_pull(struct conn *c)
 	struct sending *s = STATE(c, sending);
 	enum io io;
 
-	if (c->client.tail.n && cache_unchanged(s->file))
-		return IO_WAIT;
-	if (c->client.tail.n)
-		return shrank(c, s);
 	if (!s->left)
 		return s->next < s->n || s->parts ? next_part(c, s) : IO_DONE;
-	if (s->file->map)
-		return map_piece(c, s);
-	if (!CONFIG_SENDFILE)
+	if (!CONFIG_SENDFILE || s->left <= buf_room(&c->client.out))
 		io = read_piece(c, s);
 	else
 		io = send_piece(c, s);
@@ -418,18 +401,34 @@ ranges(const struct conn *c, const struct request *r, struct sending *s)
 	return 200;
 }
 
+/* A small file is read at once, and a byte more is asked for: should its size not be what it was when it was looked at,
+ * it is looked at again before anything has gone out. */
+static bool
+changed(struct conn *c, struct sending *s)
+{
+	struct buf *out = &c->client.out;
+	const struct range *all = &s->ranges[0];
+	ssize_t got;
+
+	if (c->head_only || s->parts || all->size >= buf_room(out) || all->from + all->size != s->size)
+		return false;
+	got = pread(s->file->fd, out->data + out->w, all->size + 1, all->from);
+	if (got < 0 || (uint64_t)got != all->size)
+		return true;
+	out->w += got;
+	c->sent += got;
+	s->next = s->n;
+	return false;
+}
+
 static int
 serve(struct conn *c, const struct request *r, struct choice *ch)
 {
 	struct sending *s = STATE(c, sending);
+	unsigned begin = c->client.out.w;
 	static uint32_t boundaries;
 	int status;
 
-	if (!cache_unchanged(ch->file)) {
-		cache_drop(ch->file);
-		cache_release(ch->file);
-		return AGAIN;
-	}
 	status = c->errors ? 0 : preconditions(r, ch->file);
 	if (status == 304)
 		return not_modified(c, ch->file, ch->vary);
@@ -450,7 +449,14 @@ serve(struct conn *c, const struct request *r, struct choice *ch)
 	head(c, s, status, ch);
 	if (c->head_only)
 		s->n = s->parts = 0;
-	return 0;
+	if (!changed(c, s))
+		return 0;
+	c->client.out.w = begin;
+	c->begun = false;
+	c->sent = 0;
+	cache_drop(s->file);
+	file_finish(c);
+	return AGAIN;
 }
 
 /* Segments that begin with a dot are hidden, but for /.well-known/ (RFC 8615). */

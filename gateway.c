@@ -115,7 +115,7 @@ spool_open(const char *dir)
 
 	if (fd >= 0)
 		return fd;
-	buf_print(&b, "%s/cubhttpd.%d.%u", dir, (int)getpid(), turn_number);
+	buf_print(&b, "%s/cubhttpd.%d.%llu", dir, (int)getpid(), (unsigned long long)now);
 	name[b.w] = '\0';
 	fd = b.bad ? -1 : open(name, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd >= 0)

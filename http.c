@@ -255,39 +255,16 @@ empty_line(const char *lf)
 	return load4(lf - 3) == load4("\r\n\r\n");
 }
 
-/* Of n bytes that end in an empty line: the first one may still lie before another request, or before a body.  It is
- * four bytes long, so one look at every fourth byte cannot miss it.  Bare LFs are not looked for behind the first line. */
-static unsigned
-first_empty_line(const char *p, unsigned n)
-{
-	const unsigned char *at = (const unsigned char *)p + 3, *last = (const unsigned char *)p + n - 3;
-
-	for (; at <= last; at += 4) {
-		const char *lf;
-
-		while (at + 16 <= last && at[0] > '\r' && at[4] > '\r' && at[8] > '\r' && at[12] > '\r')
-			at += 16;
-		if (*at > '\r')
-			continue;
-		lf = (const char *)at + (*at != '\n');
-		if (empty_line(lf))
-			return (unsigned)(lf - p) + 1;
-		if (empty_line(lf + 2))
-			return (unsigned)(lf - p) + 3;
-	}
-	return n;
-}
-
 unsigned
 head_length(const char *p, unsigned n, unsigned *seen)
 {
-	unsigned first = leading(p, n), at = *seen > first ? *seen : first;
+	unsigned first, at;
 	const char *lf;
 
-	if (n >= first + 4 && empty_line(p + n - 1)) {
-		lf = memchr(p + first, '\n', n - first);
-		return lf > p && lf[-1] == '\r' ? first + first_empty_line(p + first, n - first) : (unsigned)(lf - p) + 1;
-	}
+	if (n > 4 && empty_line(p + n - 1))
+		return n;
+	first = leading(p, n);
+	at = *seen > first ? *seen : first;
 	for (; at < n && (lf = memchr(p + at, '\n', n - at)); at = (unsigned)(lf - p) + 1) {
 		unsigned line = (unsigned)(lf - p);
 
@@ -673,6 +650,8 @@ request_parse(struct request *r, const char *p, unsigned n)
 		status = parse_fields(r, &at, end);
 	if (!status && r->minor && !r->known[F_HOST].p)
 		status = 400;
+	if (asked.p)
+		r->known[F_HOST] = asked;
 	if (r->framing == BODY_NONE || (r->framing == BODY_LENGTH && !r->length))
 		r->continues = false;
 	r->size = (unsigned)(at - p);

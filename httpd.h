@@ -81,7 +81,6 @@ void buf_log(struct buf *, struct span);                /* controls, quotes, bac
 /* -- clock.c --------------------------------------------------------------------------------------- */
 
 extern int64_t now, wall;               /* milliseconds of the monotonic clock; seconds since 1970 */
-extern uint32_t turn_number;            /* one more with each turn of the loop */
 void clock_tick(void);                  /* once a turn */
 
 /* -- http.c, fields.c: grammar only ------------------------------------------------------------------------ */
@@ -226,10 +225,7 @@ struct stream {
 	bool dead;                      /* reset: neither direction works; errno is in error */
 	int error;
 	struct buf in, out;             /* data is NULL while no buffers are lent */
-	struct span tail;               /* goes out behind `out`, from where it lies: it must stay there until it is sent */
 };
-
-static inline bool stream_pending(const struct stream *s) { return buf_used(&s->out) || s->tail.n; }
 
 /* Write what is in out, then read into in: what the flags say is worth trying.  True when a byte or an end moved. */
 bool stream_write(struct stream *);
@@ -396,10 +392,8 @@ struct cached {                         /* a file or folder below a root, as it 
 	const struct root *root;
 	uint32_t hash;
 	uint32_t used;                  /* when, in the order of uses */
-	uint32_t turn;                  /* in which it was last compared with the file itself */
 	int64_t looked;
 	int fd;
-	char *map;                      /* a small file's bytes, for the kernel's eyes only; NULL: it is not mapped */
 	uint16_t users;
 	uint8_t path_n;                 /* 0: not to be found again */
 	bool folder, packable, absent_br, absent_gz;
@@ -418,8 +412,6 @@ struct cached {                         /* a file or folder below a root, as it 
  * or 403, 404, 414, 503.  Only files and folders are found. */
 int cache_open(struct root *, enum links, struct span path, struct cached **out);
 void cache_release(struct cached *);    /* one pin less */
-/* Is the open file what it was when its place was filled?  Asked of the kernel once a turn at most. */
-bool cache_unchanged(struct cached *);
 void cache_drop(struct cached *);       /* it has changed: look anew the next time */
 void cache_flush(void);                 /* all of them, on reload */
 int root_open(struct root *);           /* its descriptor, valid in this turn; -1 with errno */

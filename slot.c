@@ -61,7 +61,7 @@ slot_give_back(struct conn *c)
 	house.lent_free = c->lent;
 	c->lent = NULL;
 	c->client.in.data = c->client.out.data = NULL;
-	c->client.in.w = c->client.in.r = c->client.out.w = c->client.out.r = c->client.tail.n = 0;
+	c->client.in.w = c->client.in.r = c->client.out.w = c->client.out.r = 0;
 }
 
 void

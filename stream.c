@@ -14,10 +14,9 @@
 #include <string.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
-enum { BACKLOG = 1024, SENDFILE_MOST = 1 << 20, IPV6_FREEBIND_OPTION = 78 };
+enum { BACKLOG = 1024, SENDFILE_MOST = 1 << 19, IPV6_FREEBIND_OPTION = 78 };
 
 static void
 stream_die(struct stream *s, int error)
@@ -34,7 +33,6 @@ stream_open(struct stream *s, int fd)
 	s->readable = s->connecting = s->more = s->eof = s->shut = s->dead = false;
 	s->writable = true;
 	s->error = 0;
-	s->tail.n = 0;
 }
 
 void
@@ -84,42 +82,19 @@ moved(struct stream *s, bool *flag, ssize_t n, size_t asked)
 	return n > 0 || s->dead;
 }
 
-static ssize_t
-send_both(const struct stream *s)
-{
-	struct iovec v[2] = { { s->out.data + s->out.r, buf_used(&s->out) }, { (char *)s->tail.p, s->tail.n } };
-	struct msghdr m = { .msg_iov = v, .msg_iovlen = 2 };
-
-	return sendmsg(s->fd, &m, MSG_NOSIGNAL);
-}
-
-static void
-sent(struct stream *s, size_t n)
-{
-	unsigned used = buf_used(&s->out), of_out = n < used ? n : used;
-
-	buf_take(&s->out, of_out);
-	s->tail.p += n - of_out;
-	s->tail.n -= n - of_out;
-}
-
 bool
 stream_write(struct stream *s)
 {
 	unsigned used = buf_used(&s->out);
 	ssize_t n;
 
-	if (!stream_pending(s) || !s->writable || s->dead)
+	if (!used || !s->writable || s->dead)
 		return false;
 	if (!connected(s))
 		return s->dead;
-	if (s->tail.n)
-		n = send_both(s);
-	else
-		n = send(s->fd, s->out.data + s->out.r, used, MSG_NOSIGNAL | (s->more ? MSG_MORE : 0));
-	used += s->tail.n;
+	n = send(s->fd, s->out.data + s->out.r, used, MSG_NOSIGNAL | (s->more ? MSG_MORE : 0));
 	if (n > 0)
-		sent(s, n);
+		buf_take(&s->out, n);
 	return moved(s, &s->writable, n, used);
 }
 

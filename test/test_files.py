@@ -374,17 +374,3 @@ def test_a_link_out_of_the_root_is_not_followed_by_way_of_gz(start, files, folde
     (files / "p.txt").write_text("plain")
     (files / "p.txt.gz").symlink_to(folder / "secret")
     assert b"secret" not in start("links inside\n").get("/p.txt", "Accept-Encoding: gzip").body
-
-
-def test_a_small_file_that_shrinks_while_it_is_sent_is_cut(server, files):
-    """Within its last page a mapping has zeros behind the end of the file: they must not pass for content."""
-    (files / "tail.bin").write_bytes(b"t" * 30_000)
-    with server.connect(rcvbuf=2048) as c:
-        for _ in range(200):                    # until the kernel takes no more
-            c.send("GET /tail.bin HTTP/1.1\r\nHost: x\r\n\r\n")
-        c.answer()
-        os.truncate(files / "tail.bin", 29_980)
-        with pytest.raises((Cut, ConnectionError)):
-            for _ in range(199):
-                body = c.answer().body
-                assert b"\0" not in body and len(body) in (30_000, 29_980)
