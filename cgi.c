@@ -10,12 +10,13 @@
 #include <string.h>
 
 enum variable {
-	V_GATEWAY, V_SOFTWARE, V_SCHEME, V_ROOT, V_ADDR, V_PORT,        /* the same for all requests to one address */
-	V_PROTOCOL, V_METHOD, V_URI, V_QUERY, V_SCRIPT, V_FILE, V_INFO, V_TRANSLATED,
-	V_SERVER, V_REMOTE, V_REMOTE_PORT, V_REDIRECT, V_TYPE, VARIABLES
+	V_GATEWAY, V_SOFTWARE, V_SCHEME, V_ROOT, V_ADDR, V_PORT, V_PROTOCOL, V_REDIRECT,        /* of the server */
+	V_REMOTE, V_REMOTE_PORT,                                                                /* of the client */
+	V_METHOD, V_URI, V_QUERY, V_SCRIPT, V_FILE, V_INFO, V_TRANSLATED, V_SERVER, V_TYPE,     /* of the request */
+	VARIABLES
 };
 
-static const enum variable V_CONSTANT = V_PROTOCOL;    /* where those end */
+static const enum variable V_CLIENT = V_REMOTE, V_REQUEST = V_METHOD;   /* where the next kind begins */
 
 static const struct span names[VARIABLES] = {
 	[V_GATEWAY] = SPAN("GATEWAY_INTERFACE"), [V_SOFTWARE] = SPAN("SERVER_SOFTWARE"),
@@ -189,35 +190,50 @@ put_range(struct conn *c, const struct request *r, const struct script *s, struc
 	}
 }
 
-/* Those that seldom change are kept as they were last written, for whom they were written. */
-static struct { const struct rule *route; const struct host *host; put_variable *put; struct from local; } of;
+/* Variables that are the same for many requests are kept as they were last written, with what they were made from. */
+struct key { const struct rule *route; const struct host *host; put_variable *put; struct from from; int status; int minor; };
+
+static struct kept { struct key key; unsigned n; char text[1024]; } of_server, of_client;
 
 void
 cgi_flush(void)
 {
-	of.route = NULL;
+	of_server.n = of_client.n = 0;
+}
+
+static void
+put_kept(struct kept *k, const struct key *key, struct conn *c, const struct request *r, struct buf *to,
+    enum variable from, enum variable end)
+{
+	struct buf b = { k->text, 0, 0, sizeof k->text, false };
+
+	if (!k->n || memcmp(&k->key, key, sizeof *key)) {
+		k->key = *key;
+		put_range(c, r, NULL, &b, key->put, from, end);
+		k->n = b.bad ? 0 : b.w;
+	}
+	if (k->n)
+		buf_mem(to, k->text, k->n);
+	else
+		put_range(c, r, NULL, to, key->put, from, end);
 }
 
 static void
 put_constant(struct conn *c, const struct request *r, struct buf *to, put_variable *put)
 {
-	static char text[1024];
-	static struct buf kept = { text, 0, 0, sizeof text, false };
-	const struct from *local = conn_local(c);
+	struct key server, client;
 
-	if (of.route != c->route || of.host != c->host || of.put != put || memcmp(&of.local, local, sizeof of.local)) {
-		kept.w = 0;
-		kept.bad = false;
-		put_range(c, r, NULL, &kept, put, 0, V_CONSTANT);
-		of.route = kept.bad ? NULL : c->route;
-		of.host = c->host;
-		of.put = put;
-		of.local = *local;
-	}
-	if (kept.bad)
-		put_range(c, r, NULL, to, put, 0, V_CONSTANT);
-	else
-		buf_mem(to, kept.data, kept.w);
+	memset(&server, 0, sizeof server);      /* they are compared as bytes */
+	memset(&client, 0, sizeof client);
+	server.route = c->route;
+	server.host = c->host;
+	server.put = client.put = put;
+	server.from = *conn_local(c);
+	server.status = c->errors ? c->status : 0;
+	server.minor = r->minor;
+	client.from = c->from;
+	put_kept(&of_server, &server, c, r, to, 0, V_CLIENT);
+	put_kept(&of_client, &client, c, r, to, V_CLIENT, V_REQUEST);
 }
 
 void
@@ -226,7 +242,7 @@ cgi_variables(struct conn *c, const struct request *r, const struct script *s, s
 	char store[128];
 
 	put_constant(c, r, to, put);
-	put_range(c, r, s, to, put, V_CONSTANT, VARIABLES);
+	put_range(c, r, s, to, put, V_REQUEST, VARIABLES);
 	for (unsigned i = 0; i < r->nfields; i++) {
 		struct span name = variable_name(r, &r->fields[i], store), value;
 

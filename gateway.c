@@ -594,7 +594,9 @@ gateway_pull(struct conn *c)
 	io = g->headed ? body_step(c) : head_step(c);
 	if (io == IO_WAIT && p->s.dead)
 		return IO_FAIL;
-	return io == IO_WAIT && moved ? IO_MOVED : io;
+	if (io == IO_WAIT && moved && (!c->up.done || g->spooled))
+		return IO_MOVED;        /* what was written made room for more of the body */
+	return io;
 }
 
 /* Kept when the exchange has ended on both sides and the backend may be spoken to again. */
