@@ -335,18 +335,24 @@ inherit(struct reader *r, struct host *host)
 	append(&host->filters, first->filters);
 }
 
+/* What is told next is about the line of this rule. */
+static void
+stand_at(struct reader *r, const struct rule *rule)
+{
+	const struct place *p = place_of(r, rule);
+
+	r->file = p->file;
+	r->line = p->line;
+}
+
 /* Scripts that are files are looked for below the root, so there must be one. */
 static void
 check_scripts(struct reader *r, const struct host *host)
 {
-	const struct place *p;
-
 	for (const struct rule *rule = host->routes; rule; rule = rule->next) {
 		if (rule->kind != R_FASTCGI || rule->pattern.kind != MATCH_EXT || rule->remote || host->root.path)
 			continue;
-		p = place_of(r, rule);
-		r->file = p->file;
-		r->line = p->line;
+		stand_at(r, rule);
 		mistake(r, "scripts '*%.*s' are files below 'root', and there is no 'root'", (int)rule->pattern.text.n,
 		    rule->pattern.text.p);
 	}
@@ -356,15 +362,12 @@ check_scripts(struct reader *r, const struct host *host)
 static void
 check_filters(struct reader *r, const struct host *host)
 {
-	const struct place *p;
 	unsigned n = 0;
 
 	for (const struct rule *rule = host->filters; rule; rule = rule->next) {
 		if (n++ < FILTERS_MAX || (rule->kind != R_HEADER && rule->kind != R_EXPIRES))
 			continue;
-		p = place_of(r, rule);
-		r->file = p->file;
-		r->line = p->line;
+		stand_at(r, rule);
 		mistake(r, "'%s' comes too late: %d filters are before it, those outside of 'host' counted",
 		    word_of_rule(rule->kind)->name, FILTERS_MAX);
 		return;
@@ -379,9 +382,8 @@ finish(struct reader *r, const char *file)
 	bool serves = false;
 
 	if (!cf->nlisten) {
-		cf->listen[cf->nlisten++] = (struct listener){ .text = "8000", .fd = -1 };
+		apply(r, "listen", &(char *){ "8000" }, 1, false);
 		cf->listen_default = true;
-		addr_parse(&cf->listen[0].addr, "8000", "*");
 	}
 	if (!cf->hosts->nindex) {
 		cf->hosts->index[0] = SPAN("index.html");

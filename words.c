@@ -22,6 +22,11 @@ enum { LEVELS = sizeof level_names / sizeof *level_names };
 static const char *const link_names[] = { [LINKS_OWNER] = "owner", [LINKS_INSIDE] = "inside", [LINKS_ANY] = "any" };
 static const char *const dotfile_names[] = { "hide", "show" };
 
+static const char *const target_names[] = {
+	[TO_STDERR] = "stderr", [TO_SYSLOG] = "syslog", [TO_FILE] = "/path", [TO_NOWHERE] = "off",
+};
+enum { TARGETS = sizeof target_names / sizeof *target_names };
+
 static const char *
 timeout_name(unsigned i)
 {
@@ -32,6 +37,12 @@ static const char *
 level_name(unsigned i)
 {
 	return i < LEVELS ? level_names[i] : NULL;
+}
+
+static const char *
+target_name(unsigned i)
+{
+	return i < TARGETS ? target_names[i] : NULL;
 }
 
 static unsigned
@@ -257,21 +268,21 @@ choice_show(struct buf *b, const struct word *w, const void *from, unsigned i)
 static void
 index_set(struct reader *r, const struct word *w, char *const *arg, unsigned n)
 {
+	struct host *host = r->host;
+
 	if (n > INDEX_MAX) {
 		mistake(r, "more than %d names in 'index'", INDEX_MAX);
 		return;
 	}
-	for (unsigned i = 0; i < n; i++) {
-		if (!*arg[i] || strchr(arg[i], '/') || !text_clean(arg[i])) {
-			mistake(r, "'%s' is no name of a file in a folder", arg[i]);
-			return;
-		}
-	}
-	if (!once(r, r->host->index, w->name))
+	if (!once(r, host->index, w->name))
 		return;
-	for (unsigned i = 0; i < n; i++)
-		r->host->index[i] = keep_span(r, span_of(arg[i]));
-	r->host->nindex = n;
+	for (host->nindex = 0; host->nindex < n; host->nindex++) {
+		struct span name = span_of(arg[host->nindex]);
+
+		if (!name.n || memchr(name.p, '/', name.n) || !text_clean(name.p))
+			mistake(r, "'%s' is no name of a file in a folder", name.p);
+		host->index[host->nindex] = keep_span(r, name);
+	}
 }
 
 static bool
@@ -292,22 +303,23 @@ listen_one(struct reader *r, const char *text)
 {
 	struct conf *cf = r->conf;
 	struct listener *l = &cf->listen[cf->nlisten];
-	struct addr addr;
 
-	if (!addr_parse(&addr, text, "*")) {
+	if (cf->nlisten == LISTEN_MAX) {
+		mistake(r, "more than %d addresses to listen on", LISTEN_MAX);
+		return;
+	}
+	if (!addr_parse(&l->addr, text, "*")) {
 		mistake(r, "'%s' is no address to listen on: those are PORT, HOST:PORT, [V6]:PORT and unix:PATH; HOST is "
 		    "a number, 'localhost' or '*'", text);
 		return;
 	}
 	for (unsigned i = 0; i < cf->nlisten; i++)
-		if (addr_same(&cf->listen[i].addr, &addr) && (addr_port(&addr) || addr.u.any.sa_family == AF_UNIX) &&
+		if (addr_same(&cf->listen[i].addr, &l->addr) &&
+		    (addr_port(&l->addr) || l->addr.u.any.sa_family == AF_UNIX) &&
 		    !once(r, &cf->listen[i], cf->listen[i].text))
 			return;
-	if (cf->nlisten == LISTEN_MAX) {
-		mistake(r, "more than %d addresses to listen on", LISTEN_MAX);
-		return;
-	}
-	*l = (struct listener){ .addr = addr, .text = keep_text(r, text), .fd = -1 };
+	l->text = keep_text(r, text);
+	l->fd = -1;
 	cf->nlisten++;
 	remember(r, l);
 }
@@ -389,15 +401,14 @@ user_set(struct reader *r, const struct word *w, char *const *arg, unsigned n)
 static bool
 take_target(struct reader *r, const char *text, enum log_target *to)
 {
-	*to = !strcmp(text, "stderr") ? TO_STDERR : !strcmp(text, "syslog") ? TO_SYSLOG :
-	    !strcmp(text, "off") ? TO_NOWHERE : TO_FILE;
-	if (*to == TO_FILE && text[0] != '/')
-		mistake(r, "'%s' is no place to log to: those are stderr, syslog, off and /path", text);
-	else if (*to == TO_SYSLOG && !CONFIG_SYSLOG)
-		mistake(r, "'syslog' is not in this build (CONFIG_SYSLOG)");
-	else
-		return true;
-	return false;
+	unsigned target = text[0] == '/' ? TO_FILE : name_index(text, target_name);
+
+	if (target == TARGETS)
+		return mistake(r, "'%s' is no place to log to: those are stderr, syslog, off and /path", text);
+	if (target == TO_SYSLOG && !CONFIG_SYSLOG)
+		return mistake(r, "'syslog' is not in this build (CONFIG_SYSLOG)");
+	*to = target;
+	return true;
 }
 
 static void
@@ -416,7 +427,7 @@ log_set(struct reader *r, const struct word *w, char *const *arg, unsigned n)
 {
 	bool errors = !strcmp(arg[0], "errors");
 	unsigned level = n > 2 ? name_index(arg[2], level_name) : LOG_INFO;
-	enum log_target to;
+	enum log_target to = TO_NOWHERE;
 
 	(void)w;
 	if (level == LEVELS)
@@ -437,7 +448,6 @@ log_set(struct reader *r, const struct word *w, char *const *arg, unsigned n)
 static bool
 log_show(struct buf *b, const struct word *w, const void *from, unsigned i)
 {
-	static const char *const names[] = { [TO_STDERR] = "stderr", [TO_SYSLOG] = "syslog", [TO_NOWHERE] = "off" };
 	const struct conf *cf = from;
 	enum log_target to = i ? cf->access_to : cf->error_to;
 
@@ -445,7 +455,7 @@ log_show(struct buf *b, const struct word *w, const void *from, unsigned i)
 	if (i > 1)
 		return false;
 	buf_text(b, i ? " access" : " errors");
-	text_show(b, to == TO_FILE ? span_of(i ? cf->access_log : cf->error_log) : span_of(names[to]));
+	text_show(b, to == TO_FILE ? span_of(i ? cf->access_log : cf->error_log) : span_of(target_names[to]));
 	if (!i)
 		buf_print(b, " %s", level_names[cf->level]);
 	return true;
