@@ -370,7 +370,7 @@ exchange_step(struct conn *c)
 static void
 flushed(struct conn *c)
 {
-	bool straight = c->parting && c->up.done && !buf_used(&c->client.in) && !c->why && !c->continues;
+	bool straight = c->parting && c->up.done && !c->up.moved && !buf_used(&c->client.in) && !c->why && !c->continues;
 
 	request_end(c);
 	c->client.more = false;
@@ -579,7 +579,8 @@ take_revents(struct owner *o, short revents)
 		o->s->readable = true;
 	if (revents & (POLLOUT | POLLHUP | POLLERR))
 		o->s->writable = true;
-	if (revents & (POLLHUP | POLLERR) && client && (o->c->phase == EXCHANGE || o->c->phase == FLUSH))
+	if (revents & (POLLHUP | POLLERR) && client &&
+	    (o->c->phase == EXCHANGE || o->c->phase == FLUSH || o->c->ticket))
 		o->s->dead = true;      /* both directions are closed: nobody is there for the answer */
 }
 

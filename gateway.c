@@ -148,7 +148,7 @@ spool_end(struct conn *c)
 	g->spooled = true;
 	g->dialect->length(&c->peer->s.out, true, c->up.moved);
 	c->peer->replay = c->peer->s.out.w;
-	return !c->peer->s.out.bad && dial_next(c);
+	return !c->peer->s.out.bad && (c->peer->s.fd >= 0 || dial_next(c));
 }
 
 /* From the file to the backend, as there is room. */
@@ -186,6 +186,7 @@ drop(struct conn *c)
 	if (c->peer)
 		peer_release(c->peer);
 	c->peer = NULL;
+	c->up.put = discard_put;        /* whoever answers now: a body framed for the backend is not his answer */
 }
 
 /* The head, and what of the length is known now. */

@@ -77,7 +77,7 @@ moved(struct stream *s, bool *flag, ssize_t n, size_t asked)
 {
 	if (n < 0 && errno != EAGAIN && errno != EINTR)
 		stream_die(s, errno);
-	else if (n < 0 ? errno == EAGAIN : (size_t)n < asked)
+	else if (n < 0 || (size_t)n < asked)    /* after EINTR too: poll is asked only about what is not flagged */
 		*flag = false;
 	return n > 0 || s->dead;
 }
