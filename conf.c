@@ -303,7 +303,6 @@ new_host(struct reader *r)
 	struct host *host = keep(r, sizeof *host);
 
 	host->root.fd = -1;
-	host->line = r->line;
 	return host;
 }
 

@@ -1,0 +1,231 @@
+/* base.h - the ground floor: bytes, time, grammar, bodies, addresses, sockets
+ *
+ * Nothing here knows of configurations, connections or handlers.  http.c and relay.c know no descriptors, stream.c
+ * knows no HTTP.
+ */
+#ifndef BASE_H
+#define BASE_H
+
+#include "config.h"
+
+#include <netinet/in.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+#include <sys/un.h>
+#include <time.h>
+
+/* -- buf.c: spans and buffers -------------------------------------------------------------------- */
+
+struct span { const char *p; unsigned n; };             /* someone else's text, not ended by NUL */
+
+#define SPAN(literal) ((struct span){ literal, sizeof (literal) - 1 })
+
+bool span_eq(struct span, struct span);
+bool span_eq_nocase(struct span, struct span);          /* ASCII letters only */
+bool span_starts(struct span, struct span prefix);
+bool span_ends(struct span, struct span suffix);
+struct span span_of(const char *);                      /* of a C string; NULL is the empty span */
+struct span span_trim(struct span);                     /* without spaces and tabs at both ends */
+/* Cut the text before the first c off *rest and step over c; the last piece has no c behind it. */
+struct span span_cut(struct span *rest, char c);
+/* Decimal digits and nothing else; false when there are none, others, or too many for 63 bits. */
+bool span_uint(struct span, uint64_t *);
+int hex_digit(char);                                    /* 0 to 15, or -1 */
+char lower(char);
+
+/* r..w is to be read, w..size is free; linear, so that a head or a frame is contiguous.  An append that does not
+ * fit writes nothing and sets bad, which stays: builders append freely and look once, at the end. */
+struct buf {
+	char *data;
+	unsigned r, w, size;
+	bool bad;
+};
+
+static inline unsigned buf_used(const struct buf *b) { return b->w - b->r; }
+static inline unsigned buf_room(const struct buf *b) { return b->size - b->w; }
+
+void buf_take(struct buf *, unsigned n);                /* forget the first n to be read; n <= buf_used() */
+void buf_pack(struct buf *);                            /* gather the free room at the end; moves the bytes */
+char *buf_reserve(struct buf *, unsigned n);             /* append n bytes that the caller writes; NULL: no room, and bad */
+void buf_mem(struct buf *, const void *, unsigned n);
+void buf_span(struct buf *, struct span);
+void buf_text(struct buf *, const char *);
+void buf_char(struct buf *, char);
+void buf_uint(struct buf *, uint64_t);
+void buf_hex(struct buf *, uint64_t);
+/* The verbs %s %c %d %u %x %lu %llu %.*s %%, without width; the rest of printf is not here (10 KB and an FPU). */
+void buf_print(struct buf *, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void buf_vprint(struct buf *, const char *format, va_list) __attribute__((format(printf, 2, 0)));
+void buf_html(struct buf *, struct span);               /* with & < > " ' escaped */
+void buf_url(struct buf *, struct span);                /* percent-encoded but for what a path may hold, "/" included */
+void buf_log(struct buf *, struct span);                /* controls, quotes, backslashes and bytes over 126 as \xNN */
+
+/* -- clock.c --------------------------------------------------------------------------------------- */
+
+extern int64_t now, wall;               /* milliseconds of the monotonic clock; seconds since 1970 */
+void clock_tick(void);                  /* once a turn */
+
+/* -- http.c, fields.c: grammar only ------------------------------------------------------------------------ */
+
+enum method {
+	M_GET, M_HEAD, M_POST, M_PUT, M_DELETE, M_OPTIONS, M_PATCH, M_CONNECT, M_TRACE,
+	M_COPY, M_LOCK, M_MKCOL, M_MOVE, M_PROPFIND, M_PROPPATCH, M_REPORT, M_SEARCH, M_UNLOCK, M_QUERY,
+	METHODS
+};
+
+enum field_id {                         /* the fields that somebody here looks at; one table in http.c */
+	F_OTHER, F_ACCEPT_ENCODING, F_AUTHORIZATION, F_CONNECTION, F_CONTENT_LENGTH, F_CONTENT_TYPE, F_EXPECT, F_HOST,
+	F_IF_MATCH, F_IF_MODIFIED_SINCE, F_IF_NONE_MATCH, F_IF_RANGE, F_IF_UNMODIFIED_SINCE, F_PROXY, F_RANGE,
+	F_REFERER, F_TRANSFER_ENCODING, F_UPGRADE, F_USER_AGENT,
+	F_CACHE_CONTROL, F_DATE, F_EXPIRES, F_KEEP_ALIVE, F_LOCATION, F_SERVER, F_STATUS, F_TRAILER, F_X_SENDFILE,
+	FIELDS
+};
+
+struct field { uint16_t name, name_n, value, value_n; uint8_t id; };    /* offsets from request.head */
+
+enum framing { BODY_NONE, BODY_LENGTH, BODY_CHUNKED };
+
+struct request {                        /* one in the whole program; its spans hold until start() returns */
+	const char *head;
+	unsigned size;                  /* of the head, its empty line included */
+	enum method method;
+	enum framing framing;
+	uint64_t length;                /* of the body, when framing is BODY_LENGTH */
+	unsigned char minor;            /* HTTP/1.minor */
+	bool keep;                      /* the client would keep the connection */
+	bool continues;                 /* Expect: 100-continue */
+	bool star;                      /* OPTIONS * */
+	bool has_query;
+	struct span line;               /* the request line, for the log */
+	struct span name;               /* the method as sent */
+	struct span target;             /* as sent: path and query */
+	struct span host;               /* without port */
+	struct span path;               /* decoded, no dot segments, no double slashes; in store, ended by NUL */
+	struct span query;              /* as sent, without "?" */
+	struct span known[FIELDS];      /* last value of each; p is NULL when absent */
+	struct field fields[FIELDS_MAX];
+	unsigned nfields;
+	char store[PATH_STORE];
+};
+
+/* 0 while a head has not all come to p, else bytes that begin with a whole one: request_parse says where it ends.
+ * *seen is where the last call got to; 0 at first.  Ends at a bare LF too, so that it can be refused at once. */
+unsigned head_length(const char *p, unsigned n, unsigned *seen);
+/* Parse the head that p begins with (RFC 9112); size tells its length.  0, or the status to refuse it with; after that
+ * nothing but line, minor and method is to be trusted, and the connection must be closed. */
+int request_parse(struct request *, const char *p, unsigned n);
+/* Decode and normalise path into request.store and set request.path: 0, 400 or 414.  Also for paths of our own. */
+int request_path(struct request *, struct span path);
+/* The next "name: value" line of a backend's head, which may end in LF or CRLF; false at its end.  name is empty for a
+ * line that is no field. */
+bool field_next(struct span *rest, struct span *name, struct span *value);
+enum field_id field_find(struct span name);
+extern const struct span method_names[METHODS];
+/* True when the comma-separated list has this token, in any case; parameters after ";" are not looked at. */
+bool list_has(struct span list, struct span token);
+/* Accept-Encoding: may this coding be sent (RFC 9110 12.5.3)?  An absent field is no wish, so false. */
+bool coding_accepted(struct span field, struct span coding);
+/* If-Match and If-None-Match: does etag match one of the list, or "*"?  Weakly or strongly (RFC 9110 8.8.3.2). */
+bool etag_matches(struct span list, struct span etag, bool weak);
+/* An HTTP-date in one of its three forms (RFC 9110 5.6.7) as seconds since 1970; -1 when it is none. */
+int64_t date_parse(struct span);
+enum { DATE_SIZE = 29 };
+void date_format(char to[DATE_SIZE], int64_t seconds);  /* IMF-fixdate, no NUL */
+void date_log(struct buf *, int64_t seconds);           /* 10/Oct/2000:13:55:36 +0000 */
+
+struct range { uint64_t from, size; };
+/* Range (RFC 9110 14.2) for a representation of size bytes: how many ranges, 0 to ignore the field, -1 for 416. */
+int range_parse(struct span, uint64_t size, struct range out[RANGES_MAX]);
+
+/* -- relay.c: every body crosses here ------------------------------------------------------------- */
+
+enum io {
+	IO_WAIT,                        /* nothing can move until the other side reads or writes */
+	IO_MOVED,                       /* something moved: call again */
+	IO_DONE,                        /* the end has been passed on */
+	IO_FAIL,                        /* broken: nothing after it can be trusted */
+};
+
+struct body {                           /* where a source stands in its framing */
+	uint64_t left;                  /* payload bytes that lie ahead */
+	uint32_t skip;                  /* bytes to step over: padding, an ending, a record for nobody */
+	uint8_t at;                     /* the source's own place */
+	uint8_t padding;                /* FastCGI: of the record under way */
+	uint8_t failed;                 /* FastCGI: protocolStatus, 0 when the request was completed */
+	bool ended;                     /* the stream has no more bytes to come (set by whoever reads it) */
+};
+
+struct relay {
+	/* Step over framing at in->r.  IO_MOVED: body->left payload bytes lie ahead. */
+	enum io (*next)(struct body *, struct buf *in);
+	/* Frame up to n bytes of p and return how many went in, 0 for want of room.
+	 * n == 0 writes the end mark: true when it fitted. */
+	unsigned (*put)(struct buf *out, const char *p, unsigned n);
+	struct body body;
+	uint64_t moved;                 /* payload bytes so far */
+	uint64_t limit;                 /* IO_FAIL with `over` set when more than these would move */
+	bool over;
+	bool done;                      /* the end mark has been put */
+};
+
+enum io relay(struct relay *, struct buf *in, struct buf *out);         /* one step */
+enum io length_next(struct body *, struct buf *);       /* body.left set beforehand */
+enum io chunked_next(struct body *, struct buf *);      /* RFC 9112 7.1; trailers are dropped */
+enum io until_eof_next(struct body *, struct buf *);
+unsigned raw_put(struct buf *, const char *, unsigned);
+unsigned chunked_put(struct buf *, const char *, unsigned);
+unsigned discard_put(struct buf *, const char *, unsigned);
+
+/* -- addr.c: addresses as text --------------------------------------------------------------------- */
+
+struct addr {
+	socklen_t size;                 /* 0: none */
+	union { struct sockaddr any; struct sockaddr_in in4; struct sockaddr_in6 in6; struct sockaddr_un un; } u;
+};
+
+/* "HOST:PORT", "[V6]:PORT", "PORT" or "unix:PATH"; HOST is a number, "localhost" or "*".  A bare PORT gets the host
+ * `any`: "*" means all addresses, IPv6 with IPv4 in it.  False when the text is none of these. */
+bool addr_parse(struct addr *, const char *text, const char *any);
+void addr_print(struct buf *, const struct addr *, bool port);  /* the way addr_parse reads it */
+bool addr_same(const struct addr *, const struct addr *);
+unsigned addr_port(const struct addr *);                        /* 0 for unix */
+
+struct from { uint16_t family, port; unsigned char ip[16]; };   /* an address in 20 bytes, network order */
+
+struct from from_of(const struct addr *);       /* IPv4 within IPv6 becomes IPv4 */
+void from_print(struct buf *, const struct from *);     /* without port; "unix" for a socket that has none */
+
+/* -- stream.c: a descriptor with two buffers ------------------------------------------------------- */
+
+struct stream {
+	int fd;                         /* -1: none */
+	bool readable, writable;        /* poll's word, until a call says otherwise */
+	bool connecting;                /* connect() has not ended yet */
+	bool more;                      /* more follows at once: let the kernel wait for it (MSG_MORE) */
+	bool eof;                       /* the other side sends no more */
+	bool shut;                      /* we send no more */
+	bool dead;                      /* reset: neither direction works; errno is in error */
+	int error;
+	struct buf in, out;             /* data is NULL while no buffers are lent */
+};
+
+/* Write what is in out, then read into in: what the flags say is worth trying.  True when a byte or an end moved. */
+bool stream_write(struct stream *);
+bool stream_read(struct stream *);
+/* From file fd at *at, up to n bytes, past the out buffer, which must be empty.  IO_MOVED, IO_WAIT, or IO_FAIL when
+ * the file is shorter than that or the stream dead. */
+enum io stream_sendfile(struct stream *, int fd, off_t *at, uint64_t n);
+void stream_open(struct stream *, int fd);              /* takes the descriptor; the buffers are left alone */
+void stream_close(struct stream *);
+void stream_shut(struct stream *);                      /* no more writing */
+/* A socket that is connected, or connecting; -1 with errno. */
+int stream_dial(const struct addr *, bool *connecting);
+/* A listening socket, close-on-exec, not blocking; -1 with errno. */
+int stream_listen(const struct addr *);
+
+#endif

@@ -1,0 +1,88 @@
+/* conf.h - what a configuration says, once it has been read (words.h is how it is read) */
+#ifndef CONF_H
+#define CONF_H
+
+#include "base.h"
+
+/* -- words.c and conf.c, lines.c, rules.c, answers.c: the table of directives (see words.h) --------- */
+
+enum timeout { T_HEAD, T_BODY, T_IDLE, T_SEND, T_CONNECT, T_BACKEND, T_KEEP, T_QUEUE, T_LINGER, T_STOP, TIMEOUTS };
+extern const char *const timeout_names[TIMEOUTS];       /* "head", "body", ... the words of `timeout` */
+enum links { LINKS_OWNER, LINKS_INSIDE, LINKS_ANY };
+enum level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
+enum log_target { TO_STDERR, TO_SYSLOG, TO_FILE, TO_NOWHERE };
+
+struct pattern { enum { MATCH_BELOW, MATCH_PATH, MATCH_EXT } kind; struct span text; };  /* "/dir/" "/path" ".ext" */
+
+struct root { const char *path; int fd; int64_t looked; };      /* opened at need, and anew after a second */
+
+struct backend { struct addr addr; const char *text; int64_t rests_until; struct backend *next; };
+
+enum rule_kind {
+	R_FASTCGI, R_ALIAS, R_REDIRECT, R_REWRITE,                              /* routes: the first that matches */
+	R_FALLBACK, R_HEADER, R_EXPIRES, R_LIMIT_BODY, R_LISTING, R_ERROR       /* filters: all that match */
+};
+
+struct rule {                           /* a route or a filter, in the order written */
+	struct rule *next;
+	enum rule_kind kind;
+	struct pattern pattern;
+	struct span name;               /* header: field name */
+	struct span value;              /* header: value; redirect, rewrite, fallback, error: target; */
+	uint64_t number;                /* limit: bytes; expires: seconds; redirect, error: status */
+	struct root root;               /* alias: its folder */
+	struct backend *backends;       /* fastcgi: in the order written */
+	const char *remote;             /* fastcgi `remote DIR`: scripts are below DIR over there, not looked for here */
+	struct rule *sendfile;          /* fastcgi `sendfile DIR`: roots of files the backend may name, in their root */
+	enum field_id field;            /* header: which, when it is one we know */
+};
+
+struct host {
+	struct host *next;
+	struct span *names;             /* lower case, "*.example.org" too; the first host of all has none */
+	unsigned nnames;
+	struct root root;
+	struct span index[INDEX_MAX];
+	unsigned nindex;
+	enum links links;
+	bool dotfiles;
+	struct rule *routes, *filters;  /* its own, then those of the first host */
+};
+
+struct listener { struct addr addr; const char *text; int fd; int64_t rests_until; bool inherited; };
+
+struct type { struct type *next; struct span ext, mime; };
+
+struct conf {                           /* one is in force; older ones live until their last request has ended */
+	unsigned users;
+	struct host *hosts;             /* the first is the default and holds what stands outside of `host` */
+	struct listener listen[LISTEN_MAX];
+	unsigned nlisten;
+	bool listen_default;            /* no `listen` was written */
+	bool activated;                 /* and LISTEN_FDS took its place */
+	unsigned clients, parked, scripts;
+	uint64_t memory;                /* ceiling in bytes, 0 for none */
+	unsigned timeout[TIMEOUTS];     /* milliseconds */
+	const char *spool;
+	uint64_t spool_size;
+	const char *user, *pid;
+	uid_t uid;
+	gid_t gid;
+	enum log_target error_to, access_to;
+	const char *error_log, *access_log;
+	enum level level;
+	struct type *types;             /* those of `types` files; the built-in ones are in mime.c */
+	void *arena;
+};
+
+extern struct conf *conf;               /* the one in force */
+
+/* Read the command line, and the files it names; one user.  NULL after every mistake has been told: on stderr, or in the
+ * log when there is a configuration in force. */
+struct conf *conf_read(int argc, char **argv);
+void conf_release(struct conf *);       /* one user less; the last one of a conf not in force frees it */
+/* -h, -V, -t and -H (the directive section of the manual): true when there was one and the program is to end. */
+bool conf_answers(int argc, char **argv, int *exit_status);
+bool pattern_matches(const struct pattern *, struct span path);
+
+#endif
