@@ -326,7 +326,7 @@ buf_vprint(struct buf *b, const char *format, va_list outer)
 
 	va_copy(args, outer);
 	while (*format) {
-		unsigned n = (unsigned)strcspn(format, "%");
+		unsigned n = (unsigned)(strchrnul(format, '%') - format);
 
 		buf_mem(b, format, n);
 		format += n;

@@ -67,7 +67,7 @@ is_inside(int fd, int root)
 
 		buf_print(&b, "/proc/self/fd/%d", fds[i]);
 		link[b.w] = '\0';
-		n[i] = readlink(link, name[i], PATH_MAX);
+		n[i] = readlinkat(AT_FDCWD, link, name[i], PATH_MAX);
 		if (n[i] <= 0 || n[i] == PATH_MAX)
 			return false;
 	}
@@ -145,9 +145,11 @@ walk(struct walk *w, int root)
 		size_t n;
 		char *more;
 
-		at += strspn(at, "/");
-		n = strcspn(at, "/");
-		more = at + n + strspn(at + n, "/");
+		while (*at == '/')
+			at++;
+		n = strchrnul(at, '/') - at;
+		for (more = at + n; *more == '/'; more++)
+			;
 		at[n] = '\0';
 		next = openat(dir, n ? at : ".", O_PATH | O_NOFOLLOW | O_CLOEXEC);
 		if (next < 0 || fstat(next, &st) < 0)

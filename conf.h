@@ -42,11 +42,11 @@ struct host {
 	struct span *names;             /* lower case, "*.example.org" too; the first host of all has none */
 	unsigned nnames;
 	struct root root;
-	struct span index[INDEX_MAX];
 	unsigned nindex;
 	enum links links;
 	bool dotfiles;
 	struct rule *routes, *filters;  /* its own, then those of the first host */
+	struct span index[INDEX_MAX];
 };
 
 struct listener { struct addr addr; const char *text; int fd; int64_t rests_until; bool inherited; };
@@ -56,7 +56,6 @@ struct type { struct type *next; struct span ext, mime; };
 struct conf {                           /* one is in force; older ones live until their last request has ended */
 	unsigned users;
 	struct host *hosts;             /* the first is the default and holds what stands outside of `host` */
-	struct listener listen[LISTEN_MAX];
 	unsigned nlisten;
 	bool listen_default;            /* no `listen` was written */
 	bool activated;                 /* and LISTEN_FDS took its place */
@@ -73,6 +72,7 @@ struct conf {                           /* one is in force; older ones live unti
 	enum level level;
 	struct type *types;             /* those of `types` files; the built-in ones are in mime.c */
 	void *arena;
+	struct listener listen[LISTEN_MAX];
 };
 
 extern struct conf *conf;               /* the one in force */

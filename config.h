@@ -95,6 +95,18 @@
 #define SYS_openat2     -1              /* no such call: paths are walked step by step */
 #endif
 
+#ifdef SYS_setresuid32                  /* where the plain ones know only 16 bits of an id */
+#define CALL_SETGROUPS  SYS_setgroups32
+#define CALL_SETRESGID  SYS_setresgid32
+#define CALL_SETRESUID  SYS_setresuid32
+#define CALL_SETUID     SYS_setuid32
+#else
+#define CALL_SETGROUPS  SYS_setgroups
+#define CALL_SETRESGID  SYS_setresgid
+#define CALL_SETRESUID  SYS_setresuid
+#define CALL_SETUID     SYS_setuid
+#endif
+
 /* -- what follows from them ------------------------------------------------------------------------ */
 
 #define CONFIG_GATEWAY  CONFIG_FCGI     /* some kind of backend is built in */

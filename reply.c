@@ -8,34 +8,33 @@
 
 #include <string.h>
 
-static const struct { short code; struct span text; } statuses[] = {
-	{ 200, SPAN("OK") }, { 304, SPAN("Not Modified") }, { 206, SPAN("Partial Content") }, { 404, SPAN("Not Found") },
-	{ 302, SPAN("Found") }, { 301, SPAN("Moved Permanently") },
-	{ 100, SPAN("Continue") }, { 101, SPAN("Switching Protocols") }, { 103, SPAN("Early Hints") },
-	{ 201, SPAN("Created") }, { 202, SPAN("Accepted") }, { 203, SPAN("Non-Authoritative Information") },
-	{ 204, SPAN("No Content") }, { 205, SPAN("Reset Content") }, { 207, SPAN("Multi-Status") },
-	{ 300, SPAN("Multiple Choices") }, { 303, SPAN("See Other") }, { 307, SPAN("Temporary Redirect") },
-	{ 308, SPAN("Permanent Redirect") },
-	{ 400, SPAN("Bad Request") }, { 401, SPAN("Unauthorized") }, { 402, SPAN("Payment Required") },
-	{ 403, SPAN("Forbidden") }, { 405, SPAN("Method Not Allowed") }, { 406, SPAN("Not Acceptable") },
-	{ 407, SPAN("Proxy Authentication Required") }, { 408, SPAN("Request Timeout") }, { 409, SPAN("Conflict") },
-	{ 410, SPAN("Gone") }, { 411, SPAN("Length Required") }, { 412, SPAN("Precondition Failed") },
-	{ 413, SPAN("Content Too Large") }, { 414, SPAN("URI Too Long") }, { 415, SPAN("Unsupported Media Type") },
-	{ 416, SPAN("Range Not Satisfiable") }, { 417, SPAN("Expectation Failed") }, { 421, SPAN("Misdirected Request") },
-	{ 422, SPAN("Unprocessable Content") }, { 423, SPAN("Locked") }, { 424, SPAN("Failed Dependency") },
-	{ 426, SPAN("Upgrade Required") }, { 428, SPAN("Precondition Required") }, { 429, SPAN("Too Many Requests") },
-	{ 431, SPAN("Request Header Fields Too Large") }, { 451, SPAN("Unavailable For Legal Reasons") },
-	{ 500, SPAN("Internal Server Error") }, { 501, SPAN("Not Implemented") }, { 502, SPAN("Bad Gateway") },
-	{ 503, SPAN("Service Unavailable") }, { 504, SPAN("Gateway Timeout") },
-	{ 505, SPAN("HTTP Version Not Supported") }, { 507, SPAN("Insufficient Storage") },
-};
+/* The most frequent first, an empty one at the end. */
+static const char statuses[] =
+	"200 OK\0" "304 Not Modified\0" "206 Partial Content\0" "404 Not Found\0" "302 Found\0"
+	"301 Moved Permanently\0" "100 Continue\0" "101 Switching Protocols\0" "103 Early Hints\0"
+	"201 Created\0" "202 Accepted\0" "203 Non-Authoritative Information\0" "204 No Content\0"
+	"205 Reset Content\0" "207 Multi-Status\0" "300 Multiple Choices\0" "303 See Other\0"
+	"307 Temporary Redirect\0" "308 Permanent Redirect\0" "400 Bad Request\0" "401 Unauthorized\0"
+	"402 Payment Required\0" "403 Forbidden\0" "405 Method Not Allowed\0" "406 Not Acceptable\0"
+	"407 Proxy Authentication Required\0" "408 Request Timeout\0" "409 Conflict\0" "410 Gone\0"
+	"411 Length Required\0" "412 Precondition Failed\0" "413 Content Too Large\0" "414 URI Too Long\0"
+	"415 Unsupported Media Type\0" "416 Range Not Satisfiable\0" "417 Expectation Failed\0"
+	"421 Misdirected Request\0" "422 Unprocessable Content\0" "423 Locked\0" "424 Failed Dependency\0"
+	"426 Upgrade Required\0" "428 Precondition Required\0" "429 Too Many Requests\0"
+	"431 Request Header Fields Too Large\0" "451 Unavailable For Legal Reasons\0"
+	"500 Internal Server Error\0" "501 Not Implemented\0" "502 Bad Gateway\0" "503 Service Unavailable\0"
+	"504 Gateway Timeout\0" "505 HTTP Version Not Supported\0" "507 Insufficient Storage\0";
 
 struct span
 status_text(int status)
 {
-	for (unsigned i = 0; i < sizeof statuses / sizeof *statuses; i++)
-		if (statuses[i].code == status)
-			return statuses[i].text;
+	struct span s;
+
+	for (const char *p = statuses; *p; p = s.p + s.n + 1) {
+		s = span_of(p + 4);
+		if (100 * p[0] + 10 * p[1] + p[2] == 111 * '0' + status)
+			return s;
+	}
 	return SPAN("");
 }
 
