@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <sys/types.h>
 #include <sys/un.h>
@@ -64,6 +65,11 @@ void buf_vprint(struct buf *, const char *format, va_list) __attribute__((format
 void buf_html(struct buf *, struct span);               /* with & < > " ' escaped */
 void buf_url(struct buf *, struct span);                /* percent-encoded but for what a path may hold, "/" included */
 void buf_log(struct buf *, struct span);                /* controls, quotes, backslashes and bytes over 126 as \xNN */
+
+/* Bytes as a word, wherever they lie: texts here are short, and a call of libc's memcmp costs more than the work. */
+static inline uint16_t load2(const char *p) { uint16_t x; memcpy(&x, p, sizeof x); return x; }
+static inline uint32_t load4(const char *p) { uint32_t x; memcpy(&x, p, sizeof x); return x; }
+static inline uint64_t load8(const char *p) { uint64_t x; memcpy(&x, p, sizeof x); return x; }
 
 /* -- clock.c --------------------------------------------------------------------------------------- */
 

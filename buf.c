@@ -30,24 +30,6 @@ hex_digit(char c)
 
 /* Texts here are short: a call of the C library's memcmp, memchr or memcpy costs more than the work.  The last bytes of
  * what is longer than a word are looked at, or moved, with some of those before them once again. */
-static inline uint64_t
-load8(const char *p)
-{
-	uint64_t x;
-
-	memcpy(&x, p, 8);
-	return x;
-}
-
-static inline uint32_t
-load4(const char *p)
-{
-	uint32_t x;
-
-	memcpy(&x, p, 4);
-	return x;
-}
-
 static inline bool
 same(const char *a, const char *b, unsigned n)
 {

@@ -16,30 +16,21 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Whose descriptors stand in the poll set, place by place. */
-struct owner { struct conn *c; struct stream *s; };
-
-struct pool set_pool = { "poll set", sizeof (struct pollfd), conn_set_size, NULL, 0 };
-struct pool owner_pool = { "who is polled", sizeof (struct owner), conn_set_size, NULL, 0 };
-
 static struct {
 	unsigned waiting, ticket;       /* those in the queue for a backend; the last ticket given */
-	unsigned idle_at, parked_at;   /* parts of the poll set: streams, idle peers, sleepers */
 	bool stopping;
 } house;
 
 static struct request request;
 
-unsigned
-conn_set_size(const struct conf *cf)
-{
-	return 1 + LISTEN_MAX + cf->clients + 2 * cf->scripts + cf->parked + 1;
-}
+/* -- phases ------------------------------------------------------------------------------------------ */
 
-static struct owner *
-owner(unsigned i)
+/* The only place that changes the phase. */
+static void
+enter(struct conn *c, enum phase phase)
 {
-	return (struct owner *)(void *)owner_pool.at + i;
+	c->phase = phase;
+	c->since = now;
 }
 
 bool
@@ -54,17 +45,7 @@ conn_none(void)
 	return !slots_used() && !park_count();
 }
 
-/* -- phases ------------------------------------------------------------------------------------------ */
-
-/* The only place that changes the phase. */
-static void
-enter(struct conn *c, enum phase phase)
-{
-	c->phase = phase;
-	c->since = now;
-}
-
-static struct conn *
+struct conn *
 conn_open(const struct parked *p)
 {
 	struct conn *c = slot_take();
@@ -106,8 +87,8 @@ waits_for(const struct conn *c)
 	return T_IDLE;
 }
 
-static int64_t
-due(const struct conn *c)
+int64_t
+conn_due(const struct conn *c)
 {
 	if (c->again || c->over)
 		return now;
@@ -461,8 +442,8 @@ settle(struct conn *c)
 		slot_give_back(c);
 }
 
-static void
-turn(struct conn *c)
+void
+conn_turn(struct conn *c)
 {
 	unsigned steps = 0;
 	bool exchange = c->phase == EXCHANGE, moved = false;
@@ -528,8 +509,8 @@ expire(struct conn *c)
 	log_about = NULL;
 }
 
-static void
-on_time(struct conn *c)
+void
+conn_on_time(struct conn *c)
 {
 	if (slot_idle(c) && park_pool.n > 1 && !house.stopping)
 		slot_park(c);
@@ -537,9 +518,8 @@ on_time(struct conn *c)
 		expire(c);
 }
 
-/* The longest waiting ones first, as long as there are places. */
-static void
-serve_queue(void)
+void
+conn_serve_queue(void)
 {
 	for (unsigned tries = house.waiting; tries && peer_has_place(); tries--) {
 		struct conn *first = NULL;
@@ -551,139 +531,8 @@ serve_queue(void)
 			return;
 		first->retry = true;
 		first->seen = 0;
-		turn(first);
+		conn_turn(first);
 	}
-}
-
-static void
-wake(const struct pollfd *set, unsigned n)
-{
-	struct parked woken[16];
-	unsigned left = slots_left(), k = park_wake(set, n, woken, left < 16 ? left : 16);
-
-	for (unsigned i = 0; i < k; i++) {
-		struct conn *c = conn_open(&woken[i]);
-
-		c->client.readable = true;
-		turn(c);
-	}
-}
-
-static void
-take_revents(struct owner *o, short revents)
-{
-	bool client = o->s == &o->c->client;
-
-	o->c->ready = true;
-	if (revents & (POLLIN | POLLHUP | POLLERR))
-		o->s->readable = true;
-	if (revents & (POLLOUT | POLLHUP | POLLERR))
-		o->s->writable = true;
-	if (revents & (POLLHUP | POLLERR) && client &&
-	    (o->c->phase == EXCHANGE || o->c->phase == FLUSH || o->c->ticket))
-		o->s->dead = true;      /* both directions are closed: nobody is there for the answer */
-}
-
-void
-conn_run(const struct pollfd *set, unsigned n)
-{
-	for (unsigned i = 0; i < house.idle_at; i++)
-		if (set[i].revents)
-			take_revents(owner(i), set[i].revents);
-	if (CONFIG_GATEWAY)
-		peer_idle_run(set + house.idle_at, house.parked_at - house.idle_at);
-	for (unsigned i = 0; i < slot_count(); i++) {
-		struct conn *c = slot_at(i);
-
-		if (c->phase != FREE && due(c) <= now) {
-			on_time(c);
-			c->ready = true;
-		}
-		if (c->phase != FREE && c->ready)
-			turn(c);
-	}
-	if (house.parked_at < n)
-		wake(set + house.parked_at, n - house.parked_at);
-	park_expire();
-	if (CONFIG_GATEWAY && house.waiting)
-		serve_queue();
-}
-
-/* -- the poll set ---------------------------------------------------------------------------------------- */
-
-static short
-client_wants(const struct conn *c)
-{
-	const struct stream *s = &c->client;
-	short events = 0;
-
-	if (c->phase == HEAD)
-		return c->ticket ? 0 : POLLIN;
-	if (c->phase == LINGER)
-		return POLLIN;
-	if (!c->up.done && !s->eof && buf_room(&s->in) && (c->phase == EXCHANGE || c->keep))
-		events |= POLLIN;
-	if (!s->writable)
-		events |= POLLOUT;
-	return events;
-}
-
-/* A backend that hangs up is always ready: it is asked about only when its bytes have somewhere to go. */
-static short
-peer_wants(const struct stream *s)
-{
-	short events = 0;
-
-	if (s->connecting || (!s->writable && buf_used(&s->out)))
-		events |= POLLOUT;
-	if (!s->connecting && !s->eof && buf_room(&s->in))
-		events |= POLLIN;
-	return events;
-}
-
-/* No connection waits for nothing. */
-static void
-check(const struct conn *c)
-{
-	(void)c;                        /* without assertions */
-	assert(due(c) < INT64_MAX);
-	assert((!c->over && !c->client.dead) || due(c) <= now);
-	assert((c->phase == EXCHANGE || c->phase == FLUSH) == (c->conf != NULL));
-	assert(c->lent || (c->phase == HEAD && !c->ticket));
-}
-
-unsigned
-conn_plan(struct pollfd *set, int *wait)
-{
-	int64_t next = INT64_MAX, t;
-	unsigned n = 0;
-
-	for (unsigned i = 0; i < slot_count(); i++) {
-		struct conn *c = slot_at(i);
-
-		if (c->phase == FREE)
-			continue;
-		if (CONFIG_CHECKS)
-			check(c);
-		*owner(n) = (struct owner){ c, &c->client };
-		set[n++] = (struct pollfd){ c->client.fd, client_wants(c), 0 };
-		if (c->peer && c->peer->s.fd >= 0 && peer_wants(&c->peer->s)) {
-			*owner(n) = (struct owner){ c, &c->peer->s };
-			set[n++] = (struct pollfd){ c->peer->s.fd, peer_wants(&c->peer->s), 0 };
-		}
-		t = due(c);
-		next = t < next ? t : next;
-	}
-	house.idle_at = n;
-	if (CONFIG_GATEWAY)
-		n += peer_idle_plan(set + n, &next);
-	house.parked_at = n;
-	if (slots_left())
-		n += park_plan(set + n);
-	t = park_due();
-	next = t < next ? t : next;
-	*wait = next == INT64_MAX ? -1 : next <= now ? 0 : next - now < INT32_MAX ? (int)(next - now) : INT32_MAX;
-	return n;
 }
 
 /* -- arriving and stopping ----------------------------------------------------------------------------------- */
@@ -709,7 +558,7 @@ conn_arrive(int fd, const struct addr *a)
 		return;
 	}
 	c->client.readable = true;      /* most clients speak at once: trying costs less than asking */
-	turn(c);
+	conn_turn(c);
 }
 
 void

@@ -96,32 +96,11 @@ is(char c, unsigned what)
 static const uint64_t ones = ~(uint64_t)0 / 255;        /* times a byte: that byte eight times */
 static const uint64_t tops = ~(uint64_t)0 / 255 << 7;
 
-static inline uint16_t
-load2(const char *p)
-{
-	uint16_t x;
-
-	memcpy(&x, p, 2);
-	return x;
-}
-
-static inline uint32_t
-load4(const char *p)
-{
-	uint32_t x;
-
-	memcpy(&x, p, 4);
-	return x;
-}
-
 /* Eight bytes, the first one lowest. */
 static inline uint64_t
-load8(const char *p)
+first8(const char *p)
 {
-	uint64_t x;
-
-	memcpy(&x, p, 8);
-	return __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__ ? __builtin_bswap64(x) : x;
+	return __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__ ? __builtin_bswap64(load8(p)) : load8(p);
 }
 
 /* Marks are the top bits of bytes.  The lowest one is true; those above it may be there for a carry alone. */
@@ -146,10 +125,10 @@ skip_plain(const char *p, const char *last, unsigned char below)
 
 	if (p <= last)
 		do {
-			stops = mark_odd(load8(p), below) & tops;
+			stops = mark_odd(first8(p), below) & tops;
 			if (stops)
 				return p + lowest(stops);
-			stops = mark_odd(load8(p + 8), below) & tops;
+			stops = mark_odd(first8(p + 8), below) & tops;
 			if (stops)
 				return p + 8 + lowest(stops);
 		} while ((p += 16) <= last);
@@ -165,7 +144,7 @@ skip_letters(const char *p, const char *last)
 	if (p > last)
 		return p;
 	do {
-		x = load8(p);
+		x = first8(p);
 		small = x | ones * 0x20;
 		stops = (ones * (0x7f + 'a') - small) | (small + ones * (0x7f - 'z'));
 		stops = ((stops & ((x ^ ones * '-') + ones * 0x7f)) | x) & tops;
@@ -188,7 +167,7 @@ static __attribute__((noinline)) const char *
 value_end(const char *p, const char *end)
 {
 	for (; p <= end - 8; p += 8) {
-		uint64_t stops = mark_odd(load8(p), ' ') & tops;
+		uint64_t stops = mark_odd(first8(p), ' ') & tops;
 
 		if (stops) {
 			p += lowest(stops);
@@ -217,9 +196,9 @@ same_name(const char *p, const char *ours, unsigned n)
 	if (n < 8)              /* the shortest has four */
 		return !differ(load4(p), load4(ours)) && !differ(load4(p + n - 4), load4(ours + n - 4));
 	for (unsigned i = 0; i < last; i += 8)
-		if (differ(load8(p + i), load8(ours + i)))
+		if (differ(first8(p + i), first8(ours + i)))
 			return false;
-	return !differ(load8(p + last), load8(ours + last));    /* may look at some bytes again */
+	return !differ(first8(p + last), first8(ours + last));    /* may look at some bytes again */
 }
 
 static inline __attribute__((always_inline)) enum field_id
@@ -287,7 +266,7 @@ parse_path(struct request *r, const char *p, const char *end)
 
 	if (*p == '/' && p <= last)
 		do {
-			uint64_t x = load8(p), next = load8(p + 1) | ones;
+			uint64_t x = first8(p), next = first8(p + 1) | ones;
 			uint64_t twos = ((x ^ ones * '/') | (next ^ ones * '/')) - ones;        /* "//" and "/." */
 			uint64_t stops = (mark_odd(x, '%' + 1) | ((x ^ ones * '?') - ones)) & tops;
 
@@ -403,7 +382,7 @@ parse_version(struct request *r, const char *p, const char *end)
 
 	if (end - p < 10 || load2(p + 8) != load2("\r\n"))
 		return 400;
-	if (load8(p) != load8("HTTP/1.1")) {
+	if (first8(p) != first8("HTTP/1.1")) {
 		major = (unsigned)p[5] - '0';
 		minor = (unsigned)p[7] - '0';
 		if (!span_eq((struct span){ p, 5 }, SPAN("HTTP/")) || p[6] != '.' || major > 9 || minor > 9)

@@ -379,7 +379,7 @@ loop(int argc, char **argv)
 
 	while (!stop_by || (now < stop_by && !conn_none())) {
 		int rest, wait;
-		unsigned first = plan(set, &rest), n = conn_plan(set + first, &wait);
+		unsigned first = plan(set, &rest), n = polls_make(set + first, &wait);
 
 		wait = sooner(rest, wait);
 		if (stop_by)
@@ -387,7 +387,7 @@ loop(int argc, char **argv)
 		if (poll(set, first + n, wait) < 0 && errno != EINTR)
 			log_line(LOG_ERROR, "poll: %s", strerror(errno));
 		clock_tick();
-		conn_run(set + first, n);
+		polls_take(set + first, n);
 		for (unsigned i = 1; i < first; i++)
 			if (set[i].revents)
 				accept_some(&conf->listen[i - 1]);

@@ -183,16 +183,24 @@ struct lent {
 #define STATE(c, type) ((struct type *)(void *)(c)->lent->state)
 
 
-/* conn.c's doors: httpd.c opens them once a turn. */
+struct parked;
+struct conn *conn_open(const struct parked *);          /* a slot for it, in HEAD; NULL: all are busy */
+void conn_turn(struct conn *);          /* step it until nothing moves; it may be FREE after that */
+int64_t conn_due(const struct conn *);  /* when its time is over */
+void conn_on_time(struct conn *);       /* its time is over */
+void conn_serve_queue(void);            /* those that wait for a backend, the longest waiting first */
 void conn_arrive(int fd, const struct addr *from);      /* takes the descriptor */
-/* Fill the poll set and say how long poll may wait, in ms (-1: for ever).  Returns the descriptors in it. */
-unsigned conn_plan(struct pollfd *set, int *wait);
-void conn_run(const struct pollfd *set, unsigned n);    /* what poll said, and what time says */
-unsigned conn_set_size(const struct conf *);            /* places that conn_plan may need */
 bool conn_full(void);                   /* no room to accept into: the listening sockets rest */
 void conn_stop(void);                   /* end the idle ones, and the others after their answer */
 bool conn_none(void);                   /* nobody is there */
 const struct from *conn_local(struct conn *);           /* our address on this connection */
+
+/* -- polls.c: whom poll is asked about, and who gets what it said ------------------------------------- */
+
+/* Fill the set and say how long poll may wait, in ms (-1: for ever).  Returns the descriptors in it. */
+unsigned polls_make(struct pollfd *set, int *wait);
+void polls_take(const struct pollfd *set, unsigned n);  /* what poll said, and what time says */
+unsigned polls_size(const struct conf *);               /* places that polls_make may need, and httpd.c before it */
 extern struct pool set_pool, owner_pool;
 
 /* -- slot.c: places for busy connections, and their buffers ----------------------------------------- */

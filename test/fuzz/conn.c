@@ -212,9 +212,9 @@ turn(void)
 	bool accepts = !conn_full(), ready;
 	int64_t next = next_act();
 	int wait;
-	unsigned n = conn_plan(set, &wait);
+	unsigned n = polls_make(set, &wait);
 
-	HOLDS(n <= conn_set_size(conf));
+	HOLDS(n <= polls_size(conf));
 	HOLDS(wait >= -1);
 	ready = fake_poll(set, n);
 	ready |= accepts && any_waits();
@@ -232,7 +232,7 @@ turn(void)
 			set[i].revents = 0;
 		accepts = false;
 	}
-	conn_run(set, n);
+	polls_take(set, n);
 	if (accepts && any_waits())
 		accept_all();
 	log_flush();

@@ -1,0 +1,163 @@
+/* polls.c - whom poll is asked about, and who gets what it said
+ *
+ *   | client, its backend | client | ... | idle backends | the one behind which sleepers stand, or each of them |
+ *                                        ^ idle_at       ^ parked_at
+ *
+ * What to poll for is never stored: it follows from the buffers, each turn anew.  A full buffer asks for nothing.
+ */
+#include "httpd.h"
+
+#include <assert.h>
+
+/* Whose descriptors stand in the poll set, place by place. */
+struct owner { struct conn *c; struct stream *s; };
+
+struct pool set_pool = { "poll set", sizeof (struct pollfd), polls_size, NULL, 0 };
+struct pool owner_pool = { "who is polled", sizeof (struct owner), polls_size, NULL, 0 };
+
+static struct { unsigned idle_at, parked_at; } part;
+
+unsigned
+polls_size(const struct conf *cf)
+{
+	return 1 + LISTEN_MAX + cf->clients + 2 * cf->scripts + cf->parked + 1;
+}
+
+static struct owner *
+owner(unsigned i)
+{
+	return (struct owner *)(void *)owner_pool.at + i;
+}
+
+/* -- the poll set ---------------------------------------------------------------------------------------- */
+
+static short
+client_wants(const struct conn *c)
+{
+	const struct stream *s = &c->client;
+	short events = 0;
+
+	if (c->phase == HEAD)
+		return c->ticket ? 0 : POLLIN;
+	if (c->phase == LINGER)
+		return POLLIN;
+	if (!c->up.done && !s->eof && buf_room(&s->in) && (c->phase == EXCHANGE || c->keep))
+		events |= POLLIN;
+	if (!s->writable)
+		events |= POLLOUT;
+	return events;
+}
+
+/* A backend that hangs up is always ready: it is asked about only when its bytes have somewhere to go. */
+static short
+peer_wants(const struct stream *s)
+{
+	short events = 0;
+
+	if (s->connecting || (!s->writable && buf_used(&s->out)))
+		events |= POLLOUT;
+	if (!s->connecting && !s->eof && buf_room(&s->in))
+		events |= POLLIN;
+	return events;
+}
+
+/* No connection waits for nothing. */
+static void
+check(const struct conn *c)
+{
+	(void)c;                        /* without assertions */
+	assert(conn_due(c) < INT64_MAX);
+	assert((!c->over && !c->client.dead) || conn_due(c) <= now);
+	assert((c->phase == EXCHANGE || c->phase == FLUSH) == (c->conf != NULL));
+	assert(c->lent || (c->phase == HEAD && !c->ticket));
+}
+
+unsigned
+polls_make(struct pollfd *set, int *wait)
+{
+	int64_t next = INT64_MAX, t;
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < slot_count(); i++) {
+		struct conn *c = slot_at(i);
+
+		if (c->phase == FREE)
+			continue;
+		if (CONFIG_CHECKS)
+			check(c);
+		*owner(n) = (struct owner){ c, &c->client };
+		set[n++] = (struct pollfd){ c->client.fd, client_wants(c), 0 };
+		if (c->peer && c->peer->s.fd >= 0 && peer_wants(&c->peer->s)) {
+			*owner(n) = (struct owner){ c, &c->peer->s };
+			set[n++] = (struct pollfd){ c->peer->s.fd, peer_wants(&c->peer->s), 0 };
+		}
+		t = conn_due(c);
+		next = t < next ? t : next;
+	}
+	part.idle_at = n;
+	if (CONFIG_GATEWAY)
+		n += peer_idle_plan(set + n, &next);
+	part.parked_at = n;
+	if (slots_left())
+		n += park_plan(set + n);
+	t = park_due();
+	next = t < next ? t : next;
+	*wait = next == INT64_MAX ? -1 : next <= now ? 0 : next - now < INT32_MAX ? (int)(next - now) : INT32_MAX;
+	return n;
+}
+
+/* -- what poll said ------------------------------------------------------------------------------------------ */
+
+static void
+wake(const struct pollfd *set, unsigned n)
+{
+	struct parked woken[16];
+	unsigned left = slots_left(), k = park_wake(set, n, woken, left < 16 ? left : 16);
+
+	for (unsigned i = 0; i < k; i++) {
+		struct conn *c = conn_open(&woken[i]);
+
+		c->client.readable = true;
+		conn_turn(c);
+	}
+}
+
+static void
+take_revents(struct owner *o, short revents)
+{
+	bool client = o->s == &o->c->client;
+
+	o->c->ready = true;
+	if (revents & (POLLIN | POLLHUP | POLLERR))
+		o->s->readable = true;
+	if (revents & (POLLOUT | POLLHUP | POLLERR))
+		o->s->writable = true;
+	if (revents & (POLLHUP | POLLERR) && client &&
+	    (o->c->phase == EXCHANGE || o->c->phase == FLUSH || o->c->ticket))
+		o->s->dead = true;      /* both directions are closed: nobody is there for the answer */
+}
+
+void
+polls_take(const struct pollfd *set, unsigned n)
+{
+	for (unsigned i = 0; i < part.idle_at; i++)
+		if (set[i].revents)
+			take_revents(owner(i), set[i].revents);
+	if (CONFIG_GATEWAY)
+		peer_idle_run(set + part.idle_at, part.parked_at - part.idle_at);
+	for (unsigned i = 0; i < slot_count(); i++) {
+		struct conn *c = slot_at(i);
+
+		if (c->phase != FREE && conn_due(c) <= now) {
+			conn_on_time(c);
+			c->ready = true;
+		}
+		if (c->phase != FREE && c->ready)
+			conn_turn(c);
+	}
+	if (part.parked_at < n)
+		wake(set + part.parked_at, n - part.parked_at);
+	park_expire();
+	if (CONFIG_GATEWAY)
+		conn_serve_queue();
+}
