@@ -23,10 +23,22 @@ bytes(const struct pool *p, const struct conf *cf)
 	return ((uint64_t)p->size * p->count(cf) + LINE - 1) / LINE * LINE;
 }
 
+/* Buffers that are there once for all connections; the linker knows where they begin and end. */
+static uint64_t
+shared(void)
+{
+	extern char edata[], end[];
+
+	return (uintptr_t)end - (uintptr_t)edata;
+}
+
 uint64_t
 pool_plan(const struct conf *cf, struct buf *print)
 {
-	uint64_t sum = 0;
+	uint64_t sum = shared();
+
+	if (print)
+		buf_print(print, "# shared buffers: %llu\n", (unsigned long long)sum);
 
 	for (unsigned i = 0; i < POOLS; i++) {
 		if (!pools[i])
@@ -52,6 +64,7 @@ pool_map(const struct conf *cf)
 		    (unsigned long long)sum, (unsigned long long)cf->memory);
 		return false;
 	}
+	sum -= shared();
 	at = sum > SIZE_MAX / 2 ? MAP_FAILED :
 	    mmap(NULL, sum, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (at == MAP_FAILED) {
