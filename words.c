@@ -601,7 +601,7 @@ const struct word words[] = {
 	{ "scripts", "N", SERVER(scripts), .set = number_set, .show = number_show, .min = 1, .max = 4096,
 	  .help = "connections to backends at once, which others wait for; 16" },
 	{ "memory", "SIZE", SERVER(memory), .set = memory_set, .show = memory_show,
-	  .help = "the most that all pools and shared buffers may take; with a plan above it the server does not start" },
+	  .help = "the most that pools and shared buffers may take; a plan above it does not start" },
 	{ "timeout", "NAME SECONDS", G_SERVER, .set = timeout_set, .show = timeout_show,
 	  .help = "how long to wait: head, body, idle, send, connect, backend, keep, queue, linger or stop" },
 	{ "spool", "DIR SIZE", SERVER(spool), .set = spool_set, .show = spool_show,
