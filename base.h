@@ -50,9 +50,23 @@ struct buf {
 static inline unsigned buf_used(const struct buf *b) { return b->w - b->r; }
 static inline unsigned buf_room(const struct buf *b) { return b->size - b->w; }
 
+/* Append n bytes that the caller writes; NULL: no room, and bad.  Nothing follows what is lost, so that what is there
+ * stays a prefix. */
+static inline char *
+buf_reserve(struct buf *b, unsigned n)
+{
+	char *at = b->data + b->w;
+
+	if (n > buf_room(b) || b->bad) {
+		b->bad = true;
+		return NULL;
+	}
+	b->w += n;
+	return at;
+}
+
 void buf_take(struct buf *, unsigned n);                /* forget the first n to be read; n <= buf_used() */
 void buf_pack(struct buf *);                            /* gather the free room at the end; moves the bytes */
-char *buf_reserve(struct buf *, unsigned n);             /* append n bytes that the caller writes; NULL: no room, and bad */
 void buf_mem(struct buf *, const void *, unsigned n);
 void buf_span(struct buf *, struct span);
 void buf_text(struct buf *, const char *);

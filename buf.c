@@ -165,20 +165,7 @@ buf_pack(struct buf *b)
 	b->r = 0;
 }
 
-/* Nothing follows what is lost, so that what is there stays a prefix. */
-char *
-buf_reserve(struct buf *b, unsigned n)
-{
-	unsigned at = b->w;
-
-	if (n > b->size - at || b->bad) {
-		b->bad = true;
-		return NULL;
-	}
-	b->w = at + n;
-	return b->data + at;
-}
-
+/* Texts here are short: a call of memcpy costs more than the work. */
 static inline void
 copy(char *to, const char *p, unsigned n)
 {

@@ -201,13 +201,19 @@ cgi_flush(void)
 	of_server.n = of_client.n = 0;
 }
 
+static struct span
+as_bytes(const struct key *k)
+{
+	return (struct span){ (const char *)k, sizeof *k };
+}
+
 static void
 put_kept(struct kept *k, const struct key *key, struct conn *c, const struct request *r, struct buf *to,
     enum variable from, enum variable end)
 {
 	struct buf b = { k->text, 0, 0, sizeof k->text, false };
 
-	if (!k->n || memcmp(&k->key, key, sizeof *key)) {
+	if (!k->n || !span_eq(as_bytes(&k->key), as_bytes(key))) {
 		k->key = *key;
 		put_range(c, r, NULL, &b, key->put, from, end);
 		k->n = b.bad ? 0 : b.w;

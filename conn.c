@@ -318,6 +318,8 @@ push_step(struct conn *c)
 		io = c->keep ? relay(&c->up, &c->client.in, &c->client.out) : IO_WAIT;
 	if (io == IO_FAIL && c->up.over)
 		fail(c, 413, "the body is larger than allowed");
+	else if (io == IO_FAIL && c->status && !c->begun)
+		fail(c, c->status, "the body could not be passed on");
 	else if (io == IO_FAIL)
 		fail(c, 400, "the body is not framed as RFC 9112 wants it");
 	else if (c->client.eof && !c->up.done && !buf_used(&c->client.in))

@@ -44,8 +44,9 @@ signals_open(void)
 		return false;
 	for (unsigned i = 0; i < sizeof caught / sizeof *caught; i++)
 		sigaction(caught[i], &a, NULL);
-	a.sa_handler = SIG_IGN;
+	a.sa_handler = SIG_IGN;         /* the calls say it too: EPIPE, EFBIG */
 	sigaction(SIGPIPE, &a, NULL);
+	sigaction(SIGXFSZ, &a, NULL);
 	return true;
 }
 

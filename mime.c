@@ -62,6 +62,8 @@ static const char types[] =
 	"epub\0application/epub+zip\0"
 	"crt\0application/x-x509-ca-cert\0";
 
+static const struct span unknown = SPAN("application/octet-stream");
+
 static struct span
 built_in(struct span ext)
 {
@@ -74,7 +76,7 @@ built_in(struct span ext)
 			if (span_eq_nocase(span_cut(&names, ' '), ext))
 				return mime;
 	}
-	return SPAN("application/octet-stream");
+	return unknown;
 }
 
 struct span
@@ -84,8 +86,8 @@ mime_type(struct span path)
 
 	while (ext.p > path.p && ext.p[-1] != '.' && ext.p[-1] != '/')
 		ext.p--, ext.n++;
-	if (ext.p == path.p || ext.p[-1] == '/')
-		ext.n = 0;
+	if (!ext.n || ext.p == path.p || ext.p[-1] == '/')
+		return unknown;
 	for (const struct type *t = conf->types; t; t = t->next)
 		if (span_eq_nocase(t->ext, ext))
 			return t->mime;

@@ -196,6 +196,7 @@ listen_on(const struct addr *a, int v6only)
 		option(fd, SOL_SOCKET, SO_REUSEADDR, 1);
 		option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
 		option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+		option(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, 1);   /* seconds: accept with the first bytes, or after that */
 		option(fd, IPPROTO_IP, IP_FREEBIND, 1);
 	}
 	if (a->u.any.sa_family == AF_INET6) {

@@ -150,6 +150,23 @@ def read_link(path):
         return ""
 
 
+def settled(measure, seconds=6.0, quiet=1.5):
+    """measure() once it has not changed for `quiet` seconds (a server may tidy up by a timer)."""
+    end = time.monotonic() + seconds
+    value, since = measure(), time.monotonic()
+    while time.monotonic() < end and time.monotonic() - since < quiet:
+        time.sleep(0.1)
+        if (new := measure()) != value:
+            value, since = new, time.monotonic()
+    return value
+
+
+def listens(port):
+    """Without a connection, which would already be work for the server."""
+    return any(f"0100007F:{port:04X} 00000000:0000 0A" in line or f"00000000:{port:04X} 00000000:0000 0A" in line
+               for line in read("/proc/net/tcp").splitlines())
+
+
 # -- the client ----------------------------------------------------------------------------------------
 
 

@@ -24,17 +24,6 @@ def idle_connections(port, count):
         yield
 
 
-def settled(measure, seconds=6.0):
-    """measure() once it has not changed for a second and a half (a server may tidy up by a timer)."""
-    end = time.monotonic() + seconds
-    value, since = measure(), time.monotonic()
-    while time.monotonic() < end and time.monotonic() - since < 1.5:
-        time.sleep(0.1)
-        if (new := measure()) != value:
-            value, since = new, time.monotonic()
-    return value
-
-
 class Peak:
     """The largest resident size, and the largest files in the scratch folder, while the block lasts."""
 
@@ -107,7 +96,8 @@ def bodies(yard, name, table, size):
 
 def memory(yard, names, _, size):
     resident = Table("resident", "Memory after start, KiB",
-                     "smaps_rollup, all processes of a server; RSS counts shared libraries in full.")
+                     "smaps_rollup, all processes of a server, before the first connection; RSS counts shared "
+                     "libraries in full.")
     idle = Table("idle", f"{IDLE:,} idle kept connections",
                  "Each has had one answer of 100 bytes; Private_Dirty against that after start.")
     passing = Table("bodies", f"{size / (1 << 30):g} GiB through php-fpm",
@@ -116,12 +106,12 @@ def memory(yard, names, _, size):
     names = [n for n in names if n in ("cubhttpd", "lighttpd", "nginx")]
     for name in names:
         kit.say(f"memory: idle, {name}")
-        with yard.server(name) as (child, port):
-            start = settled(lambda: kit.memory(child.pid))
-            for kind, value in start.items():
+        with yard.server(name, fresh=True) as (child, port):
+            for kind, value in child.fresh.items():
                 resident.put(kind, name, value)
+            start = kit.settled(lambda: kit.memory(child.pid))
             with idle_connections(port, IDLE):
-                full = settled(lambda: kit.memory(child.pid))
+                full = kit.settled(lambda: kit.memory(child.pid))
             grown = full["Private_Dirty"] - start["Private_Dirty"]
             idle.put("private bytes a connection", name, grown * 1024 / IDLE)
             idle.put("private of all, KiB", name, full["Private_Dirty"])

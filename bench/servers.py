@@ -212,8 +212,8 @@ class Yard:
         kit.wait_for(lambda: os.path.exists(self.php), 10, "php-fpm")
 
     @contextlib.contextmanager
-    def server(self, name, before=(), cpu=kit.SERVER_CPU, seconds=15):
-        """The process (behind the words `before`) and its port."""
+    def server(self, name, before=(), cpu=kit.SERVER_CPU, seconds=15, fresh=False):
+        """The process (behind the words `before`) and its port; fresh: with the memory it took before anybody came."""
         program, arguments, template, words = SERVERS[name]
         self.serial += 1
         work = os.path.join(self.work, str(self.serial))
@@ -229,6 +229,8 @@ class Yard:
             f.write(template.format(**fill))
         command = list(before) + [program] + [a.format(**fill) for a in arguments]
         with kit.running(command, cpu, self.log(name.split()[0])) as child:
+            kit.wait_for(lambda: child.poll() is not None or kit.listens(port), seconds, name)
+            child.fresh = kit.settled(lambda: kit.memory(child.pid), quiet=0.3) if fresh else None
             kit.wait_for(lambda: answers(child, port, self.log(name.split()[0])), seconds, name)
             child.work = work
             yield child, port

@@ -1,6 +1,7 @@
 """Bodies through the server to a backend and back: streamed, never collected, in both directions at once."""
 import hashlib
 import os
+import resource
 import socket
 import threading
 import time
@@ -314,6 +315,17 @@ def test_a_chunked_body_above_its_limit_is_413(start, backend, folder):
         chunked(c, b"x" * 11)
         assert c.answer().status == 413
     assert server.peer.calls == []
+
+
+def test_a_full_spool_is_507_and_no_end_of_the_server(start, backend, folder):
+    """A file may not grow beyond the limit of the process: EFBIG, and a signal that ends whoever does not ignore it."""
+    (folder / "spool").mkdir(mode=0o777)
+    server = app(start, backend, None, f"spool {folder}/spool 1m\n")
+    resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (20_000, 20_000))
+    with server.connect() as c:
+        chunked(c, *[b"x" * 1000] * 50)
+        assert c.answer().status == 507
+    assert server.get("/app").status == 200
 
 
 def test_a_spool_folder_that_is_missing_is_no_crash(start, backend, folder):
