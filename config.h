@@ -15,7 +15,7 @@
 
 /* -- features ------------------------------------------------------------------------------------ */
 
-/* FastCGI: php-fpm and its like, on unix and TCP sockets. 11,450 */
+/* FastCGI: php-fpm and its like, on unix and TCP sockets. 11,510 */
 #ifndef CONFIG_FCGI
 #define CONFIG_FCGI 1
 #endif
@@ -50,7 +50,7 @@
 #define CONFIG_USER_NAMES 1
 #endif
 
-/* Sleeping connections stand behind one epoll descriptor in the poll set; without it each is polled. 90 */
+/* Sleeping connections stand behind one epoll descriptor in the poll set; without it each is polled. 100 */
 #ifndef CONFIG_EPOLL
 #define CONFIG_EPOLL 1
 #endif
