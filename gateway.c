@@ -164,14 +164,15 @@ spool_out(struct conn *c)
 	if (!g->spooled || !n)
 		return false;
 	got = pread(g->spool, store, n < sizeof store ? n : sizeof store, g->spool_at);
-	if (got <= 0) {
-		g->spooled = got < 0 || !g->dialect->put(out, NULL, 0);
-		return !g->spooled;
-	}
-	g->spool_at += g->dialect->put(out, store, got);
-	if (g->sent)
-		c->peer->replay = 0;
-	return true;
+	if (got < 0)
+		return errno == EINTR;
+	n = g->dialect->put(out, store, got);
+	if (got)
+		g->spool_at += n;
+	else
+		g->spooled = !n;        /* the end mark has gone */
+	c->peer->replay = g->sent ? 0 : out->w;
+	return n;
 }
 
 /* -- starting ------------------------------------------------------------------------------------------------ */
