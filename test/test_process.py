@@ -1,4 +1,5 @@
 """The process: starting, the user, reloading, stopping, logs, memory."""
+import contextlib
 import grp
 import os
 import pwd
@@ -104,27 +105,33 @@ def test_a_left_over_unix_socket_is_no_obstacle(start, files, folder):
         assert c.get("/a.txt").body == b"hello"
 
 
+@contextlib.contextmanager
+def activated(folder, files):
+    """A server without a listen line that gets its socket as descriptor 3: process and port."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        sock.listen(5)
+        (folder / "s.conf").write_text(f"root {files}\n")
+        process = subprocess.Popen(["/bin/sh", "-c", 'LISTEN_PID=$$ LISTEN_FDS=1 exec "$0" -f s.conf',
+                                    os.environ.get("CUBHTTPD") or ROOT / "cubhttpd"], cwd=folder, stderr=subprocess.PIPE,
+                                   preexec_fn=lambda: os.dup2(sock.fileno(), 3), close_fds=False)
+        try:
+            yield process, sock.getsockname()[1]
+        finally:
+            process.terminate()
+            assert process.wait(10) == 0
+            process.stderr.close()
+
+
 def test_inherited_sockets(folder, files):
-    """LISTEN_FDS: descriptors from 3 on, and LISTEN_PID is ours."""
-    sock = socket.socket()
-    sock.bind(("127.0.0.1", 0))
-    sock.listen(5)
-    port = sock.getsockname()[1]
-    (folder / "s.conf").write_text(f"root {files}\n")
-    script = 'LISTEN_PID=$$ LISTEN_FDS=1 exec "$0" -f s.conf'
-    process = subprocess.Popen(["/bin/sh", "-c", script, os.environ.get("CUBHTTPD") or ROOT / "cubhttpd"], cwd=folder,
-                               stderr=subprocess.PIPE, preexec_fn=lambda: os.dup2(sock.fileno(), 3), close_fds=False)
-    try:
-        line = process.stderr.readline().decode()
-        assert f"127.0.0.1:{port}" in line
-        with Client(("127.0.0.1", port)) as c:
-            assert c.get("/a.txt").body == b"hello"
-        assert "8000" not in line, "the default port was opened too"
-    finally:
-        process.terminate()
-        assert process.wait(10) == 0
-        process.stderr.close()
-        sock.close()
+    """LISTEN_FDS: descriptors from 3 on, and LISTEN_PID is ours.  A reload without a listen line went to port 8000."""
+    with activated(folder, files) as (process, port):
+        for _ in range(2):
+            line = process.stderr.readline().decode()
+            assert f"127.0.0.1:{port}" in line and "8000" not in line, "the default port was opened too"
+            with Client(("127.0.0.1", port)) as c:
+                assert c.get("/a.txt").body == b"hello"
+            process.send_signal(signal.SIGHUP)
 
 
 def test_listen_fds_of_another_process_are_not_ours(start, files):
@@ -625,27 +632,3 @@ def test_install_puts_program_and_manuals(folder):
     there = {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
     assert {"usr/sbin/cubhttpd", "usr/share/man/man8/cubhttpd.8", "usr/share/man/man5/cubhttpd.conf.5"} <= there
     assert grp.getgrgid(0).gr_gid == 0 and os.access(folder / "usr/sbin/cubhttpd", os.X_OK)
-
-
-def test_a_reload_keeps_the_sockets_that_were_handed_over(folder, files):
-    """Without a listen line a reload went back to port 8000."""
-    sock = socket.socket()
-    sock.bind(("127.0.0.1", 0))
-    sock.listen(5)
-    port = sock.getsockname()[1]
-    (folder / "s.conf").write_text(f"root {files}\n")
-    process = subprocess.Popen(["/bin/sh", "-c", 'LISTEN_PID=$$ LISTEN_FDS=1 exec "$0" -f s.conf',
-                                os.environ.get("CUBHTTPD") or ROOT / "cubhttpd"], cwd=folder,
-                               stderr=subprocess.PIPE, preexec_fn=lambda: os.dup2(sock.fileno(), 3), close_fds=False)
-    sock.close()
-    try:
-        assert f"127.0.0.1:{port}" in process.stderr.readline().decode()
-        process.send_signal(signal.SIGHUP)
-        line = process.stderr.readline().decode()
-        assert f"127.0.0.1:{port}" in line and "8000" not in line
-        with Client(("127.0.0.1", port)) as c:
-            assert c.get("/a.txt").body == b"hello"
-    finally:
-        process.terminate()
-        assert process.wait(10) == 0
-        process.stderr.close()

@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-__attribute__((weak)) int64_t now, wall;        /* httpd.c has them in the server */
+__attribute__((weak)) int64_t now, wall;        /* clock.c has them in the server */
 
 int LLVMFuzzerTestOneInput(const uint8_t *, size_t);
 
