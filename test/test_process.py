@@ -632,3 +632,36 @@ def test_install_puts_program_and_manuals(folder):
     there = {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
     assert {"usr/sbin/cubhttpd", "usr/share/man/man8/cubhttpd.8", "usr/share/man/man5/cubhttpd.conf.5"} <= there
     assert grp.getgrgid(0).gr_gid == 0 and os.access(folder / "usr/sbin/cubhttpd", os.X_OK)
+
+
+SYSTEM_LOG = """
+import os, re, socket, subprocess, sys
+log = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+log.bind("/dev/log")
+log.settimeout(10)
+server = subprocess.Popen([sys.argv[1], "-f", sys.argv[2]])
+line = log.recv(4096).decode()
+port = int(re.search(r"127\\.0\\.0\\.1:(\\d+)", line)[1])
+with socket.create_connection(("127.0.0.1", port)) as c:
+    c.sendall(b"GET /no\\x80ne HTTP/1.0\\r\\n\\r\\n")
+    while c.recv(4096):
+        pass
+print(line)
+print(log.recv(4096).decode())
+server.terminate()
+sys.exit(server.wait(10))
+"""
+
+
+@root_only
+def test_the_system_log_is_told(folder, files):
+    """RFC 3164 over /dev/log, which is ours in a mount namespace: facility daemon (3), level informational (6)."""
+    (folder / "s.conf").write_text(f"listen 127.0.0.1:0\nroot {files}\nlog errors syslog\nlog access syslog\n")
+    (folder / "log.py").write_text(SYSTEM_LOG)
+    binary = str(os.environ.get("CUBHTTPD") or ROOT / "cubhttpd")
+    done = subprocess.run(["unshare", "-m", "sh", "-c", 'mount -t tmpfs none /dev && exec /usr/bin/python3 "$@"', "sh",
+                           folder / "log.py", binary, folder / "s.conf"], capture_output=True, text=True, timeout=30)
+    assert done.returncode == 0, done.stderr
+    ready, access = done.stdout.splitlines()[:2]
+    assert re.fullmatch(r"<30>cubhttpd\[\d+\]: cubhttpd \S+ listens on 127\.0\.0\.1:\d+", ready)
+    assert re.match(r'<30>cubhttpd\[\d+\]: 127\.0\.0\.1 - - \[.*\] "GET /no\\x80ne HTTP/1\.0" 404 ', access)
