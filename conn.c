@@ -9,7 +9,7 @@
  * decides whether it is closed.  Everyone else records `why`, or sets `over`.  Deadlines are not stored: they follow
  * from `since` and from what the connection waits for.
  */
-#include "httpd.h"
+#include "gateway.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -553,7 +553,7 @@ void
 conn_arrive(int fd, const struct addr *a)
 {
 	struct parked p = { .fd = fd, .since = now / 1000, .from = from_of(a) };
-	struct conn *c = conn_open(&p);
+	struct conn *c = polls_park_waits() ? NULL : conn_open(&p);     /* not past those who came before */
 
 	if (!c) {
 		park_put(&p);

@@ -1,11 +1,11 @@
-/* fcgi.c - FastCGI 1.0: which script, and the records
+/* fcgi.c - FastCGI 1.0: the records
  *
  *   BEGIN_REQUEST | PARAMS name value ... | PARAMS CONTENT_LENGTH | PARAMS end | STDIN ... | STDIN end   ->
  *   <-   STDOUT head and body ... | STDERR to the log | END_REQUEST
  *
  * A record: version 1, type, request id (always 1 here), content length, padding length, reserved; then both.
  */
-#include "httpd.h"
+#include "gateway.h"
 
 #include <string.h>
 
@@ -190,100 +190,13 @@ fcgi_next(struct body *body, struct buf *in)
 
 const struct dialect fcgi_dialect = { "fastcgi", fcgi_head, fcgi_length, fcgi_next, fcgi_put };
 
-/* -- which script -------------------------------------------------------------------------------------------- */
-
-/* 0 when path is a file; it is ended by NUL for the while. */
-static int
-look(const struct conn *c, struct request *r, unsigned n, bool *folder)
-{
-	char kept = r->store[n];
-	struct cached *f;
-	int status;
-
-	r->store[n] = '\0';
-	status = cache_open(file_root(c), c->host->links, file_path(c, (struct span){ r->store, n }), &f);
-	r->store[n] = kept;
-	if (status)
-		return status;
-	*folder = f->folder;
-	cache_release(f);
-	return 0;
-}
-
-/* Where the script's part of the path ends: at the first segment with the extension that is a file.  A script that is
- * no file is never handed on, whatever the program behind would make of it.  PASS: only folders have such names. */
-static int
-find_script(const struct conn *c, struct request *r, unsigned *end)
-{
-	struct span ext = c->route->pattern.text;
-	int status = PASS;
-
-	if (!c->route->remote && path_hidden(c->host, r->path))
-		return 404;
-	for (unsigned n = 1; n <= r->path.n; n++) {
-		bool folder = false;
-
-		if ((n < r->path.n && r->path.p[n] != '/') || !span_ends((struct span){ r->path.p, n }, ext))
-			continue;
-		*end = n;
-		if (c->route->remote)
-			return 0;
-		status = look(c, r, n, &folder);
-		if (!status && !folder)
-			return 0;
-		if (status && status != 404)
-			return status;
-		status = status ? status : PASS;
-	}
-	return status;
-}
-
-/* SCRIPT_FILENAME and PATH_TRANSLATED in store. */
-static void
-name_files(const struct conn *c, struct script *s, struct span path, struct buf *b)
-{
-	const struct root *root = file_root(c);
-
-	buf_text(b, c->route->remote ? c->route->remote : root->path);
-	buf_span(b, c->route->remote ? path : file_path(c, path));
-	s->file = (struct span){ b->data, b->w };
-	if (!s->info.p)
-		return;
-	buf_text(b, c->host->root.path);
-	buf_span(b, s->info);
-	s->translated = (struct span){ b->data + s->file.n, b->w - s->file.n };
-}
-
-/* A path pattern is an application mounted there: no file is looked for. */
-static int
-split(struct conn *c, struct request *r, unsigned *end)
-{
-	const struct pattern *p = &c->route->pattern;
-
-	if (p->kind == MATCH_EXT)
-		return find_script(c, r, end);
-	*end = p->text.n - (p->kind == MATCH_BELOW);
-	return 0;
-}
-
 static int
 fcgi_start(struct conn *c, struct request *r)
 {
-	static char store[4 * PATH_STORE];
-	struct buf b = { store, 0, 0, sizeof store, false };
-	struct script s = { { NULL, 0 }, { NULL, 0 }, { NULL, 0 }, { NULL, 0 } };
-	unsigned end = 0;
-	int status = split(c, r, &end);
+	struct script s;
+	int status = script_find(c, r, &s);
 
-	if (status)
-		return status;
-	s.name = (struct span){ r->path.p, end };
-	if (end < r->path.n)
-		s.info = (struct span){ r->path.p + end, r->path.n - end };
-	name_files(c, &s, s.name, &b);
-	if (b.bad)
-		return 414;
-	return gateway_start(c, r, &s, &fcgi_dialect);
+	return status ? status : gateway_start(c, r, &s, &fcgi_dialect);
 }
 
 const struct handler fcgi_handler = { "fastcgi", fcgi_start, gateway_push, gateway_pull, gateway_finish };

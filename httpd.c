@@ -4,7 +4,7 @@
  *
  * What can fail because of rights or memory fails before the line that says where the server listens.
  */
-#include "httpd.h"
+#include "gateway.h"
 
 #include <errno.h>
 #include <fcntl.h>

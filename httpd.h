@@ -1,4 +1,5 @@
-/* httpd.h - the map of the house: every structure and every door, by file; base.h is its ground floor
+/* httpd.h - the map of the house: every structure and every door, by file; base.h is its ground floor,
+ *           gateway.h leads out to programs behind it
  *
  *  accept -> stream_read -> request_parse -> dispatch -> handler->start
  *  httpd.c   stream.c       http.c           route.c     file.c dir.c gateway.c
@@ -200,6 +201,7 @@ const struct from *conn_local(struct conn *);           /* our address on this c
 /* Fill the set and say how long poll may wait, in ms (-1: for ever).  Returns the descriptors in it. */
 unsigned polls_make(struct pollfd *set, int *wait);
 void polls_take(const struct pollfd *set, unsigned n);  /* what poll said, and what time says */
+bool polls_park_waits(void);            /* sleepers were not asked about in this turn, for want of places */
 unsigned polls_size(const struct conf *);               /* places that polls_make may need, and httpd.c before it */
 extern struct pool set_pool, owner_pool;
 
@@ -240,54 +242,5 @@ unsigned park_plan(struct pollfd *set); /* what to poll for them: one descriptor
 /* Up to `most` that have woken, by what poll said of park_plan's part of the set; each then belongs to the caller. */
 unsigned park_wake(const struct pollfd *set, unsigned n, struct parked *out, unsigned most);
 extern struct pool park_pool;
-
-/* -- peer.c: connections to backends --------------------------------------------------------------- */
-
-struct peer {                           /* one connection to a backend */
-	struct stream s;
-	struct backend *backend;        /* of the conf of the request under way, or of the one in force */
-	int64_t since;
-	unsigned served;                /* requests before this one */
-	unsigned replay;                /* bytes at out.data that are all that was sent: may be sent again; 0: not */
-	struct peer *next;              /* idle or free */
-	struct peer_lent { char in[PEER_IN]; char out[PEER_OUT]; } *lent;
-};
-
-/* An idle connection to one of these, fd >= 0; else a place without one; NULL: all are in use.  With buffers. */
-struct peer *peer_take(const struct backend *);
-void peer_keep(struct peer *);          /* it is idle and whole: the next one may have it */
-void peer_release(struct peer *);       /* closed, and the place is free */
-bool peer_has_place(void);              /* a request that was told BUSY may ask again */
-unsigned peer_idle_plan(struct pollfd *set, int64_t *due);
-void peer_idle_run(const struct pollfd *set, unsigned n);
-void peer_flush(void);                  /* close the idle ones, on reload and at the end */
-extern struct pool peer_pool, peer_lent_pool;
-
-/* -- cgi.c: the variables of RFC 3875 --------------------------------------------------------------- */
-
-/* SCRIPT_NAME, PATH_INFO (p NULL: none), SCRIPT_FILENAME, PATH_TRANSLATED */
-struct script { struct span name, info, file, translated; };
-
-void cgi_variables(struct conn *, const struct request *, const struct script *, struct buf *to,
-    void (*put)(struct buf *, struct span name, struct span value));
-void cgi_flush(void);                   /* forget what was kept for a configuration that is no longer in force */
-
-/* -- gateway.c: what all backends share ------------------------------------------------------------- */
-
-struct dialect {                        /* how gateway.c speaks to the other side */
-	const char *name;
-	/* All of the head but the length of the body; to->bad when it does not fit. */
-	void (*head)(struct conn *, const struct request *, const struct script *, struct buf *to);
-	void (*length)(struct buf *to, bool body, uint64_t length);     /* the end of the head */
-	enum io (*next)(struct body *, struct buf *);
-	unsigned (*put)(struct buf *, const char *, unsigned);
-};
-
-extern const struct dialect fcgi_dialect;
-
-int gateway_start(struct conn *, struct request *, const struct script *, const struct dialect *);
-enum io gateway_push(struct conn *);
-enum io gateway_pull(struct conn *);
-void gateway_finish(struct conn *);
 
 #endif

@@ -12,6 +12,8 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
+enum { PEEKS_MAX = 64 };         /* sleepers that are looked at for one that may go */
+
 static unsigned
 places(const struct conf *cf)
 {
@@ -78,6 +80,29 @@ park_drop_oldest(void)
 	return true;
 }
 
+/* It waits for its turn with a request. */
+static bool
+has_spoken(const struct parked *p)
+{
+	char byte;
+
+	return recv(p->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
+/* A place for one more: the oldest that has nothing to say goes, or the oldest of all. */
+static bool
+make_room(void)
+{
+	unsigned i = place(0)->next, tries = 0;
+
+	while (i && tries++ < PEEKS_MAX && has_spoken(place(i)))
+		i = place(i)->next;
+	if (!i || tries > PEEKS_MAX)
+		return park_drop_oldest();
+	drop(i);
+	return true;
+}
+
 static unsigned
 take_place(void)
 {
@@ -111,7 +136,7 @@ park_put(const struct parked *from)
 	struct parked *p;
 	unsigned i;
 
-	if (park_full() && !park_drop_oldest()) {
+	if (park_full() && !make_room()) {
 		close(from->fd);
 		return;
 	}

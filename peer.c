@@ -5,7 +5,7 @@
  *
  * An idle connection is polled, so that one the backend closes is gone before anybody takes it.
  */
-#include "httpd.h"
+#include "gateway.h"
 
 #include <string.h>
 

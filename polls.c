@@ -5,7 +5,7 @@
  *
  * What to poll for is never stored: it follows from the buffers, each turn anew.  A full buffer asks for nothing.
  */
-#include "httpd.h"
+#include "gateway.h"
 
 #include <assert.h>
 
@@ -15,7 +15,7 @@ struct owner { struct conn *c; struct stream *s; };
 struct pool set_pool = { "poll set", sizeof (struct pollfd), polls_size, NULL, 0 };
 struct pool owner_pool = { "who is polled", sizeof (struct owner), polls_size, NULL, 0 };
 
-static struct { unsigned idle_at, parked_at; } part;
+static struct { unsigned idle_at, parked_at; bool park_waits; } part;
 
 unsigned
 polls_size(const struct conf *cf)
@@ -98,12 +98,19 @@ polls_make(struct pollfd *set, int *wait)
 	if (CONFIG_GATEWAY)
 		n += peer_idle_plan(set + n, &next);
 	part.parked_at = n;
-	if (slots_left())
+	part.park_waits = !slots_left() && park_count();
+	if (!part.park_waits)
 		n += park_plan(set + n);
 	t = park_due();
 	next = t < next ? t : next;
 	*wait = next == INT64_MAX ? -1 : next <= now ? 0 : next - now < INT32_MAX ? (int)(next - now) : INT32_MAX;
 	return n;
+}
+
+bool
+polls_park_waits(void)
+{
+	return part.park_waits;
 }
 
 /* -- what poll said ------------------------------------------------------------------------------------------ */

@@ -3,7 +3,7 @@
  * Each room that needs memory while running has a struct pool; here they are counted, compared with the ceiling and
  * mapped in one piece.  The kernel gives pages as they are touched, so what is never used costs nothing.
  */
-#include "httpd.h"
+#include "gateway.h"
 
 #include <errno.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 /* words.h - what the rooms of the configuration share: the row of a directive, and the reader at work
  *
  *  files --lines.c--.
- *                   +--> a row of words[] --words.c, rules.c--> struct conf --answers.c--> lines again (-t)
+ *                   +--> a row of words[] --scalars.c ...--> struct conf --answers.c--> lines again (-t)
  *  argv ---conf.c---'
  *
  * The pattern of a row's arguments is shown, checked and printed from: capitals stand for a value, small letters for
@@ -25,6 +25,12 @@ enum {
 };
 
 struct reader;
+struct word;
+
+/* The arguments fit the word's pattern already. */
+typedef void setter(struct reader *, const struct word *, char *const *arg, unsigned n);
+/* Print the arguments of the i-th line that this word needs for a conf, host or rule; false when it needs no more. */
+typedef bool shower(struct buf *, const struct word *, const void *from, unsigned i);
 
 enum section { G_SERVER, G_SITE, G_ROUTE, G_FILTER, GROUPS };     /* those of G_SERVER stand outside of `host` */
 
@@ -35,11 +41,8 @@ struct word {
 	unsigned short at;              /* of the value in struct conf or struct host */
 	unsigned short initial;         /* of rule.number */
 	unsigned min, max;
-	/* The arguments fit args already.  NULL: not in this build. */
-	void (*set)(struct reader *, const struct word *, char *const *arg, unsigned n);
-	/* Print the arguments of the i-th line that this word needs for a conf, host or rule; false when it needs
-	 * no more.  NULL: it leaves no trace of its own. */
-	bool (*show)(struct buf *, const struct word *, const void *from, unsigned i);
+	setter *set;                    /* NULL: not in this build */
+	shower *show;                   /* NULL: it leaves no trace of its own */
 	const char *feature;            /* the CONFIG_ word it belongs to */
 	const char *help;
 };
@@ -51,10 +54,18 @@ const struct word *word_find(const char *name);
 const char *word_name(unsigned i);      /* NULL behind the last */
 const struct word *word_of_rule(enum rule_kind);
 
+/* -- scalars.c, directives.c: how they are set and shown --------------------------------------------- */
+
+setter text_set, root_set, number_set, clients_set, memory_set, timeout_set, spool_set, choice_set, index_set;
+shower text_field_show, number_show, clients_show, memory_show, timeout_show, spool_show, choice_show, index_show;
+setter listen_set, user_set, log_set, types_set, include_set, host_set;
+shower listen_show, log_show, types_show;
+unsigned name_index(const char *text, const char *(*name)(unsigned));   /* of the name that is text, or of the end */
+
 /* -- rules.c: routes and filters, and values ------------------------------------------------------- */
 
-void rule_set(struct reader *, const struct word *, char *const *arg, unsigned n);
-bool rule_show(struct buf *, const struct word *, const void *from, unsigned i);
+setter rule_set;
+shower rule_show;
 /* A value out of text; false after a mistake. */
 bool take_number(struct reader *, const char *text, uint64_t min, uint64_t max, uint64_t *to);
 bool take_size(struct reader *, const char *text, uint64_t *to);

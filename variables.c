@@ -1,10 +1,10 @@
-/* cgi.c - the variables of RFC 3875 and what has become usual beside them
+/* variables.c - the variables of RFC 3875 and what has become usual beside them
  *
  * One table names them; the dialects differ in how a pair is written.  Fields of the request follow as HTTP_*: not
  * Proxy (it would be HTTP_PROXY, which programs take for their own proxy), and none whose name has a byte beside
  * letters, digits and "-", because "_" would pass for "-" there.
  */
-#include "httpd.h"
+#include "gateway.h"
 
 #include <arpa/inet.h>
 #include <string.h>

@@ -1,0 +1,256 @@
+/* answer.c - the head of a backend's answer: found, read where it lies, and made into a response head
+ *
+ *   peer.in --next--> Status: Location: ...  --reply_pass--> client.out
+ *                     X-Sendfile: a file takes the place of the body, and the backend is let go
+ */
+#include "gateway.h"
+
+#include <string.h>
+
+struct head {                           /* what a CGI head says (RFC 3875 6.3) */
+	int status;
+	bool located;
+	struct span sendfile;
+	uint64_t length;
+	bool measured;
+};
+
+/* Its fields, between being read and being passed on. */
+static struct passed passed[FIELDS_MAX + 1];
+static unsigned npassed;
+
+static bool
+parse_status(struct span value, int *status)
+{
+	uint64_t code;
+
+	value.n = value.n < 3 ? value.n : 3;
+	if (!span_uint(value, &code) || code < 200 || code > 599)
+		return false;
+	*status = code;
+	return true;
+}
+
+/* What one field means to us; false when it cannot be. */
+static bool
+heed(struct head *h, enum field_id id, struct span value)
+{
+	switch (id) {
+	case F_STATUS:
+		return parse_status(value, &h->status);
+	case F_CONTENT_LENGTH:
+		if (h->measured || !span_uint(value, &h->length))
+			return false;
+		h->measured = true;
+		return true;
+	case F_LOCATION:
+		h->located = true;
+		return true;
+	case F_X_SENDFILE:
+		h->sendfile = value;
+		return true;
+	default:
+		return true;
+	}
+}
+
+static bool
+read_head(struct span text, struct head *h)
+{
+	struct passed *f = passed;
+
+	for (npassed = 0; field_next(&text, &f->name, &f->value); npassed++, f++) {
+		if (!f->name.n || npassed == FIELDS_MAX)
+			return false;
+		f->id = field_find(f->name);
+		if (!heed(h, f->id, f->value))
+			return false;
+	}
+	if (!h->status)
+		h->status = h->located ? 302 : 200;
+	return npassed;
+}
+
+/* How the body is framed towards the client (RFC 9112 6.3). */
+static void
+frame(struct conn *c, const struct head *h)
+{
+	struct gateway *g = STATE(c, gateway);
+	bool none = c->head_only || h->status == 204 || h->status == 304;
+
+	g->measured = h->measured && !none;
+	g->down.limit = g->measured ? h->length : UINT64_MAX;
+	g->down.put = none ? discard_put : !h->measured && c->chunks ? chunked_put : raw_put;
+	c->until_close = !none && !h->measured && !c->chunks;
+}
+
+static bool
+respond(struct conn *c, const struct head *h)
+{
+	struct gateway *g = STATE(c, gateway);
+	struct buf *out = &c->client.out;
+
+	frame(c, h);
+	reply_start(c, c->errors ? c->status : h->status);
+	reply_pass(c, passed, npassed);
+	if (h->measured && h->status != 204) {
+		buf_text(out, "Content-Length: ");
+		buf_uint(out, h->length);
+		buf_mem(out, "\r\n", 2);
+	} else if (g->down.put == chunked_put) {
+		buf_text(out, "Transfer-Encoding: chunked\r\n");
+	}
+	reply_end(c);
+	g->headed = true;
+	return !out->bad;
+}
+
+/* A segment "." or "..": what a backend names is taken as it is, so it has none. */
+static bool
+has_dots(struct span path)
+{
+	while (path.n) {
+		struct span segment = span_cut(&path, '/');
+
+		if (span_eq(segment, SPAN(".")) || span_eq(segment, SPAN("..")))
+			return true;
+	}
+	return false;
+}
+
+/* X-Sendfile: a file below one of the route's roots takes the place of the backend's body. */
+static bool
+hand_over(struct conn *c, struct span path)
+{
+	static struct request r;
+	const struct rule *rule = c->route->sendfile;
+	struct span root;
+	int status;
+
+	for (; rule; rule = rule->next) {
+		root = span_of(rule->root.path);
+		if (span_starts(path, root) && path.n > root.n && path.p[root.n] == '/')
+			break;
+	}
+	if (!rule)
+		return false;
+	if (!c->hold || request_parse(&r, c->client.in.data + c->client.in.r, c->held)) {
+		memset(&r, 0, offsetof(struct request, fields));
+		r.method = M_GET;
+	}
+	path = (struct span){ path.p + root.n, path.n - root.n };
+	if (has_dots(path) || request_set_path(&r, path))
+		return false;
+	reply_extra(passed, npassed);
+	gateway_finish(c);
+	c->alias = rule;
+	c->handler = &file_handler;
+	status = file_handler.start(c, &r);
+	if (status) {
+		reply_extra(NULL, 0);
+		reply_status(c, NULL, status < 0 ? 404 : status);
+	}
+	return true;
+}
+
+/* A whole head: the response begins.  Without c->peer after that, somebody else answers. */
+static enum io
+take_head(struct conn *c, struct span text)
+{
+	struct head h = { 0 };
+
+	if (!read_head(text, &h)) {
+		c->why = "the backend's head is not one";
+		return IO_FAIL;
+	}
+	if (h.sendfile.p && c->route->sendfile) {
+		if (hand_over(c, h.sendfile))
+			return IO_MOVED;
+		c->why = "the backend named a file that it may not";
+		return IO_FAIL;
+	}
+	if (!respond(c, &h)) {
+		c->why = "the backend's head is too large";
+		c->begun = false;
+		c->client.out.r = c->client.out.w = 0;
+		c->client.out.bad = false;
+		return IO_FAIL;
+	}
+	return IO_MOVED;
+}
+
+/* Bytes of a head with its empty line, whose lines may end in LF alone (RFC 3875 6.2); 0 while it has not all come. */
+static unsigned
+head_end(const char *p, unsigned n, unsigned *seen)
+{
+	unsigned at = *seen;
+	const char *lf;
+
+	if (n && p[0] == '\n')
+		return 1;
+	for (; at < n && (lf = memchr(p + at, '\n', n - at)); at = lf + 1 - p) {
+		unsigned left = p + n - lf;
+
+		*seen = lf - p;
+		if (left > 1 && lf[1] == '\n')
+			return lf + 2 - p;
+		if (left > 2 && lf[1] == '\r' && lf[2] == '\n')
+			return lf + 3 - p;
+	}
+	return 0;
+}
+
+/* A head that does not come in one piece is gathered behind what is used of client.out: bytes that are not sent. */
+static enum io
+gather(struct conn *c, const char *p, unsigned n, unsigned *taken)
+{
+	struct gateway *g = STATE(c, gateway);
+	static char store[CLIENT_OUT];
+	struct buf *out = &c->client.out;
+	unsigned before = g->gathered, k = n < out->size - before ? n : out->size - before, length;
+
+	memcpy(out->data + before, p, k);
+	g->gathered += k;
+	*taken = k;
+	length = head_end(out->data, g->gathered, &g->seen);
+	if (!length && g->gathered < out->size)
+		return IO_MOVED;
+	if (!length) {
+		c->why = "the backend's head has no end";
+		return IO_FAIL;
+	}
+	*taken = length - before;
+	memcpy(store, out->data, length);
+	return take_head(c, (struct span){ store, length });
+}
+
+enum io
+answer_head(struct conn *c)
+{
+	struct gateway *g = STATE(c, gateway);
+	struct buf *in = &c->peer->s.in;
+	enum io io = g->down.next(&g->down.body, in);
+	unsigned n, length, seen = 0;
+
+	if (io == IO_DONE || io == IO_FAIL) {
+		c->why = g->down.body.failed ? "the backend refused the request" :
+		    in->w ? "the backend sent no head" : "the backend closed before it answered";
+		c->status = g->down.body.failed == 2 ? 503 : 502;       /* FCGI_OVERLOADED */
+		return IO_FAIL;
+	}
+	if (io == IO_WAIT || buf_used(&c->client.out))
+		return IO_WAIT;         /* a 100 Continue goes first */
+	n = buf_used(in) < g->down.body.left ? buf_used(in) : g->down.body.left;
+	if (!n)
+		return IO_WAIT;
+	length = g->gathered ? 0 : head_end(in->data + in->r, n, &seen);
+	if (length)
+		io = take_head(c, (struct span){ in->data + in->r, length });
+	else
+		io = gather(c, in->data + in->r, n, &length);
+	if (io == IO_FAIL || !c->peer)
+		return io;
+	buf_take(in, length);
+	g->down.body.left -= length;
+	return IO_MOVED;
+}

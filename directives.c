@@ -1,0 +1,306 @@
+/* directives.c - words with a mind of their own: addresses, accounts, logs, media types, hosts */
+#include "words.h"
+
+#include <string.h>
+
+static const char *const level_names[] = {
+	[LOG_ERROR] = "error", [LOG_WARN] = "warn", [LOG_INFO] = "info", [LOG_DEBUG] = "debug",
+};
+enum { LEVELS = sizeof level_names / sizeof *level_names };
+
+static const char *const target_names[] = {
+	[TO_STDERR] = "stderr", [TO_SYSLOG] = "syslog", [TO_FILE] = "/path", [TO_NOWHERE] = "off",
+};
+enum { TARGETS = sizeof target_names / sizeof *target_names };
+
+static const char *
+level_name(unsigned i)
+{
+	return i < LEVELS ? level_names[i] : NULL;
+}
+
+static const char *
+target_name(unsigned i)
+{
+	return i < TARGETS ? target_names[i] : NULL;
+}
+
+static void
+listen_one(struct reader *r, const char *text)
+{
+	struct conf *cf = r->conf;
+	struct listener *l = &cf->listen[cf->nlisten];
+
+	if (cf->nlisten == LISTEN_MAX) {
+		mistake(r, "more than %d addresses to listen on", LISTEN_MAX);
+		return;
+	}
+	if (!addr_parse(&l->addr, text, "*")) {
+		mistake(r, "'%s' is no address to listen on: those are PORT, HOST:PORT, [V6]:PORT and unix:PATH; HOST is "
+		    "a number, 'localhost' or '*'", text);
+		return;
+	}
+	for (unsigned i = 0; i < cf->nlisten; i++)
+		if (addr_same(&cf->listen[i].addr, &l->addr) &&
+		    (addr_port(&l->addr) || l->addr.u.any.sa_family == AF_UNIX) &&
+		    !once(r, &cf->listen[i], cf->listen[i].text))
+			return;
+	l->text = keep_text(r, text);
+	l->fd = -1;
+	cf->nlisten++;
+	remember(r, l);
+}
+
+/* The addresses of the command line take the place of those in files. */
+void
+listen_set(struct reader *r, const struct word *w, char *const *arg, unsigned n)
+{
+	const struct place *first = place_of(r, &r->conf->listen[0]);
+
+	(void)w;
+	if (first && !first->file && r->file)
+		return;
+	for (unsigned i = 0; i < n; i++)
+		listen_one(r, arg[i]);
+}
+
+bool
+listen_show(struct buf *b, const struct word *w, const void *from, unsigned i)
+{
+	const struct conf *cf = from;
+
+	(void)w;
+	if (i < cf->nlisten)
+		text_show(b, span_of(cf->listen[i].text));
+	return i < cf->nlisten;
+}
+
+/* A line of /etc/passwd or /etc/group: name:password:number:..., and for a user the number of its group. */
+static void
+account_line(struct reader *r, char *text)
+{
+	struct account *a = r->account;
+	struct span rest = span_of(text);
+	uint64_t id, group = 0;
+
+	if (a->found || !span_eq(span_cut(&rest, ':'), a->name))
+		return;
+	span_cut(&rest, ':');
+	if (!span_uint(span_cut(&rest, ':'), &id) || (a->user && !span_uint(span_cut(&rest, ':'), &group)))
+		return;
+	*a = (struct account){ a->name, a->user, true, id, group };
+}
+
+/* By name or number.  The files are read here because getpwnam(3) brings 15 KB of stdio, and in a static program
+ * reads nothing else.  A number stands for the group of the same number too. */
+static bool
+account_find(struct reader *r, struct account *a, const char *name, bool user)
+{
+	*a = (struct account){ .name = span_of(name), .user = user };
+	a->found = span_uint(a->name, &a->id) && a->id < UINT32_MAX;
+	a->group = a->id;
+	r->account = a;
+	if (!a->found && CONFIG_USER_NAMES && a->name.n)
+		file_lines(r, user ? "/etc/passwd" : "/etc/group", account_line);
+	if (!a->found)
+		mistake(r, "there is no %s '%s'%s", user ? "user" : "group", name, CONFIG_USER_NAMES ? "" :
+		    "; only numbers are known to this build (CONFIG_USER_NAMES)");
+	return a->found;
+}
+
+void
+user_set(struct reader *r, const struct word *w, char *const *arg, unsigned n)
+{
+	char *name = scratch_text(r, "", 0, arg[0]), *colon = strchr(name, ':');
+	struct account user, group;
+
+	(void)n;
+	if (colon)
+		*colon++ = '\0';
+	if (!account_find(r, &user, name, true) || (colon && !account_find(r, &group, colon, false)) ||
+	    !once(r, &r->conf->user, w->name))
+		return;
+	r->conf->user = keep_text(r, arg[0]);
+	r->conf->uid = user.id;
+	r->conf->gid = colon ? group.id : user.group;
+}
+
+static bool
+take_target(struct reader *r, const char *text, enum log_target *to)
+{
+	unsigned target = text[0] == '/' ? TO_FILE : name_index(text, target_name);
+
+	if (target == TARGETS)
+		return mistake(r, "'%s' is no place to log to: those are stderr, syslog, off and /path", text);
+	if (target == TO_SYSLOG && !CONFIG_SYSLOG)
+		return mistake(r, "'syslog' is not in this build (CONFIG_SYSLOG)");
+	*to = target;
+	return true;
+}
+
+static void
+access_set(struct reader *r, const char *text, enum log_target to)
+{
+	if (to != TO_NOWHERE && !CONFIG_ACCESS_LOG) {
+		mistake(r, "'log access' is not in this build (CONFIG_ACCESS_LOG)");
+	} else if (once(r, &r->conf->access_to, "log access")) {
+		r->conf->access_to = to;
+		r->conf->access_log = to == TO_FILE ? keep_text(r, text) : NULL;
+	}
+}
+
+void
+log_set(struct reader *r, const struct word *w, char *const *arg, unsigned n)
+{
+	bool errors = !strcmp(arg[0], "errors");
+	unsigned level = n > 2 ? name_index(arg[2], level_name) : LOG_INFO;
+	enum log_target to = TO_NOWHERE;
+
+	(void)w;
+	if (level == LEVELS)
+		mistake_unknown(r, "level", arg[2], level_name);
+	else if (!errors && n > 2)
+		mistake(r, "a level is for 'log errors'");
+	else if (!take_target(r, arg[1], &to))
+		return;
+	else if (!errors)
+		access_set(r, arg[1], to);
+	else if (once(r, &r->conf->error_to, "log errors")) {
+		r->conf->error_to = to;
+		r->conf->error_log = to == TO_FILE ? keep_text(r, arg[1]) : NULL;
+		r->conf->level = level;
+	}
+}
+
+bool
+log_show(struct buf *b, const struct word *w, const void *from, unsigned i)
+{
+	const struct conf *cf = from;
+	enum log_target to = i ? cf->access_to : cf->error_to;
+
+	(void)w;
+	if (i > 1)
+		return false;
+	buf_text(b, i ? " access" : " errors");
+	text_show(b, to == TO_FILE ? span_of(i ? cf->access_log : cf->error_log) : span_of(target_names[to]));
+	if (!i)
+		buf_print(b, " %s", level_names[cf->level]);
+	return true;
+}
+
+/* A line in the form of /etc/mime.types: a type, then its extensions, or none. */
+static void
+types_line(struct reader *r, char *text)
+{
+	struct span rest = span_of(text), word, mime = { 0 };
+	struct type *type;
+	char *p;
+
+	for (p = text; *p; p++)
+		*p = *p == '\t' ? ' ' : *p;
+	while (rest.n) {
+		word = span_cut(&rest, ' ');
+		if (word.n && word.p[0] == '#')
+			return;
+		if (word.n && !mime.n) {
+			if (!memchr(word.p, '/', word.n)) {
+				mistake(r, "'%.*s' is no media type, such as text/html", (int)word.n, word.p);
+				return;
+			}
+			mime = keep_span(r, word);
+		} else if (word.n) {
+			type = keep(r, sizeof *type);
+			*type = (struct type){ r->conf->types, keep_span(r, word), mime };
+			for (p = (char *)(uintptr_t)type->ext.p; *p; p++)
+				*p = lower(*p);
+			r->conf->types = type;
+		}
+	}
+}
+
+void
+types_set(struct reader *r, const struct word *w, char *const *arg, unsigned n)
+{
+	struct kept *kept = r->conf->arena;
+	struct text **end, *file = keep(r, sizeof *file);
+
+	(void)w;
+	(void)n;
+	if (!file_lines(r, arg[0], types_line))
+		return;
+	file->text = keep_text(r, arg[0]);
+	for (end = &kept->types; *end; end = &(*end)->next)
+		;
+	*end = file;
+}
+
+bool
+types_show(struct buf *b, const struct word *w, const void *from, unsigned i)
+{
+	const struct kept *kept = ((const struct conf *)from)->arena;
+	const struct text *file = kept->types;
+
+	(void)w;
+	while (file && i--)
+		file = file->next;
+	if (file)
+		text_show(b, span_of(file->text));
+	return file;
+}
+
+void
+include_set(struct reader *r, const struct word *w, char *const *arg, unsigned n)
+{
+	(void)w;
+	(void)n;
+	include(r, arg[0]);
+}
+
+/* A name, "*.example.org", a number or [v6]; without port. */
+static bool
+host_name(struct reader *r, char *name)
+{
+	bool six = name[0] == '[' && name[strlen(name) - 1] == ']', good = name[0];
+
+	for (char *p = name; *p; p++) {
+		*p = lower(*p);
+		good = good && ((*p >= 'a' && *p <= 'z') || (*p >= '0' && *p <= '9') || strchr("-._", *p) ||
+		    (*p == '*' && p == name && p[1] == '.' && p[2]) || (six && strchr("[]:", *p)));
+	}
+	if (!good)
+		mistake(r, "'%s' is no name of a host, such as example.org, *.example.org, 192.0.2.1 or [2001:db8::1]",
+		    name);
+	return good;
+}
+
+static bool
+host_is_new(struct reader *r, struct span name)
+{
+	for (const struct host *host = r->conf->hosts; host; host = host->next)
+		for (unsigned i = 0; i < host->nnames; i++)
+			if (span_eq(host->names[i], name))
+				return once(r, host->names[i].p, name.p);
+	return true;
+}
+
+/* r->host is the block that has just been opened. */
+void
+host_set(struct reader *r, const struct word *w, char *const *arg, unsigned n)
+{
+	struct host *host = r->host, **end;
+
+	(void)w;
+	host->names = keep(r, n * sizeof *host->names);
+	for (end = &r->conf->hosts; *end; end = &(*end)->next)
+		;
+	if (r->conf->hosts != host)
+		*end = host;
+	for (unsigned i = 0; i < n; i++) {
+		struct span name = keep_span(r, span_of(arg[i]));
+
+		if (!host_name(r, (char *)(uintptr_t)name.p) || !host_is_new(r, name))
+			continue;
+		remember(r, name.p);
+		host->names[host->nnames++] = name;
+	}
+}
