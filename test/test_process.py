@@ -628,7 +628,7 @@ def test_memory_stays_within_the_plan(start, files, folder):
 
 @pytest.mark.once
 def test_install_puts_program_and_manuals(folder):
-    subprocess.run(["make", "-s", "-C", ROOT, "install", f"DESTDIR={folder}", "PREFIX=/usr"], check=True)
+    subprocess.run(["make", "-s", "-o", "cubhttpd", "-C", ROOT, "install", f"DESTDIR={folder}", "PREFIX=/usr"], check=True)
     there = {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
     assert {"usr/sbin/cubhttpd", "usr/share/man/man8/cubhttpd.8", "usr/share/man/man5/cubhttpd.conf.5"} <= there
     assert grp.getgrgid(0).gr_gid == 0 and os.access(folder / "usr/sbin/cubhttpd", os.X_OK)
