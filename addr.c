@@ -1,4 +1,4 @@
-/* addr.c - addresses as text
+/* addr.c - addresses as text, and ranges of them
  *
  * Names are never looked up: a resolver waits for the network, and the network may be waiting for us.  Printing is our
  * own because inet_ntop of some C libraries brings the whole of printf with it.
@@ -267,4 +267,59 @@ from_print(struct buf *b, const struct from *f)
 		in6_print(b, f->ip);
 	else
 		buf_text(b, "unix");
+}
+
+/* An address, of one family or the other; IPv4 within IPv6 counts its bits from the beginning of the IPv6 address. */
+static bool
+net_of(struct net *net, char *host, struct span bits, bool slash)
+{
+	struct addr a = { 0 };
+	bool six = strchr(host, ':');
+	unsigned most = six ? 128 : 32, skip;
+	struct from f;
+	uint64_t n = most;
+
+	if (!(six ? in6_parse(&a, host, 0) : in4_parse(&a, host, 0)) || (slash && !span_uint(bits, &n)))
+		return false;
+	f = from_of(&a);
+	skip = six && f.family == AF_INET ? 96 : 0;
+	net->family = f.family;
+	net->bits = n - skip;
+	memcpy(net->ip, f.ip, sizeof net->ip);
+	return n <= most && n >= skip;
+}
+
+bool
+net_parse(struct net *net, const char *text)
+{
+	struct span bits = span_of(text), host = span_cut(&bits, '/');
+	char store[HOST_TEXT];
+
+	net->text = text;
+	net->bits = 0;
+	net->family = strcmp(text, "unix") ? AF_UNSPEC : AF_UNIX;
+	if (net->family || !strcmp(text, "*"))
+		return true;
+	if (host.n >= sizeof store)
+		return false;
+	memcpy(store, host.p, host.n);
+	store[host.n] = '\0';
+	return net_of(net, store, bits, text[host.n]);
+}
+
+static bool
+same_bits(const unsigned char *a, const unsigned char *b, unsigned bits)
+{
+	unsigned whole = bits / 8, rest = bits % 8;
+
+	return !memcmp(a, b, whole) && (!rest || !((a[whole] ^ b[whole]) >> (8 - rest)));
+}
+
+bool
+net_has(const struct net *net, const struct from *f)
+{
+	for (; net; net = net->next)
+		if (net->family == AF_UNSPEC || (net->family == f->family && same_bits(net->ip, f->ip, net->bits)))
+			return true;
+	return false;
 }

@@ -201,7 +201,7 @@ unsigned raw_put(struct buf *, const char *, unsigned);
 unsigned chunked_put(struct buf *, const char *, unsigned);
 unsigned discard_put(struct buf *, const char *, unsigned);
 
-/* -- addr.c: addresses as text --------------------------------------------------------------------- */
+/* -- addr.c: addresses as text, and ranges of them --------------------------------------------------- */
 
 struct addr {
 	socklen_t size;                 /* 0: none */
@@ -219,6 +219,13 @@ struct from { uint16_t family, port; unsigned char ip[16]; };   /* an address in
 
 struct from from_of(const struct addr *);       /* IPv4 within IPv6 becomes IPv4 */
 void from_print(struct buf *, const struct from *);     /* without port; "unix" for a socket that has none */
+
+struct net { struct net *next; const char *text; uint16_t family; uint8_t bits; unsigned char ip[16]; };
+
+/* "192.168.1.0/24", "fd00::/8", "192.0.2.1"; "unix" for clients of unix sockets, "*" for everybody.  What stands behind
+ * the bits does not matter.  The text is kept, and next left alone. */
+bool net_parse(struct net *, const char *text);
+bool net_has(const struct net *, const struct from *);  /* one of the list has it */
 
 /* -- stream.c: a descriptor with two buffers ------------------------------------------------------- */
 
