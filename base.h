@@ -154,6 +154,9 @@ bool coding_accepted(struct span field, struct span coding);
 bool etag_matches(struct span list, struct span etag, bool weak);
 /* An HTTP-date in one of its three forms (RFC 9110 5.6.7) as seconds since 1970; -1 when it is none. */
 int64_t date_parse(struct span);
+struct civil { unsigned year, month, day, hour, minute, second, weekday; };     /* month and day from 1 */
+int64_t civil_seconds(const struct civil *);    /* since 1970 */
+struct civil civil_of(int64_t seconds);         /* of a moment from 1970 to 9999; others become the nearest of these */
 enum { DATE_SIZE = 29 };
 void date_format(char to[DATE_SIZE], int64_t seconds);  /* IMF-fixdate, no NUL */
 void date_log(struct buf *, int64_t seconds);           /* 10/Oct/2000:13:55:36 +0000 */

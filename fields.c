@@ -113,12 +113,10 @@ static const char *const long_days[] = {
 	"Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday",
 };
 
-struct civil { unsigned year, month, day, hour, minute, second, weekday; };     /* month and day from 1 */
-
 enum { DAY = 86400, EPOCH = 719468 };   /* days from 0000-03-01 to 1970-01-01 */
 
 /* Years are counted from March, so that the leap day is the last of its year and months need no table. */
-static int64_t
+int64_t
 civil_seconds(const struct civil *c)
 {
 	unsigned year = c->year - (c->month < 3), month = (c->month + 9) % 12;
@@ -127,8 +125,7 @@ civil_seconds(const struct civil *c)
 	return ((int64_t)days - EPOCH) * DAY + c->hour * 3600 + c->minute * 60 + c->second;
 }
 
-/* Of a moment from 1970 to 9999; others become the nearest of these. */
-static struct civil
+struct civil
 civil_of(int64_t seconds)
 {
 	const int64_t last = 253402300799;

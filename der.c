@@ -1,0 +1,375 @@
+/* der.c - what PEM and DER files say: elements, keys, certificates
+ *
+ *   certificate: SEQUENCE {                                         RFC 5280 4.1
+ *       SEQUENCE { [0] version, serial, algorithm, issuer, SEQUENCE { from, until }, subject,
+ *                  SEQUENCE { SEQUENCE { algorithm, curve }, key }, [1], [2], [3] { SEQUENCE OF extension } },
+ *       algorithm, signature }
+ *
+ * An element is a tag, a length and a body.  Everything found is a span of the text it was found in.
+ */
+#include "certificate.h"
+
+#include <arpa/inet.h>
+
+#define OID(...) { (const char[]){ __VA_ARGS__ }, sizeof ((const char[]){ __VA_ARGS__ }) }
+
+const struct span oid_p256 = OID(0x2a, (char)0x86, 0x48, (char)0xce, 0x3d, 3, 1, 7);
+const struct span oid_ec = OID(0x2a, (char)0x86, 0x48, (char)0xce, 0x3d, 2, 1);
+const struct span oid_common_name = OID(0x55, 4, 3);
+const struct span oid_alt_names = OID(0x55, 0x1d, 0x11);
+static const struct span oid_rsa = OID(0x2a, (char)0x86, 0x48, (char)0x86, (char)0xf7, 0x0d, 1, 1, 1);
+
+enum {                                  /* context tags: constructed ones carry 0x20 */
+	VERSION_0 = 0xa0, PARAMETERS_0 = 0xa0, EXTENSIONS_3 = 0xa3, DNS_NAME_2 = 0x82, ADDRESS_7 = 0x87,
+};
+
+/* -- elements -------------------------------------------------------------------------------------------- */
+
+unsigned
+der_next(struct span *rest, struct span *body)
+{
+	const unsigned char *p = (const unsigned char *)rest->p;
+	unsigned n = rest->n, at = 2, size;
+
+	if (n < 2 || (p[0] & 0x1f) == 0x1f)     /* tags of several bytes are in nothing that is read here */
+		return 0;
+	size = p[1];
+	if (size & 0x80) {
+		unsigned bytes = size & 0x7f;
+
+		if (!bytes || bytes > 3 || bytes > n - at)
+			return 0;
+		for (size = 0; bytes; bytes--)
+			size = size << 8 | p[at++];
+	}
+	if (size > n - at)
+		return 0;
+	*body = (struct span){ rest->p + at, size };
+	*rest = (struct span){ rest->p + at + size, n - at - size };
+	return p[0];
+}
+
+bool
+der_take(struct span *rest, unsigned tag, struct span *body)
+{
+	struct span left = *rest;
+
+	if (der_next(&left, body) != tag)
+		return false;
+	*rest = left;
+	return true;
+}
+
+/* A whole number, without the zeros it begins with; none of ours is negative. */
+static bool
+take_unsigned(struct span *rest, struct span *to)
+{
+	if (!der_take(rest, DER_INTEGER, to) || !to->n || *to->p & 0x80)
+		return false;
+	while (to->n && !*to->p)
+		to->p++, to->n--;
+	return true;
+}
+
+/* The bytes of a BIT STRING, all of whose bits are used. */
+static bool
+take_bits(struct span *rest, struct span *to)
+{
+	if (!der_take(rest, DER_BITS, to) || !to->n || *to->p)
+		return false;
+	to->p++, to->n--;
+	return true;
+}
+
+/* -- PEM (RFC 7468) -------------------------------------------------------------------------------------- */
+
+/* Step behind the first `mark` in *text; false when there is none. */
+static bool
+seek(struct span *text, struct span mark)
+{
+	for (; text->n >= mark.n; text->p++, text->n--) {
+		if (!span_starts(*text, mark))
+			continue;
+		text->p += mark.n;
+		text->n -= mark.n;
+		return true;
+	}
+	return false;
+}
+
+static int
+base64_digit(char c)
+{
+	if ((unsigned char)(lower(c) - 'a') < 26)
+		return lower(c) - 'a' + (c == lower(c) ? 26 : 0);
+	if ((unsigned char)(c - '0') < 10)
+		return c - '0' + 52;
+	return c == '+' ? 62 : c == '/' ? 63 : -1;
+}
+
+/* Decode to where it stands.  Empty when there is something else in it: an encrypted key has fields of a head. */
+static struct span
+base64(struct span text)
+{
+	char *start = (char *)(uintptr_t)text.p, *to = start;
+	unsigned bits = 0, held = 0, ends = 0;
+
+	for (unsigned i = 0; i < text.n; i++) {
+		char c = text.p[i];
+		int digit = base64_digit(c);
+
+		if (c == '\n' || c == '\r' || c == ' ' || c == '\t')
+			continue;
+		ends += c == '=';
+		if (digit < 0 ? c != '=' : ends)
+			return (struct span){ text.p, 0 };
+		if (digit < 0)
+			continue;
+		bits = bits << 6 | (unsigned)digit;
+		held += 6;
+		if (held >= 8)
+			*to++ = (char)(bits >> (held -= 8));
+	}
+	return (struct span){ text.p, held >= 6 || ends > 2 ? 0 : (unsigned)(to - start) };
+}
+
+bool
+pem_next(struct span *text, struct span *label, struct span *body)
+{
+	struct span rest;
+
+	if (!seek(text, SPAN("-----BEGIN ")))
+		return false;
+	rest = *label = *text;
+	if (!seek(&rest, SPAN("-----")))
+		return false;
+	label->n = (unsigned)(rest.p - label->p) - 5;
+	*body = *text = rest;
+	if (!seek(text, SPAN("-----END ")))
+		return false;
+	body->n = (unsigned)(text->p - body->p) - 9;
+	*body = base64(*body);
+	return true;
+}
+
+/* -- keys ------------------------------------------------------------------------------------------------ */
+
+/* AlgorithmIdentifier: what kind of key, and for EC the curve (RFC 5480 2.1). */
+static enum key_kind
+take_algorithm(struct span *rest, struct span *curve)
+{
+	struct span algorithm, oid;
+
+	*curve = SPAN("");
+	if (!der_take(rest, DER_SEQUENCE, &algorithm) || !der_take(&algorithm, DER_OID, &oid))
+		return KEY_NONE;
+	if (span_eq(oid, oid_rsa))
+		return KEY_RSA;
+	return span_eq(oid, oid_ec) && der_take(&algorithm, DER_OID, curve) ? KEY_EC : KEY_NONE;
+}
+
+/* ECPrivateKey (RFC 5915 3), without its leading INTEGER 1 */
+static bool
+ec_parse(struct span fields, struct private_key *key)
+{
+	struct span parameters;
+
+	if (!der_take(&fields, DER_OCTETS, &key->x) || !key->x.n)
+		return false;
+	if (der_take(&fields, PARAMETERS_0, &parameters) && !der_take(&parameters, DER_OID, &key->curve))
+		return false;
+	key->kind = KEY_EC;
+	return true;
+}
+
+/* RSAPrivateKey (RFC 8017 A.1.2), without its leading INTEGER 0 */
+static bool
+rsa_parse(struct span fields, struct private_key *key)
+{
+	struct span d;
+
+	if (!take_unsigned(&fields, &key->n) || !take_unsigned(&fields, &key->e) || !take_unsigned(&fields, &d))
+		return false;
+	for (unsigned i = 0; i < RSA_PARTS; i++)
+		if (!take_unsigned(&fields, &key->parts[i]))
+			return false;
+	key->kind = KEY_RSA;
+	return true;
+}
+
+/* All three begin with a number: SEC 1 with 1 and octets, PKCS #1 with 0 and a number, PKCS #8 (RFC 5958 2) with 0 or 1
+ * and the algorithm, behind which one of the others is wrapped. */
+bool
+private_key_parse(struct span der, struct private_key *key)
+{
+	struct span fields, version, inner;
+	enum key_kind kind;
+
+	*key = (struct private_key){ .kind = KEY_NONE };
+	if (!der_take(&der, DER_SEQUENCE, &fields) || !der_take(&fields, DER_INTEGER, &version) || !fields.n)
+		return false;
+	if (*fields.p == DER_OCTETS)
+		return ec_parse(fields, key);
+	if (*fields.p == DER_INTEGER)
+		return rsa_parse(fields, key);
+	kind = take_algorithm(&fields, &key->curve);
+	if (!der_take(&fields, DER_OCTETS, &inner) || !der_take(&inner, DER_SEQUENCE, &fields) ||
+	    !der_take(&fields, DER_INTEGER, &version))
+		return false;
+	if (kind == KEY_EC)
+		return ec_parse(fields, key);
+	return kind == KEY_RSA && rsa_parse(fields, key);
+}
+
+/* SubjectPublicKeyInfo */
+static bool
+public_key_parse(struct span fields, struct public_key *key)
+{
+	struct span numbers;
+
+	key->kind = take_algorithm(&fields, &key->curve);
+	if (!take_bits(&fields, &key->point))
+		return false;
+	if (key->kind != KEY_RSA)
+		return key->kind == KEY_EC;
+	return der_take(&key->point, DER_SEQUENCE, &numbers) && take_unsigned(&numbers, &key->n) &&
+	    take_unsigned(&numbers, &key->e);
+}
+
+/* -- certificates ---------------------------------------------------------------------------------------- */
+
+static bool
+two_digits(const char *p, unsigned *to)
+{
+	unsigned tens = (unsigned char)p[0] - '0', ones = (unsigned char)p[1] - '0';
+
+	*to = tens * 10 + ones;
+	return tens <= 9 && ones <= 9;
+}
+
+/* YYMMDDHHMMSSZ to 2049, and YYYYMMDDHHMMSSZ (RFC 5280 4.1.2.5) */
+static bool
+take_time(struct span *rest, int64_t *to)
+{
+	unsigned part[7], n = 0, tag;
+	struct span text;
+	struct civil c;
+
+	tag = der_next(rest, &text);
+	if ((tag != DER_UTC_TIME || text.n != 13) && (tag != DER_TIME || text.n != 15))
+		return false;
+	for (unsigned i = 0; i + 1 < text.n; i += 2)
+		if (!two_digits(text.p + i, &part[n++]))
+			return false;
+	c = (struct civil){ 0, part[n - 5], part[n - 4], part[n - 3], part[n - 2], part[n - 1], 0 };
+	c.year = n == 7 ? part[0] * 100 + part[1] : part[0] + (part[0] < 50 ? 2000 : 1900);
+	if (text.p[text.n - 1] != 'Z' || !c.month || c.month > 12 || !c.day || c.day > 31)
+		return false;
+	*to = c.year < 1970 ? 0 : civil_seconds(&c);
+	return true;
+}
+
+/* The last one stands for the subject, as the most specific. */
+static struct span
+common_name(struct span subject)
+{
+	struct span found = SPAN(""), set, pair, oid, value;
+
+	while (der_take(&subject, DER_SET, &set))
+		if (der_take(&set, DER_SEQUENCE, &pair) && der_take(&pair, DER_OID, &oid) &&
+		    span_eq(oid, oid_common_name) && der_next(&pair, &value))
+			found = value;
+	return found;
+}
+
+static struct span
+alt_names(struct span rest)
+{
+	struct span none = SPAN(""), list, extension, oid, value, names;
+
+	if (!der_take(&rest, EXTENSIONS_3, &list) || !der_take(&list, DER_SEQUENCE, &rest))
+		return none;
+	while (der_take(&rest, DER_SEQUENCE, &extension)) {
+		if (!der_take(&extension, DER_OID, &oid) || !span_eq(oid, oid_alt_names))
+			continue;
+		der_take(&extension, DER_BOOLEAN, &value);
+		if (der_take(&extension, DER_OCTETS, &value) && der_take(&value, DER_SEQUENCE, &names))
+			return names;
+	}
+	return none;
+}
+
+static bool
+validity_parse(struct span times, struct certificate *c)
+{
+	return take_time(&times, &c->from) && take_time(&times, &c->until);
+}
+
+bool
+certificate_parse(struct span der, struct certificate *c)
+{
+	struct span rest = der, fields, x;
+
+	*c = (struct certificate){ .until = 0 };
+	if (!der_take(&rest, DER_SEQUENCE, &fields))
+		return false;
+	c->der = (struct span){ der.p, der.n - rest.n };
+	if (!der_take(&fields, DER_SEQUENCE, &rest))
+		return false;
+	der_take(&rest, VERSION_0, &x);
+	if (!der_take(&rest, DER_INTEGER, &x) || !der_take(&rest, DER_SEQUENCE, &x) ||
+	    !der_take(&rest, DER_SEQUENCE, &c->issuer) || !der_take(&rest, DER_SEQUENCE, &x) || !validity_parse(x, c) ||
+	    !der_take(&rest, DER_SEQUENCE, &c->subject) || !der_take(&rest, DER_SEQUENCE, &x) ||
+	    !public_key_parse(x, &c->key))
+		return false;
+	c->common_name = common_name(c->subject);
+	while (rest.n && *rest.p != (char)EXTENSIONS_3 && der_next(&rest, &x))
+		;
+	c->names = alt_names(rest);
+	return true;
+}
+
+/* -- names ----------------------------------------------------------------------------------------------- */
+
+/* A star stands for one label, the first (RFC 6125 6.4.3). */
+static bool
+name_matches(struct span pattern, struct span host)
+{
+	if (span_starts(pattern, SPAN("*."))) {
+		span_cut(&host, '.');
+		pattern.p += 2;
+		pattern.n -= 2;
+	}
+	return host.n && span_eq_nocase(pattern, host);
+}
+
+/* The bytes of an address that is written as text: 4, 16, or 0 for a name. */
+static unsigned
+address_of(struct span host, char to[16])
+{
+	char text[INET6_ADDRSTRLEN];
+
+	if (host.n >= sizeof text)
+		return 0;
+	memcpy(text, host.p, host.n);
+	text[host.n] = '\0';
+	return inet_pton(AF_INET, text, to) == 1 ? 4 : inet_pton(AF_INET6, text, to) == 1 ? 16 : 0;
+}
+
+bool
+certificate_is_for(const struct certificate *c, struct span host)
+{
+	struct span rest = c->names, name;
+	char bytes[16];
+	unsigned tag, n = address_of(host, bytes);
+
+	if (host.n && host.p[host.n - 1] == '.')        /* the root, which names of certificates leave out */
+		host.n--;
+	while ((tag = der_next(&rest, &name))) {
+		if (tag == ADDRESS_7 && n && span_eq(name, (struct span){ bytes, n }))
+			return true;
+		if (tag == DNS_NAME_2 && !n && name_matches(name, host))
+			return true;
+	}
+	return !c->names.n && !n && name_matches(c->common_name, host);
+}
