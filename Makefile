@@ -16,12 +16,14 @@ WARN    = -Wall -Wextra -Wundef -Wshadow -Wstrict-prototypes -Wmissing-prototype
 FLAGS   = -D_GNU_SOURCE -std=c11 $(WARN) -ffunction-sections -fdata-sections
 LINK    = -Wl,--gc-sections
 
-# The static build is the one that ships: every switch here takes bytes off it and none of them speed.
-SMALL   = -DNDEBUG -fno-asynchronous-unwind-tables -fno-stack-protector -fno-ident -fno-pie
+# The static build is the one that ships: every switch here takes bytes off it and none of them speed.  Those that not
+# every compiler or processor has are tried first: the program seen whole, and data aligned as the ABI asks, no wider.
+TRY     = $(shell echo 'int main(void) { return 0; }' | $(CC) -Werror $1 -x c -o /dev/null - 2>/dev/null && echo '$1')
+SMALL   = $(TRIED) -DNDEBUG -fno-asynchronous-unwind-tables -fno-stack-protector -fno-ident -fno-pie
 SMALLER = -static -no-pie -s -Wl,-z,noseparate-code -Wl,-z,norelro -Wl,--build-id=none -Wl,--sort-section=alignment
 SAN     = -fno-omit-frame-pointer -fno-sanitize-recover=all -fsanitize=address,undefined
 
-CFLAGS_static  = -Os
+CFLAGS_static  = $(OPT)
 CFLAGS_asan    = -O1 -g
 CFLAGS_fuzz    = -O1 -g
 MORE_static    = $(SMALL)
@@ -35,6 +37,10 @@ CC_fuzz        = clang
 
 ifeq ($(origin CC),default)
 CC := $(or $(CC_$(BUILD)),cc)
+endif
+ifeq ($(BUILD),static)
+OPT    := $(or $(call TRY,-Oz),-Os)
+TRIED  := $(call TRY,-flto -flto-partition=none) $(call TRY,-malign-data=abi)
 endif
 CFLAGS ?= $(or $(CFLAGS_$(BUILD)),-O2 -g)
 FLAGS  += $(MORE_$(BUILD)) $(CFLAGS) $(CPPFLAGS) $(BEARSSL:%=-I%/inc)
