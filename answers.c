@@ -234,7 +234,7 @@ warn_missing(const char *path)
 {
 	if (!*path || access(path, R_OK | X_OK) == 0)
 		return;
-	buf_print(&out, "warning: %s: %s\n", path, strerror(errno));
+	buf_print(&out, "warning: %s: %s\n", path, error_text(errno));
 	flush(STDERR_FILENO);
 }
 

@@ -85,6 +85,10 @@ static inline uint16_t load2(const char *p) { uint16_t x; memcpy(&x, p, sizeof x
 static inline uint32_t load4(const char *p) { uint32_t x; memcpy(&x, p, sizeof x); return x; }
 static inline uint64_t load8(const char *p) { uint64_t x; memcpy(&x, p, sizeof x); return x; }
 
+/* -- errors.c -------------------------------------------------------------------------------------- */
+
+const char *error_text(int number);     /* of an errno; "error N" for one that nobody expects, until the next call */
+
 /* -- clock.c --------------------------------------------------------------------------------------- */
 
 extern int64_t now, wall;               /* milliseconds of the monotonic clock; seconds since 1970 */

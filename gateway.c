@@ -19,7 +19,7 @@ static void
 rests(struct backend *b, int error)
 {
 	if (b->rests_until <= now)
-		log_line(LOG_WARN, "%s cannot be reached: %s", b->text, strerror(error));
+		log_line(LOG_WARN, "%s cannot be reached: %s", b->text, error_text(error));
 	b->rests_until = now + BACKEND_RESTS;
 }
 

@@ -116,7 +116,7 @@ listen_one(struct listener *l, const struct conf *old)
 		return true;
 	l->fd = stream_listen(&l->addr);
 	if (l->fd < 0)
-		log_line(LOG_ERROR, "cannot listen on %s: %s", l->text, strerror(errno));
+		log_line(LOG_ERROR, "cannot listen on %s: %s", l->text, error_text(errno));
 	return l->fd >= 0;
 }
 
@@ -188,7 +188,7 @@ drop_privileges(const struct conf *cf)
 	if (syscall(CALL_SETGROUPS, 0, NULL) == 0 && syscall(CALL_SETRESGID, cf->gid, cf->gid, cf->gid) == 0 &&
 	    syscall(CALL_SETRESUID, cf->uid, cf->uid, cf->uid) == 0 && (cf->uid == 0 || syscall(CALL_SETUID, 0) < 0))
 		return true;
-	log_line(LOG_ERROR, "cannot become user %s: %s", cf->user, strerror(errno));
+	log_line(LOG_ERROR, "cannot become user %s: %s", cf->user, error_text(errno));
 	return false;
 }
 
@@ -205,11 +205,11 @@ write_pid(const struct conf *cf)
 	fd = open(cf->pid, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
 	if (fd >= 0 && write(fd, text, b.w) == (ssize_t)b.w) {
 		if (cf->uid && fchown(fd, cf->uid, cf->gid) < 0)
-			log_line(LOG_DEBUG, "%s stays with root: %s", cf->pid, strerror(errno));
+			log_line(LOG_DEBUG, "%s stays with root: %s", cf->pid, error_text(errno));
 		close(fd);
 		return true;
 	}
-	log_line(LOG_ERROR, "cannot write %s: %s", cf->pid, strerror(errno));
+	log_line(LOG_ERROR, "cannot write %s: %s", cf->pid, error_text(errno));
 	return false;
 }
 
@@ -321,7 +321,7 @@ accept_failed(struct listener *l)
 		if (park_drop_oldest())
 			return true;
 		if (l->rests_until + 10000 < now)
-			log_line(LOG_WARN, "%s rests: %s", l->text, strerror(errno));
+			log_line(LOG_WARN, "%s rests: %s", l->text, error_text(errno));
 		l->rests_until = now + 1000;
 		return false;
 	case EINTR:
@@ -386,7 +386,7 @@ loop(int argc, char **argv)
 		if (stop_by)
 			wait = sooner(wait, stop_by - now);
 		if (poll(set, first + n, wait) < 0 && errno != EINTR)
-			log_line(LOG_ERROR, "poll: %s", strerror(errno));
+			log_line(LOG_ERROR, "poll: %s", error_text(errno));
 		clock_tick();
 		polls_take(set + first, n);
 		for (unsigned i = 1; i < first; i++)

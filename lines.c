@@ -346,7 +346,7 @@ file_read(struct reader *r, const char *path, struct source *source, char **text
 	if (n < 0 && error == ELOOP)
 		mistake(r, "%s includes itself", path);
 	else if (n < 0)
-		mistake(r, "%s: %s", path, strerror(error));
+		mistake(r, "%s: %s", path, error_text(error));
 	return n;
 }
 
@@ -458,7 +458,7 @@ matching(struct reader *r, const char *pattern, const char *file)
 		if (d->name[0] != '.' && like(file, d->name))
 			entry_add(r, &list, scratch_text(r, pattern, file - pattern, d->name));
 	if (left < 0 && errno != ENOENT)
-		mistake(r, "%s: %s", pattern, strerror(errno));
+		mistake(r, "%s: %s", pattern, error_text(errno));
 	if (fd >= 0)
 		close(fd);
 	return list;

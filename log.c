@@ -35,11 +35,11 @@ open_target(const struct conf *cf, enum log_target to, const char *path, int *fd
 		return true;
 	*fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
 	if (*fd < 0) {
-		log_line(LOG_ERROR, "cannot open the log %s: %s", path, strerror(errno));
+		log_line(LOG_ERROR, "cannot open the log %s: %s", path, error_text(errno));
 		return false;
 	}
 	if (cf->user && geteuid() == 0 && fchown(*fd, cf->uid, cf->gid) < 0)
-		log_line(LOG_WARN, "%s stays with root: %s", path, strerror(errno));
+		log_line(LOG_WARN, "%s stays with root: %s", path, error_text(errno));
 	return true;
 }
 

@@ -68,7 +68,7 @@ pool_map(const struct conf *cf)
 	at = sum > SIZE_MAX / 2 ? MAP_FAILED :
 	    mmap(NULL, sum, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (at == MAP_FAILED) {
-		log_line(LOG_ERROR, "no memory for %llu bytes of pools: %s", (unsigned long long)sum, strerror(errno));
+		log_line(LOG_ERROR, "no memory for %llu bytes of pools: %s", (unsigned long long)sum, error_text(errno));
 		return false;
 	}
 	for (unsigned i = 0; i < POOLS; i++) {
