@@ -373,6 +373,44 @@ check_filters(struct reader *r, const struct host *host)
 	}
 }
 
+static bool
+is_guard(const struct rule *rule)
+{
+	return rule->kind == R_ALLOW;
+}
+
+/* The line before it that leaves nothing for it; those of the command line are meant to go before a file's. */
+static const struct place *
+covering(struct reader *r, const struct host *host, const struct rule *rule)
+{
+	const struct place *own = place_of(r, rule), *p;
+
+	for (const struct rule *before = host->filters; before != rule; before = before->next) {
+		p = place_of(r, before);
+		if (before->kind == rule->kind && pattern_covers(&before->pattern, &rule->pattern) && (p->file || !own->file))
+			return p;
+	}
+	return NULL;
+}
+
+/* Of these the first that matches decides, so one that could never be asked is a mistake, and a dangerous one. */
+static void
+check_guards(struct reader *r, struct host *host)
+{
+	const struct rule *end = host == r->conf->hosts ? NULL : r->conf->hosts->filters;
+	const struct place *p;
+
+	for (const struct rule *rule = host->filters; rule; rule = rule->next)
+		host->guarded |= is_guard(rule);
+	for (const struct rule *rule = host->filters; rule != end; rule = rule->next) {
+		if (!is_guard(rule) || !(p = covering(r, host, rule)))
+			continue;
+		stand_at(r, rule);
+		mistake(r, "this line is never asked: '%s' of line %u goes before it and covers it",
+		    word_of_rule(rule->kind)->name, p->line);
+	}
+}
+
 static void
 finish(struct reader *r, const char *file)
 {
@@ -395,6 +433,7 @@ finish(struct reader *r, const char *file)
 		if (host == cf->hosts || host->root.path != cf->hosts->root.path)
 			check_scripts(r, host);
 		check_filters(r, host);
+		check_guards(r, host);
 	}
 	for (host = cf->hosts; host; host = host->next)
 		if (!host->root.path)

@@ -20,6 +20,7 @@ struct backend { struct addr addr; const char *text; int64_t rests_until; struct
 
 enum rule_kind {
 	R_FASTCGI, R_ALIAS, R_REDIRECT, R_REWRITE,                              /* routes: the first that matches */
+	R_ALLOW,
 	R_FALLBACK, R_HEADER, R_EXPIRES, R_LIMIT_BODY, R_LISTING, R_ERROR       /* filters: all that match */
 };
 
@@ -34,6 +35,7 @@ struct rule {                           /* a route or a filter, in the order wri
 	struct backend *backends;       /* fastcgi: in the order written */
 	const char *remote;             /* fastcgi `remote DIR`: scripts are below DIR over there, not looked for here */
 	struct rule *sendfile;          /* fastcgi `sendfile DIR`: roots of files the backend may name, in their root */
+	struct net *nets;               /* allow: in the order written */
 	enum field_id field;            /* header: which, when it is one we know */
 };
 
@@ -45,6 +47,7 @@ struct host {
 	unsigned nindex;
 	enum links links;
 	bool dotfiles;
+	bool guarded;                   /* there are `allow` lines among its filters */
 	struct rule *routes, *filters;  /* its own, then those of the first host */
 	struct span index[INDEX_MAX];
 };
@@ -84,5 +87,8 @@ void conf_release(struct conf *);       /* one user less; the last one of a conf
 /* -h, -V, -t and -H (the directive section of the manual): true when there was one and the program is to end. */
 bool conf_answers(int argc, char **argv, int *exit_status);
 bool pattern_matches(const struct pattern *, struct span path);
+/* For what restricts: /dir itself is guarded like what is below /dir/. */
+bool pattern_guards(const struct pattern *, struct span path);
+bool pattern_covers(const struct pattern *all, const struct pattern *some);     /* guards whatever some does */
 
 #endif

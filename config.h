@@ -25,6 +25,11 @@
 #define CONFIG_LISTING 1
 #endif
 
+/* `allow`: who may ask, by address. 900 */
+#ifndef CONFIG_ALLOW
+#define CONFIG_ALLOW 1
+#endif
+
 /* Ranges: resumed downloads, seeking in films. 960 */
 #ifndef CONFIG_RANGE
 #define CONFIG_RANGE 1

@@ -1,6 +1,7 @@
 /* route.c - from a request to the handler that answers it
  *
  *   host -> filters (what they say applies to the path the client asked for)
+ *        -> guards (for that path, and for each that it becomes)
  *        -> routes in the order written: the first that matches answers
  *             redirect  answers; rewrite  changes the path and starts again
  *        -> nothing there (404)?  `fallback` gives another path, once
@@ -160,6 +161,7 @@ follow(struct conn *c, struct request *r, const struct rule *rule)
 		return CONFIG_FCGI ? start(c, r, &fcgi_handler) : 501;
 	case R_ALIAS:
 		return start(c, r, &file_handler);
+	case R_ALLOW:
 	case R_FALLBACK:
 	case R_HEADER:
 	case R_EXPIRES:
@@ -169,6 +171,31 @@ follow(struct conn *c, struct request *r, const struct rule *rule)
 		break;
 	}
 	return 500;
+}
+
+/* The first that matches, those of the host before those of all hosts. */
+static const struct rule *
+guard_find(const struct conn *c, enum rule_kind kind, struct span path)
+{
+	const struct rule *f = c->host->filters;
+
+	while (f && (f->kind != kind || !pattern_guards(&f->pattern, path)))
+		f = f->next;
+	return f;
+}
+
+/* May this client have what is at the path?  Asked for each path that a request passes through, the first and those of
+ * indexes, rewrites and fallbacks; not for the page of an error. */
+static int
+guard(struct conn *c, const struct request *r)
+{
+	const struct rule *allow = CONFIG_ALLOW ? guard_find(c, R_ALLOW, r->path) : NULL;
+
+	if (allow && !net_has(allow->nets, &c->from)) {
+		c->why = "the address is not allowed here";
+		return 403;
+	}
+	return 0;
 }
 
 /* The routes in their order, until one does not say that the path is not its own. */
@@ -227,7 +254,9 @@ dispatch(struct conn *c, struct request *r)
 	for (unsigned i = 0; i < DISPATCH_MAX; i++) {
 		const struct rule *f;
 
-		status = try_routes(c, r);
+		status = CONFIG_ALLOW && c->host->guarded && !c->errors ? guard(c, r) : 0;
+		if (!status)
+			status = try_routes(c, r);
 		if (status == 404 && !fell && (f = fallback(c, r))) {
 			fell = true;
 			status = request_set_path(r, f->value);

@@ -135,6 +135,21 @@ pattern_matches(const struct pattern *pattern, struct span path)
 	return false;
 }
 
+bool
+pattern_guards(const struct pattern *pattern, struct span path)
+{
+	return pattern_matches(pattern, path) || (pattern->kind == MATCH_BELOW && path.n + 1 == pattern->text.n &&
+	    span_starts(pattern->text, path));
+}
+
+bool
+pattern_covers(const struct pattern *all, const struct pattern *some)
+{
+	if (some->kind != MATCH_EXT)
+		return pattern_guards(all, some->text);
+	return all->kind == MATCH_EXT ? span_ends(some->text, all->text) : span_eq(all->text, SPAN("/"));
+}
+
 /* -- parts of rules: what stands between the blanks ------------------------------------------------ */
 
 static void
@@ -176,6 +191,28 @@ show_backends(struct buf *b, const struct rule *rule)
 {
 	for (const struct backend *backend = rule->backends; backend; backend = backend->next)
 		text_show(b, span_of(backend->text));
+}
+
+static bool
+set_net(struct reader *r, const struct word *w, struct rule *rule, char *text)
+{
+	struct net *net = keep(r, sizeof *net), **end;
+
+	(void)w;
+	if (!net_parse(net, text)) {
+		return mistake(r, "'%s' is no range of addresses, such as 192.168.1.0/24, fd00::/8, 192.0.2.1, unix or *", text);
+	}
+	for (end = &rule->nets; *end; end = &(*end)->next)
+		;
+	*end = net;
+	return true;
+}
+
+static void
+show_nets(struct buf *b, const struct rule *rule)
+{
+	for (const struct net *net = rule->nets; net; net = net->next)
+		text_show(b, span_of(net->text));
 }
 
 static bool
@@ -334,6 +371,7 @@ static const struct part {              /* the piece of a pattern of arguments, 
 } parts[] = {
 	{ "PATTERN", set_pattern, show_pattern },
 	{ "ADDR", set_backend, show_backends },
+	{ "RANGE", set_net, show_nets },
 	{ "remote", set_remote, show_remote },
 	{ "sendfile", set_sendfile, show_sendfile },
 	{ "DIR", set_root, show_root },

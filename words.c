@@ -60,6 +60,8 @@ const struct word words[] = {
 	{ "rewrite", "PATTERN PATH", ROUTE(R_REWRITE), .set = rule_set,
 	  .help = "answer as if PATH had been asked for" },
 
+	{ "allow", "PATTERN RANGE...", FILTER(R_ALLOW), .set = CONFIG_ALLOW ? rule_set : NULL, .feature = "CONFIG_ALLOW",
+	  .help = "who may ask, by address; the others get 403" },
 	{ "fallback", "PATTERN PATH", FILTER(R_FALLBACK), .set = rule_set,
 	  .help = "answer with PATH what no file answers" },
 	{ "header", "PATTERN NAME VALUE", FILTER(R_HEADER), .set = rule_set,

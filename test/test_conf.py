@@ -57,6 +57,8 @@ alias /a/ "/srv/with \"quotes\" and \\"
 redirect /old /new
 redirect /old2 https://example.org/ 308
 rewrite /r /index.html
+allow /a/ 192.168.1.0/24 fd00::/8 unix
+allow / *
 fallback / /index.php
 header / Cache-Control "max-age=1, \"x\""
 header /empty/ X-Empty ""
@@ -138,6 +140,11 @@ def test_a_folder_that_is_missing_is_a_warning_and_no_mistake(tmp_path):
     ("links nobody", 1, "'links' is written: links owner|inside|any"),
     ("clients 5000", 1, "no number from 1 to 4096"),
     ("limit / body 20000000000g", 1, "no size"),
+    ("allow / 10.0.0.0/33", 1, "'10.0.0.0/33' is no range of addresses"),
+    ("allow / example.org", 1, "no range"),
+    ("allow /a/ *\nroot /\nallow /a/b 10.0.0.1", 3, "never asked: 'allow' of line 1"),
+    ("allow / *\nallow *.php 10.0.0.1", 2, "never asked"),
+    ("host a {\nallow *.gz *\nallow *.tar.gz *\n}", 3, "never asked"),
     ("error 302 /x", 1, "no number from 400 to 599"),
     ("root \"/a b", 1, "a closing '\"' is missing"),
     ("root \"/a\"b", 1, "a blank is missing"),

@@ -26,7 +26,7 @@ conf_holds(const struct conf *cf)
 		for (const struct rule *r = h->routes; r; r = r->next)
 			HOLDS(r->kind <= R_REWRITE);
 		for (const struct rule *r = h->filters; r; r = r->next)
-			HOLDS(r->kind >= R_FALLBACK && r->kind <= R_ERROR);
+			HOLDS(r->kind >= R_ALLOW && r->kind <= R_ERROR);
 	}
 }
 
