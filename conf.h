@@ -18,6 +18,15 @@ struct root { const char *path; int fd; int64_t looked; };      /* opened at nee
 
 struct backend { struct addr addr; const char *text; int64_t rests_until; struct backend *next; };
 
+struct run {                            /* how a program is started: see child.h */
+	const char *user;               /* as written; NULL: as we are */
+	uid_t uid;
+	gid_t gid;
+	uint64_t memory;                /* bytes of address space, 0 for no limit */
+	unsigned cpu, time;             /* seconds of the processor, and in all; 0 for no limit */
+	unsigned nice;
+};
+
 enum rule_kind {
 	R_FASTCGI, R_ALIAS, R_REDIRECT, R_REWRITE,                              /* routes: the first that matches */
 	R_ALLOW,

@@ -115,6 +115,7 @@
 /* -- what follows from them ------------------------------------------------------------------------ */
 
 #define CONFIG_GATEWAY  CONFIG_FCGI     /* some kind of backend is built in */
+#define CONFIG_CHILDREN CONFIG_FCGI     /* programs are started */
 
 #if CONFIG_FCGI != 0 && CONFIG_FCGI != 1
 #error "CONFIG_FCGI is 0 or 1"

@@ -4,6 +4,7 @@
  *
  * What can fail because of rights or memory fails before the line that says where the server listens.
  */
+#include "child.h"
 #include "gateway.h"
 
 #include <errno.h>
@@ -15,39 +16,42 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-
-static int signal_pipe[2];
+static int signal_fd;
 
 /* -- signals ------------------------------------------------------------------------------ */
 
 static void
-on_signal(int number)
+nothing(int number)
 {
-	int error = errno;
-	char byte = number;
-
-	if (write(signal_pipe[1], &byte, 1) < 0)
-		errno = error;          /* a full pipe already wakes the loop */
-	errno = error;
+	(void)number;
 }
 
+/* They are blocked and read from a descriptor: the loop sees them in their turn, and no handler can run while a child
+ * shares our memory.  What was ignored would stay so in programs; a handler does not. */
 static bool
 signals_open(void)
 {
-	static const int caught[] = { SIGHUP, SIGINT, SIGTERM };
-	struct sigaction a = { .sa_handler = on_signal, .sa_flags = SA_RESTART };
+	struct sigaction a = { .sa_handler = nothing, .sa_flags = SA_RESTART };
+	sigset_t set;
 
-	if (pipe2(signal_pipe, O_CLOEXEC | O_NONBLOCK) < 0)
-		return false;
-	for (unsigned i = 0; i < sizeof caught / sizeof *caught; i++)
-		sigaction(caught[i], &a, NULL);
-	a.sa_handler = SIG_IGN;         /* the calls say it too: EPIPE, EFBIG */
-	sigaction(SIGPIPE, &a, NULL);
+	sigaction(SIGPIPE, &a, NULL);   /* the calls say it too: EPIPE, EFBIG */
 	sigaction(SIGXFSZ, &a, NULL);
-	return true;
+	a.sa_handler = SIG_DFL;         /* not as whoever started us had it: no status of children would be left */
+	sigaction(SIGCHLD, &a, NULL);
+	sigemptyset(&set);
+	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGCHLD);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (signal_fd < 0)
+		log_line(LOG_ERROR, "cannot open the descriptor of signals: %s", strerror(errno));
+	return signal_fd >= 0;
 }
 
 /* -- listening --------------------------------------------------------------------------------------- */
@@ -299,9 +303,16 @@ stop(void)
 static void
 take_signals(int argc, char **argv)
 {
-	char number;
+	struct signalfd_siginfo info[4];
+	ssize_t n = read(signal_fd, info, sizeof info);         /* what is more than these comes with the next poll */
 
-	while (read(signal_pipe[0], &number, 1) == 1) {
+	for (unsigned i = 0; n > 0 && i < n / sizeof *info; i++) {
+		int number = info[i].ssi_signo;
+
+		if (number == SIGCHLD && CONFIG_CHILDREN) {
+			child_reap();
+			conn_serve_queue();
+		}
 		if (number == SIGHUP && !stop_by)
 			reload(argc, argv);
 		if (number == SIGTERM || number == SIGINT)
@@ -353,7 +364,7 @@ sooner(int a, int b)
 	return a < 0 || (b >= 0 && b < a) ? b : a;
 }
 
-/* The signal pipe and the listening sockets, ahead of the connections. */
+/* Signals and the listening sockets, ahead of the connections. */
 static unsigned
 plan(struct pollfd *set, int *wait)
 {
@@ -361,7 +372,7 @@ plan(struct pollfd *set, int *wait)
 	bool full = conn_full();
 
 	*wait = -1;
-	set[0] = (struct pollfd){ signal_pipe[0], POLLIN, 0 };
+	set[0] = (struct pollfd){ signal_fd, POLLIN, 0 };
 	for (unsigned i = 0; i < conf->nlisten; i++) {
 		struct listener *l = &conf->listen[i];
 		bool rests = l->rests_until > now;
@@ -392,9 +403,9 @@ loop(int argc, char **argv)
 		for (unsigned i = 1; i < first; i++)
 			if (set[i].revents)
 				accept_some(&conf->listen[i - 1]);
-		log_flush();
 		if (set[0].revents)
 			take_signals(argc, argv);
+		log_flush();
 	}
 }
 

@@ -5,6 +5,7 @@
  *
  * What to poll for is never stored: it follows from the buffers, each turn anew.  A full buffer asks for nothing.
  */
+#include "child.h"
 #include "gateway.h"
 
 #include <assert.h>
@@ -103,6 +104,8 @@ polls_make(struct pollfd *set, int *wait)
 		n += park_plan(set + n);
 	t = park_due();
 	next = t < next ? t : next;
+	if (CONFIG_CHILDREN && (t = child_due()) < next)
+		next = t;
 	*wait = next == INT64_MAX ? -1 : next <= now ? 0 : next - now < INT32_MAX ? (int)(next - now) : INT32_MAX;
 	return n;
 }
@@ -165,6 +168,8 @@ polls_take(const struct pollfd *set, unsigned n)
 	if (part.parked_at < n)
 		wake(set + part.parked_at, n - part.parked_at);
 	park_expire();
+	if (CONFIG_CHILDREN)
+		child_expire();
 	if (CONFIG_GATEWAY)
 		conn_serve_queue();
 }
