@@ -240,22 +240,74 @@ addr_port(const struct addr *a)
 }
 
 struct from
-from_of(const struct addr *a)
+from_ip(int family, const void *ip, const void *port)
 {
-	struct from f = { a->u.any.sa_family, 0, { 0 } };
+	static const unsigned char mapped[12] = { [10] = 0xff, 0xff };
+	struct from f = { (uint16_t)family, 0, { 0 } };
 
-	if (f.family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&a->u.in6.sin6_addr)) {
+	memcpy(&f.port, port, 2);
+	memcpy(f.ip, ip, family == AF_INET ? 4 : 16);
+	if (family == AF_INET6 && !memcmp(ip, mapped, 12)) {
+		memset(f.ip, 0, 16);
+		memcpy(f.ip, (const char *)ip + 12, 4);
 		f.family = AF_INET;
-		f.port = a->u.in6.sin6_port;
-		memcpy(f.ip, a->u.in6.sin6_addr.s6_addr + 12, 4);
-	} else if (f.family == AF_INET6) {
-		f.port = a->u.in6.sin6_port;
-		memcpy(f.ip, &a->u.in6.sin6_addr, 16);
-	} else if (f.family == AF_INET) {
-		f.port = a->u.in4.sin_port;
-		memcpy(f.ip, &a->u.in4.sin_addr, 4);
 	}
 	return f;
+}
+
+struct from
+from_of(const struct addr *a)
+{
+	if (a->u.any.sa_family == AF_INET6)
+		return from_ip(AF_INET6, &a->u.in6.sin6_addr, &a->u.in6.sin6_port);
+	if (a->u.any.sa_family == AF_INET)
+		return from_ip(AF_INET, &a->u.in4.sin_addr, &a->u.in4.sin_port);
+	return (struct from){ .family = a->u.any.sa_family };
+}
+
+/* The port behind an address: none, a number, or one that is not told (RFC 7239 6.3). */
+static bool
+from_port(struct from *f, struct span text)
+{
+	uint64_t port = 0;
+
+	if (text.n && *text.p == '_')
+		return true;
+	if (text.n && (!span_uint(text, &port) || port > 65535))
+		return false;
+	f->port = htons((uint16_t)port);
+	return true;
+}
+
+bool
+from_parse(struct from *f, struct span text)
+{
+	char host[HOST_TEXT];
+	struct addr a = { 0 };
+	struct span rest = text, part;
+	bool six;
+
+	if (text.n && *text.p == '[') {
+		rest = (struct span){ text.p + 1, text.n - 1 };
+		part = span_cut(&rest, ']');
+		six = rest.p[-1] == ']' && (!rest.n || *rest.p == ':');
+		if (!six)
+			return false;
+		rest = (struct span){ rest.p + (rest.n > 0), rest.n - (rest.n > 0) };
+	} else {
+		part = span_cut(&rest, ':');
+		six = rest.n && memchr(rest.p, ':', rest.n);
+		if (six)
+			part = text, rest = SPAN("");
+	}
+	if (part.n >= sizeof host || memchr(part.p, '%', part.n))
+		return false;
+	memcpy(host, part.p, part.n);
+	host[part.n] = '\0';
+	if (!(six ? in6_parse(&a, host, 0) : in4_parse(&a, host, 0)))
+		return false;
+	*f = from_of(&a);
+	return from_port(f, rest);
 }
 
 void

@@ -225,6 +225,9 @@ unsigned addr_port(const struct addr *);                        /* 0 for unix */
 struct from { uint16_t family, port; unsigned char ip[16]; };   /* an address in 20 bytes, network order */
 
 struct from from_of(const struct addr *);       /* IPv4 within IPv6 becomes IPv4 */
+struct from from_ip(int family, const void *ip, const void *port);      /* the same, of bytes in network order */
+/* "192.0.2.7", "2001:db8::1" or "[2001:db8::1]", and a port with ":" behind all but the second. */
+bool from_parse(struct from *, struct span text);
 void from_print(struct buf *, const struct from *);     /* without port; "unix" for a socket that has none */
 
 struct net { struct net *next; const char *text; uint16_t family; uint8_t bits; unsigned char ip[16]; };
@@ -251,6 +254,9 @@ struct stream {
 /* Write what is in out, then read into in: what the flags say is worth trying.  True when a byte or an end moved. */
 bool stream_write(struct stream *);
 bool stream_read(struct stream *);
+/* Bytes that lie ready, put at in.w but left to be read; and a read of no more than `most`. */
+unsigned stream_peek(struct stream *);
+bool stream_read_most(struct stream *, unsigned most);
 /* From file fd at *at, up to n bytes, past the out buffer, which must be empty.  IO_MOVED, IO_WAIT, or IO_FAIL when
  * the file is shorter than that or the stream dead. */
 enum io stream_sendfile(struct stream *, int fd, off_t *at, uint64_t n);

@@ -61,7 +61,9 @@ struct host {
 	struct span index[INDEX_MAX];
 };
 
-struct listener { struct addr addr; const char *text; int fd; int64_t rests_until; bool inherited; };
+enum { LISTEN_PROXIED = 1 };            /* bits: what comes before HTTP on a connection: a PROXY header */
+
+struct listener { struct addr addr; const char *text; int fd; int64_t rests_until; bool inherited; uint8_t flags; };
 
 struct type { struct type *next; struct span ext, mime; };
 

@@ -50,6 +50,11 @@
 #define CONFIG_SYSLOG 1
 #endif
 
+/* Clients as proxies in front tell of them, by the PROXY protocol. 1,000 */
+#ifndef CONFIG_TRUST
+#define CONFIG_TRUST 1
+#endif
+
 /* Names of users and groups for `user`; without it only numbers are understood. 220 */
 #ifndef CONFIG_USER_NAMES
 #define CONFIG_USER_NAMES 1

@@ -57,6 +57,7 @@ conn_open(const struct parked *p)
 	c->from = p->from;
 	c->requests = p->requests;
 	c->watched = p->watched;
+	c->before = p->before;
 	enter(c, HEAD);
 	return c;
 }
@@ -302,6 +303,39 @@ head_step(struct conn *c)
 	return moved && !c->over;
 }
 
+/* The PROXY header of a listener that wants one.  What follows it stays with the kernel: it may not be HTTP yet. */
+static bool
+before_step(struct conn *c)
+{
+	struct buf *in = &c->client.in;
+	unsigned have, ready;
+	int length;
+
+	if (!c->client.readable)
+		return false;
+	if (!c->lent)
+		c->since = now;
+	slot_lend(c);
+	have = buf_used(in);
+	ready = stream_peek(&c->client);
+	c->over = c->client.eof;
+	if (!ready)
+		return false;
+	length = proxy_header(in->data, have + ready, &c->from);
+	if (length < 0) {
+		log_line(LOG_WARN, "no PROXY header, but something else");
+		c->over = true;
+		return false;
+	}
+	if (!stream_read_most(&c->client, length ? (unsigned)length - have : ready))
+		return false;
+	if (length) {
+		buf_take(in, (unsigned)length);
+		c->before &= ~LISTEN_PROXIED;
+	}
+	return true;
+}
+
 /* The request body onward, or away; false with the phase changed when it is broken. */
 static bool
 push_step(struct conn *c)
@@ -404,7 +438,7 @@ step(struct conn *c)
 	case FREE:
 		return false;
 	case HEAD:
-		return head_step(c);
+		return CONFIG_TRUST && c->before ? before_step(c) : head_step(c);
 	case EXCHANGE:
 		return exchange_step(c);
 	case FLUSH:
@@ -472,7 +506,7 @@ expire(struct conn *c)
 	log_about = c;
 	switch (waits_for(c)) {
 	case T_HEAD:
-		if (c->lent && buf_used(&c->client.in)) {
+		if (c->lent && buf_used(&c->client.in) && !c->before) {
 			request_prepare(c, no_request(), 408);
 			fail(c, 408, "the head did not come in time");
 			break;
@@ -550,9 +584,9 @@ conn_local(struct conn *c)
 }
 
 void
-conn_arrive(int fd, const struct addr *a)
+conn_arrive(int fd, const struct addr *a, uint8_t flags)
 {
-	struct parked p = { .fd = fd, .since = now / 1000, .from = from_of(a) };
+	struct parked p = { .fd = fd, .since = now / 1000, .from = from_of(a), .before = flags };
 	struct conn *c = polls_park_waits() ? NULL : conn_open(&p);     /* not past those who came before */
 
 	if (!c) {

@@ -25,8 +25,25 @@ target_name(unsigned i)
 	return i < TARGETS ? target_names[i] : NULL;
 }
 
+/* What may stand behind the addresses, and is for all of them. */
+static const struct { const char *word; uint8_t flag; } listen_options[] = {
+	{ "proxy-protocol", LISTEN_PROXIED },
+};
+enum { LISTEN_OPTIONS = sizeof listen_options / sizeof *listen_options };
+
+static uint8_t
+listen_option(struct reader *r, const char *text)
+{
+	if (!CONFIG_TRUST)
+		mistake(r, "'%s' is not in this build (CONFIG_TRUST)", text);
+	for (unsigned i = 0; i < LISTEN_OPTIONS; i++)
+		if (!strcmp(listen_options[i].word, text))
+			return listen_options[i].flag;
+	return 0;
+}
+
 static void
-listen_one(struct reader *r, const char *text)
+listen_one(struct reader *r, const char *text, uint8_t flags)
 {
 	struct conf *cf = r->conf;
 	struct listener *l = &cf->listen[cf->nlisten];
@@ -47,6 +64,7 @@ listen_one(struct reader *r, const char *text)
 			return;
 	l->text = keep_text(r, text);
 	l->fd = -1;
+	l->flags = flags;
 	cf->nlisten++;
 	remember(r, l);
 }
@@ -57,11 +75,15 @@ listen_set(struct reader *r, const struct word *w, char *const *arg, unsigned n)
 {
 	const struct place *first = place_of(r, &r->conf->listen[0]);
 
+	uint8_t flags = 0;
+
 	(void)w;
 	if (first && !first->file && r->file)
 		return;
+	for (; n && !r->key[n - 1].n; n--)      /* words of their own stand at the end */
+		flags |= listen_option(r, arg[n - 1]);
 	for (unsigned i = 0; i < n; i++)
-		listen_one(r, arg[i]);
+		listen_one(r, arg[i], flags);
 }
 
 bool
@@ -70,9 +92,13 @@ listen_show(struct buf *b, const struct word *w, const void *from, unsigned i)
 	const struct conf *cf = from;
 
 	(void)w;
-	if (i < cf->nlisten)
-		text_show(b, span_of(cf->listen[i].text));
-	return i < cf->nlisten;
+	if (i >= cf->nlisten)
+		return false;
+	text_show(b, span_of(cf->listen[i].text));
+	for (unsigned k = 0; k < LISTEN_OPTIONS; k++)
+		if (cf->listen[i].flags & listen_options[k].flag)
+			buf_print(b, " %s", listen_options[k].word);
+	return true;
 }
 
 /* A line of /etc/passwd or /etc/group: name:password:number:..., and for a user the number of its group. */

@@ -108,6 +108,7 @@ take_activated(struct conf *cf)
 		fresh = false;
 		if (i == LISTEN_MAX)
 			continue;
+		l.flags = i < cf->nlisten ? cf->listen[i].flags : 0;
 		cf->nlisten += i == cf->nlisten;
 		cf->listen[i] = l;
 	}
@@ -351,7 +352,7 @@ accept_some(struct listener *l)
 		int fd = accept4(l->fd, &a.u.any, &a.size, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
 		if (fd >= 0)
-			conn_arrive(fd, &a);
+			conn_arrive(fd, &a, l->flags);
 		else if (!accept_failed(l))
 			return;
 	}

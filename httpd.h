@@ -85,6 +85,12 @@ extern const struct handler file_handler, dir_handler, fcgi_handler;
 /* A path of our own, already normal: index, rewrite, fallback.  0, or 414. */
 int request_set_path(struct request *, struct span path);
 
+/* -- trust.c: who the client is, by the word of those in front of us ---------------------------------- */
+
+/* A PROXY header, version 1 or 2, at p: its length, and *from unless it tells of nobody; 0 while it has not all come, and
+ * then all n bytes are of it; -1: it is none. */
+int proxy_header(const char *p, unsigned n, struct from *from);
+
 /* -- cache.c: files kept open --------------------------------------------------------------------- */
 
 struct cached {                         /* a file or folder below a root, as it was within the last second */
@@ -149,6 +155,7 @@ struct conn {
 	unsigned ticket;                /* place in the queue for a backend, 0 when not in it */
 	unsigned requests;
 	bool watched;                   /* as in struct parked */
+	uint8_t before;                 /* as there */
 	bool over;                      /* to be closed when its turn ends */
 	bool until_close;               /* the response body ends with the connection */
 	bool retry;                     /* a place may be free: ask again */
@@ -190,7 +197,8 @@ void conn_turn(struct conn *);          /* step it until nothing moves; it may b
 int64_t conn_due(const struct conn *);  /* when its time is over */
 void conn_on_time(struct conn *);       /* its time is over */
 void conn_serve_queue(void);            /* those that wait for a backend, the longest waiting first */
-void conn_arrive(int fd, const struct addr *from);      /* takes the descriptor */
+/* Takes the descriptor; flags are those of the listener. */
+void conn_arrive(int fd, const struct addr *from, uint8_t flags);
 bool conn_full(void);                   /* no room to accept into: the listening sockets rest */
 void conn_stop(void);                   /* end the idle ones, and the others after their answer */
 bool conn_none(void);                   /* nobody is there */
@@ -228,6 +236,7 @@ struct parked {                         /* all that is kept of an idle connectio
 	uint16_t next, prev;            /* oldest first; 0 is the end */
 	struct from from;
 	bool watched;                   /* known to the epoll descriptor, asleep there or not */
+	uint8_t before;                 /* what must still come before HTTP: LISTEN_ bits */
 };
 
 bool park_open(void);

@@ -77,7 +77,7 @@ void
 slot_park(struct conn *c)
 {
 	struct parked p = { .fd = c->client.fd, .since = c->since / 1000, .requests = c->requests, .from = c->from,
-		.watched = c->watched };
+		.watched = c->watched, .before = c->before };
 
 	park_put(&p);
 	slot_free(c);

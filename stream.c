@@ -98,10 +98,31 @@ stream_write(struct stream *s)
 	return moved(s, &s->writable, n, used);
 }
 
+unsigned
+stream_peek(struct stream *s)
+{
+	unsigned room = buf_room(&s->in);
+	ssize_t n;
+
+	if (!room || !s->readable || s->eof || s->dead)
+		return 0;
+	n = recv(s->fd, s->in.data + s->in.w, room, MSG_PEEK);
+	if (n == 0)
+		s->eof = true;
+	if (n < 0)
+		moved(s, &s->readable, n, room);
+	return n > 0 ? (unsigned)n : 0;
+}
+
 bool
 stream_read(struct stream *s)
 {
-	unsigned room = buf_room(&s->in);
+	return stream_read_most(s, buf_room(&s->in));
+}
+
+bool
+stream_read_most(struct stream *s, unsigned room)
+{
 	ssize_t n;
 
 	if (!room || !s->readable || s->eof || s->dead)

@@ -16,7 +16,7 @@ enum { NUMBER_MAX = 1 << 30 };
 #define FILTER(of) G_FILTER, .show = rule_show, .kind = of
 
 const struct word words[] = {
-	{ "listen", "ADDR...", SERVER(listen), .set = listen_set, .show = listen_show,
+	{ "listen", "ADDR... [proxy-protocol]", SERVER(listen), .set = listen_set, .show = listen_show,
 	  .help = "where to take connections; port 8000 of all addresses when nothing is said" },
 	{ "user", "NAME[:GROUP]", SERVER(user), .set = user_set, .show = text_field_show,
 	  .help = "who to be once the addresses are bound, by name or number" },

@@ -38,6 +38,7 @@ def words():
 ALL = r"""
 listen 127.0.0.1:8001 [::1]:8002 unix:/run/x.sock
 user 1234:99
+listen 127.0.0.1:8003 proxy-protocol
 pid /run/x.pid
 types mime.types
 log errors /var/log/errors debug

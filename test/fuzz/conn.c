@@ -198,7 +198,7 @@ accept_all(void)
 		int fd = fake_accept(&a);
 
 		if (fd >= 0)
-			conn_arrive(fd, &a);
+			conn_arrive(fd, &a, 0);
 		else
 			park_drop_oldest();
 	}
