@@ -96,7 +96,7 @@ static bool
 backend_body(struct actor *a, unsigned n)
 {
 	if (a->r.mark < 0)
-		answer_head(a, false, 0);
+		actor_head(a, false, 0);
 	do
 		a->more += answer_body(a, n - a->more);
 	while (a->more < n && end_room(a->end) > 16);
@@ -127,7 +127,7 @@ backend_act(struct actor *a, char act, struct span arg)
 		answer_padding(a, number(arg, 200));
 		break;
 	case 'm':
-		answer_head(a, true, number(arg, 200000));
+		actor_head(a, true, number(arg, 200000));
 		break;
 	case 'o':
 		return backend_body(a, number(arg, 200000));
@@ -206,7 +206,7 @@ behave(struct actor *a)
 
 	if (!a->backend || !r->asked || !r->all || r->mark >= 0 || a->killed || a->end->fin || end_room(a->end) < 1000)
 		return false;
-	answer_head(a, false, 0);
+	actor_head(a, false, 0);
 	answer_body(a, 300);
 	answer_end(a, 0);
 	return true;

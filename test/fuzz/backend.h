@@ -107,7 +107,7 @@ backend_take(struct backend_request *r, const char *p, unsigned n)
 }
 
 static void
-answer_head(struct actor *a, bool measured, uint64_t length)
+actor_head(struct actor *a, bool measured, uint64_t length)
 {
 	char text[200];
 	int n;

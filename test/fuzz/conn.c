@@ -17,6 +17,7 @@
  * A backend without acts, or behind its last answer, answers as it should.  What must hold: see answers.h, and here
  * the end: everything ends in bounded time, and nothing stays taken.
  */
+#include "../../gateway.h"
 #include "fake.h"
 
 #include <limits.h>

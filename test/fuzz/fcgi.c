@@ -1,4 +1,5 @@
 /* FastCGI records: whatever the cut, the same bytes and the same verdict.  The first byte of the input is the cut. */
+#include "../../gateway.h"
 #include "cut.h"
 
 enum { BUFFER = 600 };

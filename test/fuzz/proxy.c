@@ -8,6 +8,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	int length, before;
 	char *copy;
 
+	if (!n)
+		return 0;
 	n = n < CLIENT_IN ? n : CLIENT_IN;
 	copy = exactly(data, n);
 	length = proxy_header(copy, (unsigned)n, &whole);

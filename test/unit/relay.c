@@ -4,6 +4,7 @@
  *        feed                     drain
  */
 #include "unit.h"
+#include "../../gateway.h"
 
 enum { PAYLOAD = 700, WIRE = 8192, MOST = 512 };
 
