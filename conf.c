@@ -349,7 +349,7 @@ static void
 check_scripts(struct reader *r, const struct host *host)
 {
 	for (const struct rule *rule = host->routes; rule; rule = rule->next) {
-		if (rule->kind != R_FASTCGI || rule->pattern.kind != MATCH_EXT || rule->remote || host->root.path)
+		if (!rule->backends || rule->pattern.kind != MATCH_EXT || rule->remote || host->root.path)
 			continue;
 		stand_at(r, rule);
 		mistake(r, "scripts '*%.*s' are files below 'root', and there is no 'root'", (int)rule->pattern.text.n,

@@ -28,7 +28,7 @@ struct run {                            /* how a program is started: see child.h
 };
 
 enum rule_kind {
-	R_FASTCGI, R_ALIAS, R_REDIRECT, R_REWRITE,                              /* routes: the first that matches */
+	R_FASTCGI, R_SCGI, R_ALIAS, R_REDIRECT, R_REWRITE,                      /* routes: the first that matches */
 	R_ALLOW,
 	R_FALLBACK, R_HEADER, R_EXPIRES, R_LIMIT_BODY, R_LISTING, R_ERROR       /* filters: all that match */
 };
@@ -41,9 +41,9 @@ struct rule {                           /* a route or a filter, in the order wri
 	struct span value;              /* header: value; redirect, rewrite, fallback, error: target; */
 	uint64_t number;                /* limit: bytes; expires: seconds; redirect, error: status */
 	struct root root;               /* alias: its folder */
-	struct backend *backends;       /* fastcgi: in the order written */
-	const char *remote;             /* fastcgi `remote DIR`: scripts are below DIR over there, not looked for here */
-	struct rule *sendfile;          /* fastcgi `sendfile DIR`: roots of files the backend may name, in their root */
+	struct backend *backends;       /* fastcgi, scgi: in the order written */
+	const char *remote;             /* `remote DIR`: scripts are below DIR over there, not looked for here */
+	struct rule *sendfile;          /* `sendfile DIR`: roots of files the backend may name, in their root */
 	struct net *nets;               /* allow: in the order written */
 	enum field_id field;            /* header: which, when it is one we know */
 };

@@ -179,15 +179,18 @@ static enum io
 body_step(struct conn *c)
 {
 	struct gateway *g = STATE(c, gateway);
-	enum io io = relay(&g->down, &c->peer->s.in, &c->client.out);
+	struct stream *s = &c->peer->s;
+	enum io io = relay(&g->down, &s->in, &c->client.out);
 
 	if (!c->head_only && g->down.put != discard_put)
 		c->sent = g->down.moved;
 	if (io == IO_FAIL && g->down.over) {
 		log_line(LOG_WARN, "the backend sent more than its Content-Length");
-		c->peer->s.eof = true;
+		s->eof = true;
 		return IO_DONE;
 	}
+	if (g->measured && g->down.moved == g->down.limit && g->down.next == until_eof_next)
+		return IO_DONE;         /* whenever it may hang up */
 	if (io == IO_FAIL)
 		c->why = "the backend broke off";
 	if (io == IO_DONE && g->measured && g->down.moved < g->down.limit) {
@@ -230,7 +233,12 @@ peer_io(struct conn *c)
 	if (s->dead && g->sent && !s->shut && !(c->peer->served && c->peer->replay))
 		deaf(c);
 	moved |= stream_read(s);
-	g->down.body.ended = s->eof || s->dead;
+	/* On a unix socket all that was said arrives before a reset, which is then an end that left our body unread. */
+	if (s->dead && s->error == ECONNRESET && c->peer->backend->addr.u.any.sa_family == AF_UNIX) {
+		s->dead = false;
+		s->eof = true;
+	}
+	g->down.body.ended = s->eof;
 	return moved;
 }
 
@@ -268,8 +276,10 @@ gateway_pull(struct conn *c)
 			return IO_FAIL;
 	}
 	io = g->headed ? body_step(c) : answer_head(c);
-	if (io == IO_WAIT && p->s.dead)
+	if (io == IO_WAIT && p->s.dead) {
+		c->why = g->headed ? "the backend broke off" : "the backend was gone before it answered";
 		return IO_FAIL;
+	}
 	if (io == IO_WAIT && moved && (!c->up.done || g->spooled))
 		return IO_MOVED;        /* what was written made room for more of the body */
 	return io;

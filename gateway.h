@@ -55,7 +55,7 @@ struct dialect {                        /* how gateway.c speaks to the other sid
 	unsigned (*put)(struct buf *, const char *, unsigned);
 };
 
-extern const struct dialect fcgi_dialect;
+extern const struct dialect fcgi_dialect, scgi_dialect;
 
 struct gateway {                        /* the handler's state */
 	const struct dialect *dialect;

@@ -81,7 +81,7 @@ struct handler {                        /* what answers a request */
 	void (*finish)(struct conn *);  /* let go of what start took; NULL: nothing */
 };
 
-extern const struct handler file_handler, dir_handler, fcgi_handler;
+extern const struct handler file_handler, dir_handler, fcgi_handler, scgi_handler;
 /* A path of our own, already normal: index, rewrite, fallback.  0, or 414. */
 int request_set_path(struct request *, struct span path);
 

@@ -159,6 +159,8 @@ follow(struct conn *c, struct request *r, const struct rule *rule)
 		return rewrite(r, rule);
 	case R_FASTCGI:
 		return CONFIG_FCGI ? start(c, r, &fcgi_handler) : 501;
+	case R_SCGI:
+		return CONFIG_SCGI ? start(c, r, &scgi_handler) : 501;
 	case R_ALIAS:
 		return start(c, r, &file_handler);
 	case R_ALLOW:

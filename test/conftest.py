@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from peers.fcgi import Peer
+from peers import fcgi, scgi
 from wire import PATIENCE, Client, eventually
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -232,11 +232,12 @@ def start(folder, www):
 
 @pytest.fixture
 def backend(folder):
-    """backend(script, ...) starts a FastCGI peer on a unix socket, or with tcp=True on a port."""
+    """backend(script, ...) starts a FastCGI peer on a unix socket, or with tcp=True on a port, speaks="scgi" another."""
     peers = []
 
     def go(script=None, **more):
-        peer = Peer(script, path=None if more.pop("tcp", False) else folder / f"backend{len(peers)}.sock", **more)
+        kind = {"fastcgi": fcgi.Peer, "scgi": scgi.Peer}[more.pop("speaks", "fastcgi")]
+        peer = kind(script, path=None if more.pop("tcp", False) else folder / f"backend{len(peers)}.sock", **more)
         peers.append(peer)
         return peer
 

@@ -54,6 +54,7 @@ dotfiles show
 root /srv
 fastcgi *.php unix:/run/php.sock 9000 remote /far sendfile /one sendfile "/t w o"
 fastcgi /app/ [::1]:9000
+scgi /RPC2 127.0.0.1:5000 unix:/run/scgi.sock sendfile /one
 alias /a/ "/srv/with \"quotes\" and \\"
 redirect /old /new
 redirect /old2 https://example.org/ 308
@@ -132,6 +133,7 @@ def test_a_folder_that_is_missing_is_a_warning_and_no_mistake(tmp_path):
     ("rewrite /a//b /c", 1, "no path"),
     ("fastcgi / php:9000", 1, "'php:9000' is no address"),
     ("fastcgi *.php 9000", 1, "there is no 'root'"),
+    ("scgi *.py 5000", 1, "there is no 'root'"),
     ("header / X:Y z", 1, "no name of a field"),
     ("header / content-length 1", 1, "for the server alone"),
     ("timeout haed 1", 1, "unknown timeout 'haed'; did you mean 'head'?"),

@@ -156,6 +156,8 @@ def show(call):
 
 
 class Peer:
+    call_class = Call
+
     def __init__(self, script=None, path=None, keep=True, backlog=64, listening=True):
         self.script, self.keep = script or show, keep
         self.calls, self.connections, self.faults = [], 0, []
@@ -187,7 +189,7 @@ class Peer:
     def serve(self, sock, number):
         try:
             while True:
-                call = Call(self, sock, number)
+                call = self.call_class(self, sock, number)
                 call.begin()
                 with self.news:
                     self.calls.append(call)
