@@ -6,6 +6,7 @@
 
 BUILD  ?= default
 PREFIX ?= /usr/local
+STRIP  ?= strip
 OUT     = build/$(BUILD)
 SRC     = $(wildcard *.c)
 OBJ     = $(SRC:%.c=$(OUT)/%.o)
@@ -13,14 +14,14 @@ ROOMS   = $(OUT)/rooms.a
 PROGRAM = $(if $(filter default,$(BUILD)),cubhttpd,$(OUT)/cubhttpd)
 
 WARN    = -Wall -Wextra -Wundef -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla $(if $(WERROR),-Werror)
-FLAGS   = -D_GNU_SOURCE -std=c11 $(WARN) -ffunction-sections -fdata-sections
+FLAGS   = -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -D_TIME_BITS=64 -std=c11 $(WARN) -ffunction-sections -fdata-sections
 LINK    = -Wl,--gc-sections
 
 # The static build is the one that ships: every switch here takes bytes off it and none of them speed.  Those that not
 # every compiler or processor has are tried first: the program seen whole, and data aligned as the ABI asks, no wider.
 TRY     = $(shell echo 'int main(void) { return 0; }' | $(CC) -Werror $1 -x c -o /dev/null - 2>/dev/null && echo '$1')
-SMALL   = $(TRIED) -DNDEBUG -fno-asynchronous-unwind-tables -fno-stack-protector -fno-ident -fno-pie
-SMALLER = -static -no-pie -s -Wl,-z,noseparate-code -Wl,-z,norelro -Wl,--build-id=none -Wl,--sort-section=alignment
+SMALL   = $(TRIED) -DNDEBUG -fno-asynchronous-unwind-tables -fno-stack-protector -fno-ident -fno-pie -fno-pic
+SMALLER = -static -no-pie -Wl,-z,noseparate-code -Wl,-z,norelro -Wl,--build-id=none -Wl,--sort-section=alignment
 SAN     = -fno-omit-frame-pointer -fno-sanitize-recover=all -fsanitize=address,undefined
 
 CFLAGS_static  = $(OPT)
@@ -68,11 +69,17 @@ $(OUT)/flags: FORCE
 static asan:
 	$(MAKE) BUILD=$@
 
+# For other processors, into build/cross/ARCH/; all of them, or ARCH='mipsel armhf'.
+cross:
+	test/setup cross
+	test/cross $(ARCH)
+
 # -- installing ------------------------------------------------------------------------------------
 
 install: $(PROGRAM)
 	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/share/man/man8 $(DESTDIR)$(PREFIX)/share/man/man5
 	install -m 755 $(PROGRAM) $(DESTDIR)$(PREFIX)/sbin/cubhttpd
+	$(if $(STRIP),$(STRIP) $(DESTDIR)$(PREFIX)/sbin/cubhttpd)
 	install -m 644 cubhttpd.8 $(DESTDIR)$(PREFIX)/share/man/man8
 	install -m 644 cubhttpd.conf.5 $(DESTDIR)$(PREFIX)/share/man/man5
 
@@ -167,6 +174,7 @@ help:
 	@echo 'make                  ./cubhttpd'
 	@echo 'make static           build/static/cubhttpd: musl, small, the form that ships'
 	@echo 'make BUILD=asan       build/asan/cubhttpd, with sanitizers and checks'
+	@echo "make cross            build/cross/ARCH/cubhttpd for other processors; ARCH='mipsel armhf'"
 	@echo 'make run              a demo site at http://localhost:8000'
 	@echo 'make wordpress        WordPress at http://localhost:8000/wordpress'
 	@echo 'make test             everything: builds, units, corpora, matrix, end to end'
@@ -176,5 +184,5 @@ help:
 	@echo 'Honoured: CC CFLAGS CPPFLAGS LDFLAGS WERROR=1 BUILD=NAME BEARSSL=DIR'
 
 FORCE:
-.PHONY: all static asan install run wordpress size test unit replay fuzz run-units run-replay run-fuzz matrix man
+.PHONY: all static asan cross install run wordpress size test unit replay fuzz run-units run-replay run-fuzz matrix man
 .PHONY: clean help FORCE

@@ -25,6 +25,7 @@ ALARM = re.compile(r"runtime error:|Sanitizer|Assertion|assert", re.I)
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "slow: moves a gigabyte or takes many seconds")
+    config.addinivalue_line("markers", "native: measures the process itself, so not under an emulator")
     config.addinivalue_line("markers", "once: looks at the dynamic build, or at no server; not repeated on others")
     config.addinivalue_line("markers", "xdist_group: tests that one worker runs, for what they share")
 

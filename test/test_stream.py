@@ -206,6 +206,7 @@ def test_what_the_backend_sends_first_arrives_first(start, backend):
         assert c.body(answer).body == b"one\ntwo\n"
 
 
+@pytest.mark.native
 def test_back_pressure_from_a_slow_client(start, backend):
     """The backend is stopped when the client does not read, and nothing is collected."""
     sent = [0]
