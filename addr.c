@@ -318,7 +318,7 @@ from_print(struct buf *b, const struct from *f)
 	else if (f->family == AF_INET6)
 		in6_print(b, f->ip);
 	else
-		buf_text(b, "unix");
+		buf_text(b, f->family == AF_UNIX ? "unix" : "unknown");
 }
 
 /* An address, of one family or the other; IPv4 within IPv6 counts its bits from the beginning of the IPv6 address. */

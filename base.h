@@ -145,6 +145,8 @@ unsigned head_length(const char *p, unsigned n, unsigned *seen);
 int request_parse(struct request *, const char *p, unsigned n);
 /* Decode and normalise path into request.store and set request.path: 0, 400 or 414.  Also for paths of our own. */
 int request_path(struct request *, struct span path);
+/* Another host was asked for than Host says; false when that is none.  It must not be the end of its buffer. */
+bool request_set_host(struct request *, struct span authority);
 /* The next "name: value" line of a backend's head, which may end in LF or CRLF; false at its end.  name is empty for a
  * line that is no field. */
 bool field_next(struct span *rest, struct span *name, struct span *value);
@@ -228,7 +230,7 @@ struct from from_of(const struct addr *);       /* IPv4 within IPv6 becomes IPv4
 struct from from_ip(int family, const void *ip, const void *port);      /* the same, of bytes in network order */
 /* "192.0.2.7", "2001:db8::1" or "[2001:db8::1]", and a port with ":" behind all but the second. */
 bool from_parse(struct from *, struct span text);
-void from_print(struct buf *, const struct from *);     /* without port; "unix" for a socket that has none */
+void from_print(struct buf *, const struct from *);     /* without port; "unix" for a socket that has none, "unknown" */
 
 struct net { struct net *next; const char *text; uint16_t family; uint8_t bits; unsigned char ip[16]; };
 

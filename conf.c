@@ -336,7 +336,7 @@ inherit(struct reader *r, struct host *host)
 
 /* What is told next is about the line of this rule. */
 static void
-stand_at(struct reader *r, const struct rule *rule)
+stand_at(struct reader *r, const void *rule)
 {
 	const struct place *p = place_of(r, rule);
 
@@ -425,6 +425,12 @@ finish(struct reader *r, const char *file)
 	if (!cf->hosts->nindex) {
 		cf->hosts->index[0] = SPAN("index.html");
 		cf->hosts->nindex = 1;
+	}
+	for (unsigned i = 0; i < cf->nlisten; i++) {
+		if (!(cf->listen[i].flags & LISTEN_PROXIED) || cf->trust)
+			continue;
+		stand_at(r, &cf->listen[i]);
+		mistake(r, "'proxy-protocol' needs a line that says who may speak it: trust RANGE...");
 	}
 	for (host = cf->hosts->next; host; host = host->next)
 		inherit(r, host);

@@ -84,6 +84,7 @@ struct conf {                           /* one is in force; older ones live unti
 	enum log_target error_to, access_to;
 	const char *error_log, *access_log;
 	enum level level;
+	struct net *trust;              /* proxies that are believed what they say of clients */
 	struct type *types;             /* those of `types` files; the built-in ones are in mime.c */
 	void *arena;
 	struct listener listen[LISTEN_MAX];

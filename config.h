@@ -55,7 +55,7 @@
 #define CONFIG_SYSLOG 1
 #endif
 
-/* Clients as proxies in front tell of them, by the PROXY protocol. 1,000 */
+/* `trust`: clients as proxies in front tell of them, by X-Forwarded-For, Forwarded and the PROXY protocol. 3,300 */
 #ifndef CONFIG_TRUST
 #define CONFIG_TRUST 1
 #endif

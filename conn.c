@@ -120,6 +120,8 @@ request_end(struct conn *c)
 		log_access(c);
 		conf_release(c->conf);
 	}
+	if (CONFIG_TRUST)
+		trust_forget(c);
 	c->conf = NULL;
 	buf_take(&c->client.in, c->held);
 	c->held = 0;
@@ -246,6 +248,8 @@ request_begin(struct conn *c, unsigned n)
 	n = status ? n : request.size;
 	request_prepare(c, &request, status);
 	enter(c, EXCHANGE);
+	if (CONFIG_TRUST && !status && conf->trust)
+		status = trust_request(c, &request);
 	if (!status)
 		status = dispatch(c, &request);
 	if (status == BUSY) {
@@ -316,6 +320,11 @@ before_step(struct conn *c)
 	if (!c->lent)
 		c->since = now;
 	slot_lend(c);
+	if (!net_has(conf->trust, &c->from)) {
+		log_line(LOG_WARN, "not one of `trust`, so no PROXY header is taken from it");
+		c->over = true;
+		return false;
+	}
 	have = buf_used(in);
 	ready = stream_peek(&c->client);
 	c->over = c->client.eof;

@@ -637,6 +637,18 @@ request_parse(struct request *r, const char *p, unsigned n)
 	return status;
 }
 
+bool
+request_set_host(struct request *r, struct span value)
+{
+	struct span host;
+
+	if (!authority(value, &host) || !host.n)
+		return false;
+	r->host = host;
+	r->known[F_HOST] = value;
+	return true;
+}
+
 /* -- a backend's head ------------------------------------------------------------------------------ */
 
 bool

@@ -90,6 +90,10 @@ int request_set_path(struct request *, struct span path);
 /* A PROXY header, version 1 or 2, at p: its length, and *from unless it tells of nobody; 0 while it has not all come, and
  * then all n bytes are of it; -1: it is none. */
 int proxy_header(const char *p, unsigned n, struct from *from);
+/* Where `trust` has whoever is connected, the client of this request is the one that Forwarded or X-Forwarded-For names:
+ * its address (of no family when it is not told), scheme and host.  0, or 400. */
+int trust_request(struct conn *, struct request *);
+void trust_forget(struct conn *);       /* the request is over */
 
 /* -- cache.c: files kept open --------------------------------------------------------------------- */
 
@@ -156,6 +160,8 @@ struct conn {
 	unsigned requests;
 	bool watched;                   /* as in struct parked */
 	uint8_t before;                 /* as there */
+	bool vouched;                   /* `trust` has who is connected: hop; from is the client of this request, as told */
+	bool secure;                    /* who speaks TLS with that one: the scheme is https */
 	bool over;                      /* to be closed when its turn ends */
 	bool until_close;               /* the response body ends with the connection */
 	bool retry;                     /* a place may be free: ask again */
@@ -176,6 +182,7 @@ struct conn {
 	struct peer *peer;
 	struct relay up;                /* the request body */
 	struct stream client;
+	struct from hop;                /* while vouched */
 	struct from from, local;        /* the client; our side once somebody asked (family 0: not yet) */
 	struct lent *lent;              /* buffers and scratch while busy */
 };

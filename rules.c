@@ -193,26 +193,38 @@ show_backends(struct buf *b, const struct rule *rule)
 		text_show(b, span_of(backend->text));
 }
 
-static bool
-set_net(struct reader *r, const struct word *w, struct rule *rule, char *text)
+bool
+take_net(struct reader *r, const char *text, struct net **end)
 {
-	struct net *net = keep(r, sizeof *net), **end;
+	struct net *net = keep(r, sizeof *net);
 
-	(void)w;
 	if (!net_parse(net, text)) {
 		return mistake(r, "'%s' is no range of addresses, such as 192.168.1.0/24, fd00::/8, 192.0.2.1, unix or *", text);
 	}
-	for (end = &rule->nets; *end; end = &(*end)->next)
-		;
+	while (*end)
+		end = &(*end)->next;
 	*end = net;
 	return true;
+}
+
+void
+net_show(struct buf *b, const struct net *net)
+{
+	for (; net; net = net->next)
+		text_show(b, span_of(net->text));
+}
+
+static bool
+set_net(struct reader *r, const struct word *w, struct rule *rule, char *text)
+{
+	(void)w;
+	return take_net(r, text, &rule->nets);
 }
 
 static void
 show_nets(struct buf *b, const struct rule *rule)
 {
-	for (const struct net *net = rule->nets; net; net = net->next)
-		text_show(b, span_of(net->text));
+	net_show(b, rule->nets);
 }
 
 static bool

@@ -48,6 +48,24 @@ text_set(struct reader *r, const struct word *w, char *const *arg, unsigned n)
 }
 
 void
+nets_set(struct reader *r, const struct word *w, char *const *arg, unsigned n)
+{
+	struct net **list = field_of(r, w);
+
+	for (unsigned i = 0; i < n; i++)
+		take_net(r, keep_text(r, arg[i]), list);
+}
+
+bool
+nets_show(struct buf *b, const struct word *w, const void *from, unsigned i)
+{
+	struct net *list = *(struct net *const *)(const void *)((const char *)from + w->at);
+
+	net_show(b, list);
+	return list && !i;
+}
+
+void
 root_set(struct reader *r, const struct word *w, char *const *arg, unsigned n)
 {
 	const char **to = field_of(r, w);

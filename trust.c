@@ -1,8 +1,11 @@
 /* trust.c - who the client is, by the word of those in front of us
  *
- *   client --> proxy --> here        a connection of `listen ... proxy-protocol` begins with a PROXY header
+ *   client --> proxy --> proxy --> here      a connection of `listen ... proxy-protocol` begins with a PROXY header
+ *   [ spoofed, client, proxy ]  proxy        X-Forwarded-For and Forwarded: each hop writes to the right of what it got
+ *              `------- read from here, as far as they are of `trust`
  *
- * The header is read to its last byte and no further: what follows may not be HTTP yet.
+ * A PROXY header is about a connection, the fields are about one request: a kept connection of a proxy carries many
+ * clients.  Whoever is not trusted has no word in this, whatever he sends.
  */
 #include "httpd.h"
 
@@ -95,4 +98,225 @@ proxy_header(const char *p, unsigned n, struct from *from)
 	if (begins(p, n, v2))
 		return proxy_v2((const unsigned char *)p, n, from);
 	return -1;
+}
+
+/* -- Forwarded (RFC 7239) and X-Forwarded-For, -Proto and -Host ------------------------------------------ */
+
+enum { HOPS_MAX = 32, FORWARDED = 0, X_FOR, X_PROTO, X_HOST, KINDS };
+
+static const struct span kinds[KINDS] = {
+	[FORWARDED] = SPAN("Forwarded"), [X_FOR] = SPAN("X-Forwarded-For"), [X_PROTO] = SPAN("X-Forwarded-Proto"),
+	[X_HOST] = SPAN("X-Forwarded-Host"),
+};
+
+struct hop { struct span from, proto, host; };          /* what one proxy says of whom it serves */
+struct list { unsigned n; struct hop hop[HOPS_MAX]; };  /* the last ones, in the order written */
+
+static struct hop *
+add(struct list *l)
+{
+	if (l->n == HOPS_MAX)
+		memmove(l->hop, l->hop + 1, --l->n * sizeof *l->hop);
+	l->hop[l->n] = (struct hop){ .from = { NULL, 0 } };
+	return &l->hop[l->n++];
+}
+
+/* Strictly: what a client leaves open must not swallow what the next proxy writes behind it. */
+static bool
+cut_name(struct span *rest, struct span *name)
+{
+	unsigned n = 0;
+
+	while (n < rest->n && lower(rest->p[n]) >= 'a' && lower(rest->p[n]) <= 'z')
+		n++;
+	if (!n || n == rest->n || rest->p[n] != '=')
+		return false;
+	*name = (struct span){ rest->p, n };
+	*rest = (struct span){ rest->p + n + 1, rest->n - n - 1 };
+	return true;
+}
+
+/* A value up to ";" or ",", or in quotes; false when a quotation has no end, or something follows it. */
+static bool
+cut_value(struct span *rest, struct span *value)
+{
+	const char *p = rest->p, *end = p + rest->n;
+	bool quoted = p < end && *p == '"';
+
+	*value = (struct span){ p + quoted, 0 };
+	for (p += quoted; p < end && (quoted ? *p != '"' : *p != ';' && *p != ','); p++)
+		if (*p == (quoted ? '\\' : '"'))
+			return false;           /* nothing that belongs here needs an escape */
+	value->n = (unsigned)(p - value->p);
+	if (quoted && p++ == end)
+		return false;
+	*value = span_trim(*value);
+	*rest = span_trim((struct span){ p, (unsigned)(end - p) });
+	return !rest->n || *rest->p == ';' || *rest->p == ',';
+}
+
+/* for=192.0.2.43;proto=https, for="[2001:db8::1]:4711";host="example.org" */
+static bool
+read_forwarded(struct list *l, struct span rest)
+{
+	struct hop *hop = NULL;
+
+	while ((rest = span_trim(rest)).n) {
+		struct span name, value;
+		bool next = *rest.p == ',';
+
+		if (!next && *rest.p != ';') {
+			if (!cut_name(&rest, &name) || !cut_value(&rest, &value))
+				return false;
+			hop = hop ? hop : add(l);
+			if (span_eq_nocase(name, SPAN("for")))
+				hop->from = value;
+			if (span_eq_nocase(name, SPAN("proto")))
+				hop->proto = value;
+			if (span_eq_nocase(name, SPAN("host")))
+				hop->host = value;
+			continue;
+		}
+		if (next)
+			hop = NULL;
+		rest = (struct span){ rest.p + 1, rest.n - 1 };
+	}
+	return true;
+}
+
+/* Of all fields of this name, as one list (RFC 9110 5.2). */
+static bool
+read_fields(const struct request *r, unsigned kind, struct list *l)
+{
+	l->n = 0;
+	for (const struct field *f = r->fields; f < r->fields + r->nfields; f++) {
+		struct span rest = { r->head + f->value, f->value_n };
+
+		if (f->id != F_OTHER || !span_eq_nocase((struct span){ r->head + f->name, f->name_n }, kinds[kind]))
+			continue;
+		if (kind == FORWARDED && !read_forwarded(l, rest))
+			return false;
+		while (kind != FORWARDED && rest.n) {
+			struct span one = span_trim(span_cut(&rest, ','));
+
+			if (one.n)
+				add(l)->from = one;
+		}
+	}
+	return true;
+}
+
+struct told { bool any; struct from from; struct span proto, host; };
+
+/* From the right, as long as whoever speaks is trusted: each names the one before it.  Returns where that ends. */
+static unsigned
+walk(const struct list *l, const struct net *trust, struct from *from)
+{
+	unsigned i = l->n;
+
+	while (i && net_has(trust, from)) {
+		if (!from_parse(from, l->hop[--i].from)) {
+			*from = (struct from){ .family = AF_UNSPEC };   /* not told: nobody */
+			break;
+		}
+	}
+	return i;
+}
+
+static bool
+tell_forwarded(const struct request *r, const struct from *peer, struct told *t)
+{
+	static struct list l;
+	unsigned i;
+
+	*t = (struct told){ .from = *peer };
+	if (!read_fields(r, FORWARDED, &l))
+		return false;
+	t->any = l.n;
+	i = walk(&l, conf->trust, &t->from);
+	if (i < l.n) {
+		t->proto = l.hop[i].proto;
+		t->host = l.hop[i].host;
+	}
+	return true;
+}
+
+/* Proto and host often are one for all hops, of the proxy that set them; else they stand like the addresses. */
+static struct span
+beside(const struct request *r, unsigned kind, unsigned from_right, bool *any)
+{
+	static struct list l;
+
+	read_fields(r, kind, &l);
+	*any |= l.n;
+	if (!l.n)
+		return (struct span){ NULL, 0 };
+	return l.hop[from_right < l.n ? l.n - 1 - from_right : 0].from;
+}
+
+static void
+tell_x(const struct request *r, const struct from *peer, struct told *t)
+{
+	static struct list l;
+	unsigned i;
+
+	*t = (struct told){ .from = *peer };
+	read_fields(r, X_FOR, &l);
+	t->any = l.n;
+	i = walk(&l, conf->trust, &t->from);
+	i = l.n && i < l.n ? l.n - 1 - i : 0;
+	t->proto = beside(r, X_PROTO, i, &t->any);
+	t->host = beside(r, X_HOST, i, &t->any);
+}
+
+static bool
+differ(struct span a, struct span b)
+{
+	return a.n && b.n && !span_eq_nocase(a, b);
+}
+
+/* A proxy may write one of the two and pass the other on as its client sent it: which one is not for us to guess. */
+static bool
+agree(const struct told *a, const struct told *b)
+{
+	return a->from.family == b->from.family && !memcmp(a->from.ip, b->from.ip, sizeof a->from.ip) &&
+	    !differ(a->proto, b->proto) && !differ(a->host, b->host);
+}
+
+int
+trust_request(struct conn *c, struct request *r)
+{
+	struct from peer = c->vouched ? c->hop : c->from;
+	struct told forwarded, x;
+
+	c->vouched = net_has(conf->trust, &peer);
+	if (!c->vouched)
+		return 0;
+	c->hop = peer;
+	c->why = "what proxies say of the client cannot be understood";
+	if (!tell_forwarded(r, &peer, &forwarded))
+		return 400;
+	tell_x(r, &peer, &x);
+	if (forwarded.any && x.any && !agree(&forwarded, &x))
+		return 400;
+	if (!x.any)
+		x = forwarded;
+	if (!x.host.n && forwarded.any)
+		x.host = forwarded.host;
+	if (!x.proto.n && forwarded.any)
+		x.proto = forwarded.proto;
+	if (x.host.n && !request_set_host(r, x.host))
+		return 400;
+	c->why = NULL;
+	c->from = x.from;
+	c->secure = span_eq_nocase(x.proto, SPAN("https"));
+	return 0;
+}
+
+void
+trust_forget(struct conn *c)
+{
+	if (c->vouched)
+		c->from = c->hop;
+	c->vouched = c->secure = false;
 }

@@ -10,7 +10,7 @@
 #include <string.h>
 
 enum variable {
-	V_GATEWAY, V_SOFTWARE, V_SCHEME, V_ROOT, V_ADDR, V_PORT, V_PROTOCOL, V_REDIRECT,        /* of the server */
+	V_GATEWAY, V_SOFTWARE, V_SCHEME, V_HTTPS, V_ROOT, V_ADDR, V_PORT, V_PROTOCOL, V_REDIRECT, /* of the server */
 	V_REMOTE, V_REMOTE_PORT,                                                                /* of the client */
 	V_METHOD, V_URI, V_QUERY, V_SCRIPT, V_FILE, V_INFO, V_TRANSLATED, V_SERVER, V_TYPE,     /* of the request */
 	VARIABLES
@@ -26,6 +26,7 @@ static const struct span names[VARIABLES] = {
 	[V_SCHEME] = SPAN("REQUEST_SCHEME"), [V_SERVER] = SPAN("SERVER_NAME"), [V_ADDR] = SPAN("SERVER_ADDR"),
 	[V_PORT] = SPAN("SERVER_PORT"), [V_REMOTE] = SPAN("REMOTE_ADDR"), [V_REMOTE_PORT] = SPAN("REMOTE_PORT"),
 	[V_REDIRECT] = SPAN("REDIRECT_STATUS"), [V_TYPE] = SPAN("CONTENT_TYPE"),
+	[V_HTTPS] = SPAN("HTTPS"),
 };
 
 static struct span
@@ -75,7 +76,9 @@ value_of(enum variable v, struct conn *c, const struct request *r, const struct 
 	case V_ROOT:
 		return span_of(c->route->remote ? c->route->remote : c->host->root.path);
 	case V_SCHEME:
-		return SPAN("http");
+		return c->secure ? SPAN("https") : SPAN("http");
+	case V_HTTPS:
+		return c->secure ? SPAN("on") : (struct span){ NULL, 0 };
 	case V_SERVER:
 		return r->host.n ? r->host : ip_text(conn_local(c), store, size);
 	case V_ADDR:
@@ -191,7 +194,14 @@ put_range(struct conn *c, const struct request *r, const struct script *s, struc
 }
 
 /* Variables that are the same for many requests are kept as they were last written, with what they were made from. */
-struct key { const struct rule *route; const struct host *host; put_variable *put; struct from from; int status; int minor; };
+struct key {
+	const struct rule *route;
+	const struct host *host;
+	put_variable *put;
+	struct from from;
+	int status, minor;
+	bool secure;
+};
 
 static struct kept { struct key key; unsigned n; char text[1024]; } of_server, of_client;
 
@@ -237,6 +247,7 @@ put_constant(struct conn *c, const struct request *r, struct buf *to, put_variab
 	server.from = *conn_local(c);
 	server.status = c->errors ? c->status : 0;
 	server.minor = r->minor;
+	server.secure = c->secure;
 	client.from = c->from;
 	put_kept(&of_server, &server, c, r, to, 0, V_CLIENT);
 	put_kept(&of_client, &client, c, r, to, V_CLIENT, V_REQUEST);

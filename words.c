@@ -18,6 +18,9 @@ enum { NUMBER_MAX = 1 << 30 };
 const struct word words[] = {
 	{ "listen", "ADDR... [proxy-protocol]", SERVER(listen), .set = listen_set, .show = listen_show,
 	  .help = "where to take connections; port 8000 of all addresses when nothing is said" },
+	{ "trust", "RANGE...", SERVER(trust), .set = CONFIG_TRUST ? nets_set : NULL, .show = nets_show,
+	  .feature = "CONFIG_TRUST",
+	  .help = "proxies in front of this server, which are believed what they say of their clients" },
 	{ "user", "NAME[:GROUP]", SERVER(user), .set = user_set, .show = text_field_show,
 	  .help = "who to be once the addresses are bound, by name or number" },
 	{ "pid", "FILE", SERVER(pid), .set = text_set, .show = text_field_show,

@@ -56,8 +56,8 @@ const struct word *word_of_rule(enum rule_kind);
 
 /* -- scalars.c, directives.c: how they are set and shown --------------------------------------------- */
 
-setter text_set, root_set, number_set, clients_set, memory_set, timeout_set, spool_set, choice_set, index_set;
-shower text_field_show, number_show, clients_show, memory_show, timeout_show, spool_show, choice_show, index_show;
+setter nets_set, text_set, root_set, number_set, clients_set, memory_set, timeout_set, spool_set, choice_set, index_set;
+shower nets_show, text_field_show, number_show, clients_show, memory_show, timeout_show, spool_show, choice_show, index_show;
 setter listen_set, user_set, log_set, types_set, include_set, host_set;
 shower listen_show, log_show, types_show;
 unsigned name_index(const char *text, const char *(*name)(unsigned));   /* of the name that is text, or of the end */
@@ -70,6 +70,8 @@ shower rule_show;
 bool take_number(struct reader *, const char *text, uint64_t min, uint64_t max, uint64_t *to);
 bool take_size(struct reader *, const char *text, uint64_t *to);
 bool take_dir(struct reader *, const char *text);
+bool take_net(struct reader *, const char *text, struct net **list);    /* the text is not copied */
+void net_show(struct buf *, const struct net *);
 void size_show(struct buf *, uint64_t);
 void text_show(struct buf *, struct span);      /* a blank, and the text in quotes where it needs them */
 

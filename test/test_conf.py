@@ -39,6 +39,7 @@ ALL = r"""
 listen 127.0.0.1:8001 [::1]:8002 unix:/run/x.sock
 user 1234:99
 listen 127.0.0.1:8003 proxy-protocol
+trust 10.0.0.0/8 unix fd00::/8
 pid /run/x.pid
 types mime.types
 log errors /var/log/errors debug
@@ -132,6 +133,8 @@ def test_a_folder_that_is_missing_is_a_warning_and_no_mistake(tmp_path):
     ("redirect a /b", 1, "'a' is no pattern: those are /dir/, /path and *.ext"),
     ("rewrite /a//b /c", 1, "no path"),
     ("fastcgi / php:9000", 1, "'php:9000' is no address"),
+    ("trust 10.0.0.0/33", 1, "no range of addresses"),
+    ("root /\nlisten 80 proxy-protocol", 2, "needs a line that says who may speak it"),
     ("fastcgi *.php 9000", 1, "there is no 'root'"),
     ("scgi *.py 5000", 1, "there is no 'root'"),
     ("header / X:Y z", 1, "no name of a field"),

@@ -1,8 +1,10 @@
-"""Who the client is when others stand in front: the PROXY protocol."""
+"""Who the client is when others stand in front: PROXY headers, and X-Forwarded-For and Forwarded."""
+import re
 import shutil
 import socket
 import struct
 import subprocess
+import threading
 
 import pytest
 
@@ -23,7 +25,7 @@ def v2(client, port=4711, command=0x21, more=b""):
 
 
 def proxied(start, more="", **options):
-    return start("listen 127.0.0.1:0 proxy-protocol\nlog access /dev/stderr\n" + more, **options)
+    return start("listen 127.0.0.1:0 proxy-protocol\ntrust 127.0.0.0/8\nlog access /dev/stderr\n" + more, **options)
 
 
 def client_of(server, header, patience=20):
@@ -160,3 +162,158 @@ def connect_from(client, port):
         s.close()
         return None
     return s
+
+
+def test_whom_we_do_not_trust_may_not_send_a_header(start):
+    server = start("listen 127.0.0.1:0 proxy-protocol\ntrust 127.0.0.2\n")
+    with server.connect() as c:
+        c.send_if_open(v1("203.0.113.9") + GET)
+        assert c.ends()
+    assert server.line("127.0.0.1: not one of `trust`")
+
+
+# -- fields
+
+def front(start, backend, trust="127.0.0.1 10.0.0.0/8 2001:db8:aa::/48 unix", more=""):
+    """A script that says who it thinks its client is, behind a server that trusts some."""
+    def who(call):
+        call.answer(" ".join(call.params.get(x, "-") for x in ("REMOTE_ADDR", "REMOTE_PORT", "REQUEST_SCHEME", "HTTPS",
+                                                            "SERVER_NAME", "HTTP_HOST")))
+    return start(f"trust {trust}\nfastcgi / {backend(who).address}\nlog access /dev/stderr\n{more}")
+
+
+def address_of(server, *fields):
+    return server.get("/", *fields).body.decode().split()[0]
+
+
+@pytest.mark.parametrize("fields, client", [
+    ([], "127.0.0.1"),
+    (["X-Forwarded-For: 203.0.113.9"], "203.0.113.9"),
+    (["X-Forwarded-For: 203.0.113.9:4711"], "203.0.113.9"),
+    (["X-Forwarded-For: 2001:db8::9"], "2001:db8::9"),
+    (["X-Forwarded-For: [2001:db8::9]:80"], "2001:db8::9"),
+    (["X-Forwarded-For: 198.51.100.1, 203.0.113.9"], "203.0.113.9"),
+    (["X-Forwarded-For: 198.51.100.1", "X-Forwarded-For: 203.0.113.9"], "203.0.113.9"),
+    (["X-Forwarded-For: 198.51.100.1,203.0.113.9 , 10.1.2.3", "x-forwarded-for: 2001:db8:aa::1"], "203.0.113.9"),
+    (["X-Forwarded-For: garbage, 203.0.113.9,,"], "203.0.113.9"),
+    (["X-Forwarded-For: 10.0.0.1, 10.0.0.2"], "10.0.0.1"),
+    (["X-Forwarded-For: " + "198.51.100.1, " * 400 + "203.0.113.9"], "203.0.113.9"),
+    (["X-Forwarded-For: " + "198.51.100.1, " * 100 + "10.0.0.1, " * 3], "198.51.100.1"),
+    (["Forwarded: for=203.0.113.9"], "203.0.113.9"),
+    (["Forwarded: proto=https; FOR=203.0.113.9:80 ;by=_x"], "203.0.113.9"),
+    (['Forwarded: for="[2001:db8::9]:4711"'], "2001:db8::9"),
+    (['Forwarded: for=unknown, for=198.51.100.1', 'Forwarded: , for="203.0.113.9:_hidden",'], "203.0.113.9"),
+    (['Forwarded: for=203.0.113.9;by=10.0.0.1,for=10.0.0.1'], "203.0.113.9"),
+    (["Forwarded: for=203.0.113.9", "X-Forwarded-For: 203.0.113.9"], "203.0.113.9"),
+])
+def test_the_client_is_the_last_hop_that_is_not_trusted(start, backend, fields, client):
+    assert address_of(front(start, backend), *fields) == client
+
+
+@pytest.mark.parametrize("field", [
+    "X-Forwarded-For: 203.0.113.9, unknown", "X-Forwarded-For: 203.0.113.9, 1.2.3", "Forwarded: for=_secret",
+    "Forwarded: proto=https", "X-Forwarded-For: 10.0.0.1%eth0",
+])
+def test_a_client_that_is_not_told_is_nobody_and_is_not_let_in(start, backend, field):
+    server = front(start, backend, more="allow /secret/ 127.0.0.0/8 10.0.0.0/8\n")
+    assert server.get("/", field).body.startswith(b" 0 ")
+    assert server.get("/secret/", field).status == 403
+    assert server.line("^unknown - .*GET /secret/")
+
+
+@pytest.mark.parametrize("mine", ['for="', 'for=9.9.9.9;x', 'for=9.9.9.9;x"', 'for=9.9.9.9;by="', 'for="9.9.9.9\\', 'for="a"b',
+                                  'for=9.9.9.9;by="\\', "for", "=", "for=a\"b", 'for=9.9.9.9;by="a\\"'])
+@pytest.mark.parametrize("theirs", ["for=203.0.113.9", 'for="203.0.113.9"', 'for="[2001:db8::9]:1";by="10.0.0.1"'])
+def test_what_a_client_leaves_open_swallows_nothing_that_comes_behind_it(start, backend, mine, theirs):
+    answer = front(start, backend).get("/", f"Forwarded: {mine}, {theirs}")
+    assert answer.status == 400
+
+
+def test_two_fields_that_disagree_are_refused(start, backend):
+    """The proxy writes one of them, and the client had written the other."""
+    server = front(start, backend)
+    for fields in (("Forwarded: for=9.9.9.9", "X-Forwarded-For: 203.0.113.9"),
+                   ("Forwarded: for=203.0.113.9;proto=https", "X-Forwarded-For: 203.0.113.9", "X-Forwarded-Proto: http"),
+                   ("Forwarded: for=203.0.113.9;host=a", "X-Forwarded-For: 203.0.113.9", "X-Forwarded-Host: b")):
+        assert server.get("/", *fields).status == 400
+
+
+def test_nobody_else_has_a_word_in_it(start, backend):
+    server = front(start, backend, trust="10.0.0.0/8 192.0.2.1")
+    assert re.fullmatch(rb"127\.0\.0\.1 \d+ http - test test", server.get(
+        "/", "X-Forwarded-For: 203.0.113.9", 'Forwarded: for="', "X-Forwarded-Proto: https", "X-Forwarded-Host: evil").body)
+
+
+def test_scheme_and_host_are_those_of_the_client(start, backend):
+    server = front(start, backend)
+    for fields in (("X-Forwarded-For: 203.0.113.9", "X-Forwarded-Proto: https", "X-Forwarded-Host: example.org:444"),
+                   ("X-Forwarded-For: 203.0.113.9, 10.0.0.1", "X-Forwarded-Proto: https, http",
+                    "X-Forwarded-Host: example.org:444, inside"),
+                   ("X-Forwarded-For: 9.9.9.9, 203.0.113.9, 10.0.0.1", "X-Forwarded-Proto: https",
+                    "X-Forwarded-Host: example.org:444"),
+                   ('Forwarded: for=203.0.113.9;proto=HTTPS;host="example.org:444", for=10.0.0.1;proto=http;host=x',)):
+        assert server.get("/", *fields).body == b"203.0.113.9 0 https on example.org example.org:444"
+    assert server.get("/").body.endswith(b" http - test test")
+
+
+@pytest.mark.parametrize("host", ["a b", "a/b", "x:99999999", "", "a@b", "[::1"])
+def test_a_host_that_is_none_is_refused(start, backend, host):
+    answer = front(start, backend).get("/", f"X-Forwarded-Host: {host}")
+    assert answer.status == (400 if host else 200)
+
+
+def test_the_host_chooses_the_site(start, www):
+    (www / "x").write_text("default")
+    (www / "other").mkdir()
+    (www / "other/x").write_text("other")
+    server = start(f"root {www}\ntrust 127.0.0.1\nhost example.org {{\nroot {www}/other\n}}\n")
+    assert server.get("/x", "X-Forwarded-Host: example.org").body == b"other"
+    assert server.get("/x").body == b"default"
+
+
+def test_each_request_of_a_kept_connection_has_a_client_of_its_own(start, backend):
+    server = front(start, backend, more="allow /in/ 203.0.113.0/24\n")
+    with server.connect() as c:
+        for i in range(3):
+            assert c.get("/in/", f"X-Forwarded-For: 203.0.113.{i}", "X-Forwarded-Proto: https").status == 200
+            assert server.line(rf"^203.0.113.{i} ")
+            assert c.get("/in/").status == 403
+            assert c.get("/in/", "X-Forwarded-For: 9.9.9.9").status == 403
+            assert c.get("/").body.split()[2] == b"http"
+
+
+def test_a_client_that_waits_in_the_queue_keeps_its_name(start, backend):
+    go = threading.Event()
+    peer = backend(lambda call: (go.wait(20), call.answer(call.params["REMOTE_ADDR"])))
+    server = start(f"trust 127.0.0.1\nscripts 1\nfastcgi / {peer.address}\n")
+    with server.connect() as a, server.connect() as b:
+        a.request("GET", "/", "X-Forwarded-For: 203.0.113.1")
+        b.request("GET", "/", "X-Forwarded-For: 203.0.113.2")
+        assert b.silent()
+        go.set()
+        assert (a.answer().body, b.answer().body) == (b"203.0.113.1", b"203.0.113.2")
+        assert b.get("/").body == b"127.0.0.1"
+
+
+def test_a_unix_socket_can_be_trusted(start, backend, folder):
+    server = front(start, backend, more=f"listen unix:{folder}/x.sock\n")
+    assert address_of(server, "X-Forwarded-For: 203.0.113.9") == "203.0.113.9"
+    assert server.get("/").body.startswith(b" 0 ")
+
+
+def test_trust_that_is_taken_away_ends_with_the_reload(start, backend):
+    server = front(start, backend)
+    with server.connect() as c:
+        assert c.get("/", "X-Forwarded-For: 203.0.113.9").body.startswith(b"203.0.113.9 ")
+        server.configuration.write_text(server.configuration.read_text().replace("trust", "#"))
+        server.reload()
+        assert c.get("/", "X-Forwarded-For: 203.0.113.9").body.startswith(b"127.0.0.1 ")
+
+
+def test_both_a_header_and_a_field(start, backend):
+    """haproxy tells of a CDN, and the CDN of its client."""
+    server = front(start, backend, more="listen 127.0.0.1:0\nlisten 127.0.0.1:0 proxy-protocol\n")
+    get = GET.replace(b"Host: a", b"Host: a\r\nX-Forwarded-For: 203.0.113.9")
+    for client, told in (("10.1.1.1", b"203.0.113.9 0 http - a a"), ("192.0.2.9", b"192.0.2.9 4711 http - a a")):
+        with server.connect(1) as c:
+            assert c.send(v1(client) + get).answer().body == told
