@@ -8,7 +8,7 @@ BUILD  ?= default
 PREFIX ?= /usr/local
 STRIP  ?= strip
 OUT     = build/$(BUILD)
-SRC     = $(wildcard *.c)
+SRC     = $(filter-out $(if $(TLS),,$(TLS_ROOMS)),$(wildcard *.c))
 OBJ     = $(SRC:%.c=$(OUT)/%.o)
 ROOMS   = $(OUT)/rooms.a
 PROGRAM = $(if $(filter default,$(BUILD)),cubhttpd,$(OUT)/cubhttpd)
@@ -44,12 +44,34 @@ OPT    := $(or $(call TRY,-Oz),-Os)
 TRIED  := $(call TRY,-flto -flto-partition=none) $(call TRY,-malign-data=abi)
 endif
 CFLAGS ?= $(or $(CFLAGS_$(BUILD)),-O2 -g)
-FLAGS  += $(MORE_$(BUILD)) $(CFLAGS) $(CPPFLAGS) $(BEARSSL:%=-I%/inc)
+FLAGS  += $(MORE_$(BUILD)) $(CFLAGS) $(CPPFLAGS) $(BEARSSL:%=-isystem %/inc)
 LINK   += $(LINK_$(BUILD)) $(LDFLAGS)
+
+# TLS: BearSSL from its source tree, built along (make BEARSSL=DIR; test/bearssl fetches one to build/bearssl), else the
+# library that the compiler finds, else none, and no TLS then.  Rooms that name BearSSL compile only where it is.
+TLS_ROOMS = tls.c cert.c
+ifneq ($(filter static,$(BUILD)),)
+BEARSSL ?= $(wildcard build/bearssl)
+endif
+ifneq ($(BEARSSL),)
+TLS     = $(OUT)/bearssl.a
+BEAR    = $(wildcard $(BEARSSL)/src/*.c $(BEARSSL)/src/*/*.c)
+LINK   += $(TLS)
+else ifneq ($(shell echo '\#include <bearssl.h>' | $(CC) -E - >/dev/null 2>&1 && echo yes),)
+TLS     = -lbearssl
+LINK   += -Wl,--as-needed $(TLS)
+endif
 
 all: $(PROGRAM)
 
-$(PROGRAM): $(OBJ)
+$(OUT)/bearssl.a: $(BEAR:$(BEARSSL)/src/%.c=$(OUT)/bearssl/%.o)
+	rm -f $@ && $(AR) rcs $@ $^
+
+$(OUT)/bearssl/%.o: $(BEARSSL)/src/%.c $(OUT)/flags
+	@mkdir -p $(@D)
+	$(CC) -I$(BEARSSL)/src -I$(BEARSSL)/inc -w -ffunction-sections -fdata-sections $(MORE_$(BUILD)) $(CFLAGS) -c -o $@ $<
+
+$(PROGRAM): $(OBJ) $(filter %.a,$(TLS))
 	$(CC) $(FLAGS) -o $@ $(OBJ) $(LINK)
 
 # Everything but main, for the programs that have a main of their own.
@@ -121,7 +143,7 @@ fuzz:
 run-units: $(UNITS:%=$(OUT)/unit-%)
 	@for u in $^; do $$u || exit 1; done
 
-$(OUT)/unit-%: test/unit/%.c $(ROOMS) $(AIDS)
+$(OUT)/unit-%: test/unit/%.c $(ROOMS) $(AIDS) $(filter %.a,$(TLS))
 	$(CC) $(FLAGS) -I. -MMD -MP -o $@ $< $(ROOMS) $(LINK)
 
 # The corpora once through each fuzzer, without libFuzzer, so that any compiler will do.
@@ -149,7 +171,7 @@ $(OUT)/fuzz-conn $(OUT)/replay-conn: LINK += $(FAKED:%=-Wl,--wrap=%)
 
 # Every feature alone off and alone on: none may need another, and each tells what it weighs.  The words are those
 # of config.h; one compiler call makes a whole program.
-WORDS  := $(shell sed -n 's/^\#define \(CONFIG_[A-Z0-9_]*\) [01].*/\1/p' config.h)
+WORDS  := $(shell sed -n 's/^\#define \(CONFIG_[A-Z0-9_]*\) [01].*/\1/p' config.h | sort -u)
 COMBOS  = shipped all-on all-off $(WORDS:CONFIG_%=without-%) $(WORDS:CONFIG_%=only-%)
 DEFINE  = $(if $(filter all-on,$1),$(WORDS:%=-D%=1)) $(if $(filter all-off only-%,$1),$(foreach w,$(WORDS), \
 	  -D$w=$(if $(filter only-$(w:CONFIG_%=%),$1),1,0))) $(if $(filter without-%,$1),-D$(1:without-%=CONFIG_%)=0)

@@ -249,7 +249,11 @@ struct stream {
 	bool eof;                       /* the other side sends no more */
 	bool shut;                      /* we send no more */
 	bool dead;                      /* reset: neither direction works; errno is in error */
+	bool broken;                    /* TLS has failed and said so: what still comes is read and dropped */
+	bool later;                     /* there is work that has to wait for the next turn */
+	uint16_t sealed;                /* bytes at the beginning of out that are the rest of a record */
 	int error;
+	struct tls *tls;                /* NULL: plain */
 	struct buf in, out;             /* data is NULL while no buffers are lent */
 };
 
@@ -259,11 +263,14 @@ bool stream_read(struct stream *);
 /* Bytes that lie ready, put at in.w but left to be read; and a read of no more than `most`. */
 unsigned stream_peek(struct stream *);
 bool stream_read_most(struct stream *, unsigned most);
+/* The calls alone, for tls.c: how many bytes were moved; the flags say why not more. */
+unsigned stream_send(struct stream *, const void *, unsigned n);
+unsigned stream_recv(struct stream *, void *, unsigned n);
 /* From file fd at *at, up to n bytes, past the out buffer, which must be empty.  IO_MOVED, IO_WAIT, or IO_FAIL when
  * the file is shorter than that or the stream dead. */
 enum io stream_sendfile(struct stream *, int fd, off_t *at, uint64_t n);
 void stream_open(struct stream *, int fd);              /* takes the descriptor; the buffers are left alone */
-void stream_close(struct stream *);
+void stream_close(struct stream *);                     /* TLS says good-bye before it */
 void stream_shut(struct stream *);                      /* no more writing */
 /* A socket that is connected, or connecting; -1 with errno. */
 int stream_dial(const struct addr *, bool *connecting);

@@ -463,6 +463,7 @@ defaults(struct conf *cf)
 		cf->timeout[i] = seconds[i] * 1000;
 	cf->clients = 64;
 	cf->parked = 1024;
+	cf->sessions = 64;
 	cf->scripts = 16;
 	cf->error_to = TO_STDERR;
 	cf->access_to = TO_NOWHERE;

@@ -59,9 +59,11 @@ struct host {
 	bool guarded;                   /* there are `allow` lines among its filters */
 	struct rule *routes, *filters;  /* its own, then those of the first host */
 	struct span index[INDEX_MAX];
+	struct identity *identities;    /* certificates, of cert.h */
 };
 
-enum { LISTEN_PROXIED = 1 };            /* bits: what comes before HTTP on a connection: a PROXY header */
+/* Bits: what comes on a connection before HTTP, or around it. */
+enum { LISTEN_PROXIED = 1, LISTEN_TLS = 2 };
 
 struct listener { struct addr addr; const char *text; int fd; int64_t rests_until; bool inherited; uint8_t flags; };
 
@@ -74,6 +76,7 @@ struct conf {                           /* one is in force; older ones live unti
 	bool listen_default;            /* no `listen` was written */
 	bool activated;                 /* and LISTEN_FDS took its place */
 	unsigned clients, parked, scripts;
+	unsigned sessions;              /* TLS sessions that can be resumed */
 	uint64_t memory;                /* ceiling in bytes, 0 for none */
 	unsigned timeout[TIMEOUTS];     /* milliseconds */
 	const char *spool;

@@ -70,6 +70,18 @@
 #define CONFIG_EPOLL 1
 #endif
 
+/* TLS by BearSSL: `listen ... tls` and certificates.  Without its headers at hand this is 0. */
+#ifndef CONFIG_TLS
+#if defined __has_include
+#if __has_include(<bearssl.h>)
+#define CONFIG_TLS 1
+#endif
+#endif
+#endif
+#ifndef CONFIG_TLS
+#define CONFIG_TLS 0
+#endif
+
 /* Large files leave by sendfile; without it they are read and written. 210 */
 #ifndef CONFIG_SENDFILE
 #define CONFIG_SENDFILE 1
@@ -101,6 +113,7 @@
 #define ACCEPTS_MAX     8       /* connections taken in one turn from one listening socket */
 #define LISTEN_MAX      16      /* listening sockets */
 #define PARK_AFTER      1000    /* milliseconds an idle connection keeps its place before it is parked */
+#define HANDSHAKES_MAX  16      /* TLS handshakes under way at once; the longest gives way to one more */
 #define LINGER_BODY     65536   /* bytes of an unwanted body that are read to save the connection */
 
 /* -- what old headers lack ------------------------------------------------------------------------- */

@@ -10,6 +10,7 @@
  * from `since` and from what the connection waits for.
  */
 #include "gateway.h"
+#include "tls.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -54,6 +55,7 @@ conn_open(const struct parked *p)
 		return NULL;
 	memset(c, 0, sizeof *c);
 	stream_open(&c->client, p->fd);
+	c->client.tls = CONFIG_TLS && p->tls ? tls_at(p->tls) : NULL;
 	c->from = p->from;
 	c->requests = p->requests;
 	c->watched = p->watched;
@@ -229,7 +231,8 @@ static void
 too_large(struct conn *c)
 {
 	let_go(c);
-	c->client.out = (struct buf){ c->lent->out, 0, 0, sizeof c->lent->out, false };
+	c->client.out.w = c->client.out.r + c->client.sealed;
+	c->client.out.bad = false;
 	c->begun = c->hold = c->keep = false;
 	c->headers = 0;
 	c->sent = 0;
@@ -465,12 +468,26 @@ conn_close(struct conn *c)
 {
 	struct linger reset = { 1, 0 };
 
-	if (c->begun && c->until_close && c->why && !c->client.dead)
+	if (c->begun && c->until_close && c->why && !c->client.dead) {
 		setsockopt(c->client.fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+		c->client.dead = true;          /* and TLS says nothing that sounds like an end */
+	}
 	unqueue(c);
 	request_end(c);
 	stream_close(&c->client);
 	slot_free(c);
+}
+
+/* TLS has failed in the middle of something: nothing more can be said, and what still comes is read. */
+static void
+part(struct conn *c)
+{
+	c->why = c->why ? c->why : "TLS failed";
+	unqueue(c);
+	request_end(c);
+	slot_lend(c);
+	stream_shut(&c->client);
+	enter(c, LINGER);
 }
 
 /* The one place that decides to close. */
@@ -479,11 +496,13 @@ settle(struct conn *c)
 {
 	if (c->phase == FREE)
 		return;
+	if (CONFIG_TLS && c->client.broken && c->phase != LINGER && !c->client.dead)
+		part(c);
 	if (c->client.dead && !c->why)
 		c->why = "the client left";
 	if (c->client.dead || c->over || (house.stopping && slot_idle(c)))
 		conn_close(c);
-	else if (c->phase == HEAD && !buf_used(&c->client.in))
+	else if (c->phase == HEAD && !buf_used(&c->client.in) && !(CONFIG_TLS && c->client.tls && tls_busy(c->client.tls)))
 		slot_give_back(c);
 }
 
@@ -498,7 +517,7 @@ conn_turn(struct conn *c)
 		steps++;
 		moved = true;
 	}
-	c->again = steps == STEPS_MAX;
+	c->again = steps == STEPS_MAX || c->client.later;
 	c->ready = false;
 	if (moved && exchange && c->phase == EXCHANGE)
 		c->since = now;
@@ -595,9 +614,12 @@ conn_local(struct conn *c)
 void
 conn_arrive(int fd, const struct addr *a, uint8_t flags)
 {
-	struct parked p = { .fd = fd, .since = now / 1000, .from = from_of(a), .before = flags };
-	struct conn *c = polls_park_waits() ? NULL : conn_open(&p);     /* not past those who came before */
+	struct parked p = { .fd = fd, .since = now / 1000, .from = from_of(a), .before = flags & LISTEN_PROXIED };
+	struct conn *c;
 
+	if (CONFIG_TLS && flags & LISTEN_TLS)
+		p.tls = tls_number(tls_new());
+	c = polls_park_waits() ? NULL : conn_open(&p);          /* not past those who came before */
 	if (!c) {
 		park_put(&p);
 		return;

@@ -26,20 +26,22 @@ target_name(unsigned i)
 }
 
 /* What may stand behind the addresses, and is for all of them. */
-static const struct { const char *word; uint8_t flag; } listen_options[] = {
-	{ "proxy-protocol", LISTEN_PROXIED },
+static const struct { const char *word, *lacks; uint8_t flag; } listen_options[] = {
+	{ "tls", CONFIG_TLS ? NULL : "CONFIG_TLS", LISTEN_TLS },
+	{ "proxy-protocol", CONFIG_TRUST ? NULL : "CONFIG_TRUST", LISTEN_PROXIED },
 };
 enum { LISTEN_OPTIONS = sizeof listen_options / sizeof *listen_options };
 
 static uint8_t
 listen_option(struct reader *r, const char *text)
 {
-	if (!CONFIG_TRUST)
-		mistake(r, "'%s' is not in this build (CONFIG_TRUST)", text);
-	for (unsigned i = 0; i < LISTEN_OPTIONS; i++)
-		if (!strcmp(listen_options[i].word, text))
-			return listen_options[i].flag;
-	return 0;
+	unsigned i = 0;
+
+	while (strcmp(listen_options[i].word, text))    /* it fits the pattern, so it is one of them */
+		i++;
+	if (listen_options[i].lacks)
+		mistake(r, "'%s' is not in this build (%s)", text, listen_options[i].lacks);
+	return listen_options[i].flag;
 }
 
 static void
@@ -74,7 +76,6 @@ void
 listen_set(struct reader *r, const struct word *w, char *const *arg, unsigned n)
 {
 	const struct place *first = place_of(r, &r->conf->listen[0]);
-
 	uint8_t flags = 0;
 
 	(void)w;

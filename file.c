@@ -284,7 +284,7 @@ file_pull(struct conn *c)
 
 	if (!s->left)
 		return s->next < s->n || s->parts ? next_part(c, s) : IO_DONE;
-	if (!CONFIG_SENDFILE || s->left <= buf_room(&c->client.out))
+	if (!CONFIG_SENDFILE || c->client.tls || s->left <= buf_room(&c->client.out))
 		io = read_piece(c, s);
 	else
 		io = send_piece(c, s);

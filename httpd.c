@@ -6,6 +6,7 @@
  */
 #include "child.h"
 #include "gateway.h"
+#include "tls.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -266,7 +267,7 @@ reload(int argc, char **argv)
 
 	if (cf && cf->listen_default && old->activated)
 		keep_activated(cf, old);
-	if (!cf || !listen_all(cf, old) || !log_open(cf)) {
+	if (!cf || (CONFIG_TLS && !tls_fits(cf)) || !listen_all(cf, old) || !log_open(cf)) {
 		log_line(LOG_ERROR, "the configuration is refused: the old one stays in force");
 		if (cf)
 			conf_release(cf);
@@ -459,7 +460,7 @@ main(int argc, char **argv)
 	conf = cf;
 	take_activated(cf);
 	if (!signals_open() || !listen_all(cf, NULL) || !log_open(cf) || !write_pid(cf) || !drop_privileges(cf) ||
-	    !fit_descriptors(cf) || !pool_map(cf) || (CONFIG_EPOLL && !park_open()))
+	    !fit_descriptors(cf) || !pool_map(cf) || (CONFIG_TLS && !tls_open()) || (CONFIG_EPOLL && !park_open()))
 		return 1;
 	say_ready(cf);
 	log_flush();

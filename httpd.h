@@ -82,6 +82,7 @@ struct handler {                        /* what answers a request */
 };
 
 extern const struct handler file_handler, dir_handler, fcgi_handler, scgi_handler;
+const struct host *host_find(struct span name);         /* the default host when nothing has this name */
 /* A path of our own, already normal: index, rewrite, fallback.  0, or 414. */
 int request_set_path(struct request *, struct span path);
 
@@ -244,6 +245,7 @@ struct parked {                         /* all that is kept of an idle connectio
 	struct from from;
 	bool watched;                   /* known to the epoll descriptor, asleep there or not */
 	uint8_t before;                 /* what must still come before HTTP: LISTEN_ bits */
+	uint16_t tls;                   /* number of its struct tls, 0: plain */
 };
 
 bool park_open(void);

@@ -6,7 +6,7 @@
  * EPOLLONESHOT disarms a sleeper as it wakes, so a busy connection wakes nobody, and one call puts it back.
  * Where there is no epoll, each sleeper stands in the poll set itself.
  */
-#include "httpd.h"
+#include "tls.h"
 
 #include <assert.h>
 #include <sys/epoll.h>
@@ -65,9 +65,17 @@ leave(unsigned i)
 }
 
 static void
+hang_up(const struct parked *p)
+{
+	if (CONFIG_TLS && p->tls)
+		tls_hang_up(p->tls, p->fd);
+	close(p->fd);
+}
+
+static void
 drop(unsigned i)
 {
-	close(place(i)->fd);
+	hang_up(place(i));
 	leave(i);
 }
 
@@ -137,7 +145,7 @@ park_put(const struct parked *from)
 	unsigned i;
 
 	if (park_full() && !make_room()) {
-		close(from->fd);
+		hang_up(from);
 		return;
 	}
 	i = take_place();

@@ -38,6 +38,8 @@ client_wants(const struct conn *c)
 	const struct stream *s = &c->client;
 	short events = 0;
 
+	if (c->phase == HEAD && s->sealed)
+		return POLLOUT;         /* the handshake goes on when its last words have gone */
 	if (c->phase == HEAD)
 		return c->ticket ? 0 : POLLIN;
 	if (c->phase == LINGER)

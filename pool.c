@@ -4,6 +4,7 @@
  * mapped in one piece.  The kernel gives pages as they are touched, so what is never used costs nothing.
  */
 #include "gateway.h"
+#include "tls.h"
 
 #include <errno.h>
 #include <string.h>
@@ -12,6 +13,8 @@
 static struct pool *const pools[] = {
 	&conn_pool, &lent_pool, &park_pool, CONFIG_GATEWAY ? &peer_pool : NULL, CONFIG_GATEWAY ? &peer_lent_pool : NULL,
 	&cache_pool, &set_pool, &owner_pool,
+	CONFIG_TLS ? &tls_pool : NULL, CONFIG_TLS ? &tls_place_pool : NULL, CONFIG_TLS ? &tls_pending_pool : NULL,
+	CONFIG_TLS ? &tls_session_pool : NULL,
 };
 
 enum { POOLS = sizeof pools / sizeof *pools, LINE = 16 };

@@ -20,7 +20,7 @@ name_matches(struct span name, struct span host)
 }
 
 /* An exact name before a wildcard, the default host when there is none. */
-static const struct host *
+const struct host *
 host_find(struct span name)
 {
 	const struct host *wild = NULL;

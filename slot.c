@@ -5,7 +5,7 @@
  * An idle connection keeps its slot for a while but no buffers, so that the memory that is touched follows the
  * number of those busy at the same instant.  When slots run out the idle ones are parked.
  */
-#include "httpd.h"
+#include "tls.h"
 
 #include <string.h>
 
@@ -77,7 +77,8 @@ void
 slot_park(struct conn *c)
 {
 	struct parked p = { .fd = c->client.fd, .since = c->since / 1000, .requests = c->requests, .from = c->from,
-		.watched = c->watched, .before = c->before };
+		.watched = c->watched, .before = c->before,
+		.tls = CONFIG_TLS && c->client.tls ? tls_number(c->client.tls) : 0 };
 
 	park_put(&p);
 	slot_free(c);

@@ -6,7 +6,7 @@
  * A call is made only when poll has said that it is worth it: `readable` and `writable` are poll's word until a
  * short count or EAGAIN takes it back.  Nothing here knows what the bytes mean.
  */
-#include "httpd.h"
+#include "tls.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -30,14 +30,18 @@ void
 stream_open(struct stream *s, int fd)
 {
 	s->fd = fd;
-	s->readable = s->connecting = s->more = s->eof = s->shut = s->dead = false;
+	s->readable = s->connecting = s->more = s->eof = s->shut = s->dead = s->broken = s->later = false;
 	s->writable = true;
+	s->sealed = 0;
+	s->tls = NULL;
 	s->error = 0;
 }
 
 void
 stream_close(struct stream *s)
 {
+	if (CONFIG_TLS && s->tls)
+		tls_close(s);
 	if (s->fd >= 0)
 		close(s->fd);
 	s->fd = -1;
@@ -47,6 +51,8 @@ stream_close(struct stream *s)
 void
 stream_shut(struct stream *s)
 {
+	if (CONFIG_TLS && s->tls)
+		tls_shut(s);
 	if (!s->shut && !s->dead && shutdown(s->fd, SHUT_WR) < 0)
 		stream_die(s, errno);
 	s->shut = true;
@@ -82,20 +88,41 @@ moved(struct stream *s, bool *flag, ssize_t n, size_t asked)
 	return n > 0 || s->dead;
 }
 
+unsigned
+stream_send(struct stream *s, const void *p, unsigned n)
+{
+	ssize_t k = send(s->fd, p, n, MSG_NOSIGNAL | (s->more ? MSG_MORE : 0));
+
+	moved(s, &s->writable, k, n);
+	return k > 0 ? k : 0;
+}
+
+unsigned
+stream_recv(struct stream *s, void *p, unsigned n)
+{
+	ssize_t k = recv(s->fd, p, n, 0);
+
+	if (k == 0)
+		s->eof = true;
+	moved(s, &s->readable, k, n);
+	return k > 0 ? k : 0;
+}
+
 bool
 stream_write(struct stream *s)
 {
-	unsigned used = buf_used(&s->out);
-	ssize_t n;
+	unsigned used = buf_used(&s->out), n;
 
 	if (!used || !s->writable || s->dead)
 		return false;
 	if (!connected(s))
 		return s->dead;
-	n = send(s->fd, s->out.data + s->out.r, used, MSG_NOSIGNAL | (s->more ? MSG_MORE : 0));
-	if (n > 0)
+	if (CONFIG_TLS && s->tls)
+		return tls_write(s);
+	n = stream_send(s, s->out.data + s->out.r, used);
+	if (n)
 		buf_take(&s->out, n);
-	return moved(s, &s->writable, n, used);
+	return n || s->dead;
 }
 
 unsigned
@@ -117,24 +144,23 @@ stream_peek(struct stream *s)
 bool
 stream_read(struct stream *s)
 {
+	if (CONFIG_TLS && s->tls)
+		return tls_read(s);
 	return stream_read_most(s, buf_room(&s->in));
 }
 
 bool
 stream_read_most(struct stream *s, unsigned room)
 {
-	ssize_t n;
+	unsigned n;
 
 	if (!room || !s->readable || s->eof || s->dead)
 		return false;
 	if (!connected(s))
 		return s->dead;
-	n = recv(s->fd, s->in.data + s->in.w, room, 0);
-	if (n == 0)
-		s->eof = true;
-	if (n > 0)
-		s->in.w += n;
-	return moved(s, &s->readable, n, room) || s->eof;
+	n = stream_recv(s, s->in.data + s->in.w, room);
+	s->in.w += n;
+	return n || s->dead || s->eof;
 }
 
 enum io

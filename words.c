@@ -16,8 +16,8 @@ enum { NUMBER_MAX = 1 << 30 };
 #define FILTER(of) G_FILTER, .show = rule_show, .kind = of
 
 const struct word words[] = {
-	{ "listen", "ADDR... [proxy-protocol]", SERVER(listen), .set = listen_set, .show = listen_show,
-	  .help = "where to take connections; port 8000 of all addresses when nothing is said" },
+	{ "listen", "ADDR... [tls] [proxy-protocol]", SERVER(listen), .set = listen_set, .show = listen_show,
+	  .help = "where to take connections, with tls encrypted ones; port 8000 of all addresses by default" },
 	{ "trust", "RANGE...", SERVER(trust), .set = CONFIG_TRUST ? nets_set : NULL, .show = nets_show,
 	  .feature = "CONFIG_TRUST",
 	  .help = "proxies in front of this server, which are believed what they say of their clients" },
@@ -33,6 +33,9 @@ const struct word words[] = {
 	  .help = "requests under way at once, and idle connections kept beside them; 64 and 1024" },
 	{ "scripts", "N", SERVER(scripts), .set = number_set, .show = number_show, .min = 1, .max = 4096,
 	  .help = "connections to backends at once, which others wait for; 16" },
+	{ "sessions", "N", SERVER(sessions), .set = CONFIG_TLS ? number_set : NULL,
+	  .show = CONFIG_TLS ? number_show : NULL, .min = 0, .max = 65535, .feature = "CONFIG_TLS",
+	  .help = "TLS sessions kept for clients that come again, who then need no handshake in full; 64" },
 	{ "memory", "SIZE", SERVER(memory), .set = memory_set, .show = memory_show,
 	  .help = "the most that pools and shared buffers may take; a plan above it does not start" },
 	{ "timeout", "NAME SECONDS", G_SERVER, .set = timeout_set, .show = timeout_show,
@@ -46,6 +49,9 @@ const struct word words[] = {
 	  .help = "read this file here, or all that match, as in conf.d/*.conf" },
 	{ "root", "DIR", SITE(root.path), .set = root_set, .show = text_field_show,
 	  .help = "the folder whose files are served" },
+	{ "certificate", "FILE [KEY]", SITE(identities), .set = CONFIG_TLS ? certificate_set : NULL,
+	  .show = CONFIG_TLS ? certificate_show : NULL, .feature = "CONFIG_TLS",
+	  .help = "a certificate with its chain, and its key, which may be in the same file" },
 	{ "index", "NAME...", SITE(index), .set = index_set, .show = index_show,
 	  .help = "the files that answer for their folder, the first that exists; index.html" },
 	{ "links", "owner|inside|any", SITE(links), .set = choice_set, .show = choice_show,

@@ -60,6 +60,8 @@ setter nets_set, text_set, root_set, number_set, clients_set, memory_set, timeou
 shower nets_show, text_field_show, number_show, clients_show, memory_show, timeout_show, spool_show, choice_show, index_show;
 setter listen_set, user_set, log_set, types_set, include_set, host_set;
 shower listen_show, log_show, types_show;
+setter certificate_set;                 /* cert.c */
+shower certificate_show;
 unsigned name_index(const char *text, const char *(*name)(unsigned));   /* of the name that is text, or of the end */
 
 /* -- rules.c: routes and filters, and values ------------------------------------------------------- */

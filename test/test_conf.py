@@ -37,6 +37,7 @@ def words():
 
 ALL = r"""
 listen 127.0.0.1:8001 [::1]:8002 unix:/run/x.sock
+listen 127.0.0.1:8443 [::1]:8443 tls
 user 1234:99
 listen 127.0.0.1:8003 proxy-protocol
 trust 10.0.0.0/8 unix fd00::/8
@@ -45,12 +46,15 @@ types mime.types
 log errors /var/log/errors debug
 clients 10 200
 scripts 3
+sessions 10
 memory 64m
 timeout head 2.5
 timeout stop 0.05
 spool /tmp 3k
 index "a b.html" index.php
 links any
+certificate /srv/one.pem
+certificate /srv/two.pem "/srv/its key.pem"
 dotfiles show
 root /srv
 fastcgi *.php unix:/run/php.sock 9000 remote /far sendfile /one sendfile "/t w o"

@@ -1,0 +1,33 @@
+/* tls.h - encrypted connections: what the others see of tls.c, without BearSSL's headers
+ *
+ *   stream.in  <- tls_read  <- records <- recv
+ *   stream.out -> tls_write -> records -> send
+ *
+ * A stream with `tls` is read and written through here; everybody above it sees plain bytes.
+ */
+#ifndef TLS_H
+#define TLS_H
+
+#include "httpd.h"
+
+/* Look at the library and the processor; false, with a line in the log, when this is not the BearSSL it was built for. */
+bool tls_open(void);
+bool tls_fits(const struct conf *);     /* on reload: the memory for what it says is there; else a line in the log */
+void tls_turn(void);                    /* a turn of the loop begins: handshakes have their share again */
+struct tls *tls_new(void);              /* for a connection that nothing was read from; there is always one */
+uint16_t tls_number(struct tls *);      /* of one that is not busy, for whoever has 16 bits to keep; never 0 */
+struct tls *tls_at(uint16_t number);
+
+/* The same contracts as stream_read and stream_write, for a stream that has a `tls` and is connected. */
+bool tls_read(struct stream *);
+bool tls_write(struct stream *);
+void tls_shut(struct stream *);         /* say close_notify, as well as that can be done now */
+void tls_close(struct stream *);        /* that, unless the stream is dead, and the end of stream.tls */
+void tls_hang_up(uint16_t number, int fd);      /* the same for a sleeper; the descriptor is left open */
+/* A handshake or a record is under way, or plain bytes found no room: the connection is not idle. */
+bool tls_busy(const struct tls *);
+struct span tls_protocol(const struct tls *);   /* "TLSv1.2" */
+struct span tls_cipher(const struct tls *);     /* "ECDHE-ECDSA-CHACHA20-POLY1305" */
+extern struct pool tls_pool, tls_place_pool, tls_pending_pool, tls_session_pool;
+
+#endif
