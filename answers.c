@@ -1,4 +1,5 @@
 /* answers.c - what the program says about itself: -h, -V, -t, -H, all from the one table of directives */
+#include "tls.h"
 #include "words.h"
 
 #include <errno.h>
@@ -51,6 +52,7 @@ line(const char *text)
 static const char usage[] =
     "usage: cubhttpd DIR                      serve DIR on port 8000\n"
     "       cubhttpd [-t] -f FILE [DIR] [--WORD ARGUMENT...]...\n"
+    "       cubhttpd --make-certificate [DIR]\n"
     "       cubhttpd -h | -V\n";
 
 static void
@@ -97,7 +99,7 @@ static const char build[] = "cubhttpd " VERSION "\n"
 	ENTRY(FIELDS_MAX) ENTRY(RANGES_MAX) ENTRY(PATH_STORE) ENTRY(FILTERS_MAX) ENTRY(CACHE_FILES)
 	ENTRY(BACKEND_RESTS) ENTRY(CACHE_NAME) ENTRY(INDEX_MAX)
 	ENTRY(DISPATCH_MAX) ENTRY(STEPS_MAX) ENTRY(ACCEPTS_MAX) ENTRY(LISTEN_MAX) ENTRY(PARK_AFTER)
-	ENTRY(HANDSHAKES_MAX) ENTRY(LINGER_BODY);
+	ENTRY(HANDSHAKES_MAX) ENTRY(LINGER_BODY) ENTRY(CLOCK_SINCE);
 
 static void
 version(void)
@@ -251,6 +253,10 @@ warn(const struct conf *cf)
 			if (rule->kind == R_ALIAS)
 				warn_missing(rule->root.path);
 		}
+		for (const struct credential *c = host->credentials; CONFIG_TLS && c; c = c->next) {
+			certificate_warn(c, &out);
+			flush(STDERR_FILENO);
+		}
 	}
 }
 
@@ -296,6 +302,8 @@ conf_answers(int argc, char **argv, int *exit_status)
 			return version(), true;
 		if (!strcmp(argv[i], "-H"))
 			return manual(), true;
+		if (CONFIG_TLS && !strcmp(argv[i], "--make-certificate"))
+			return *exit_status = selfmade_command(argv[i + 1]), true;
 		if (!strcmp(argv[i], "-t"))
 			return *exit_status = check(argc, argv), true;
 	}

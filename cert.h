@@ -1,23 +1,49 @@
-/* cert.h - certificates and their keys, as tls.c shows them to clients */
+/* cert.h - certificates and their keys, as tls.c shows them to clients
+ *
+ *   FILE, KEY --der.c--> what they say --certificate.c--> struct identity --> a handshake in tls.c
+ *   state DIR <-- selfmade.c, where there is none
+ */
 #ifndef CERT_H
 #define CERT_H
 
-#include "httpd.h"
+#include "der.h"
+#include "tls.h"
 
 #include <bearssl.h>
 
-/* What a server proves itself with. */
+/* -- certificate.c ------------------------------------------------------------------------------------------ */
+
+enum { CHAIN_MAX = 8 };
+
+/* What a server proves itself with: the beginning of a mapping of its own, where the files lie behind it. */
 struct identity {
-	struct identity *next;          /* of the same host, in the order written */
-	const char *file, *key_file;    /* key_file: NULL when both are in one file */
-	const br_x509_certificate *chain;       /* the server's own first */
-	size_t chain_n;
+	struct identity *next;          /* among those that are out of use */
+	int64_t retired;
+	size_t size;                    /* of the mapping */
+	struct certificate leaf;
 	int type;                       /* BR_KEYTYPE_EC or BR_KEYTYPE_RSA */
 	union { br_ec_private_key ec; br_rsa_private_key rsa; } key;
+	size_t chain_n;
+	br_x509_certificate chain[CHAIN_MAX];   /* the server's own first */
+	char text[];
 };
 
 /* For a client that asks for `name` (lower case; empty when it names none) and can check keys of `types`
- * (BR_KEYTYPE_EC | BR_KEYTYPE_RSA).  It holds until the next turn of the loop; NULL when there is none. */
+ * (BR_KEYTYPE_EC | BR_KEYTYPE_RSA).  It holds as long as a handshake may take (`timeout head`); NULL when there is none. */
 const struct identity *certificate_for(struct span name, int types);
+
+/* NULL with a reason, which holds until the next call. */
+struct identity *identity_load(const char *file, const char *key, const char **why);
+struct identity *identity_of(struct span certificates, struct span key, const char **why);
+void identity_free(struct identity *);
+void fingerprint(struct buf *, struct span der);        /* SHA-256 as AB:CD:... */
+
+/* -- selfmade.c --------------------------------------------------------------------------------------------- */
+
+/* The one in this folder, or made anew, with the same key where there is one: when it is missing or broken, when it ends
+ * soon, when it lacks a lasting name, or when it is to be `renew`ed.  What cannot be written is used from memory.  The
+ * files belong to the user of this configuration, which may be NULL. */
+struct identity *selfmade_open(const char *dir, const struct conf *owner, bool renew);
+bool selfmade_stale(const struct identity *);   /* time to make another, by the clock */
 
 #endif

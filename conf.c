@@ -5,6 +5,7 @@
  * Nothing here ends the program, because a running server reads its configuration again.  All mistakes are told in one
  * run.  Whatever is kept lies in an arena that goes when the last request under this configuration has ended.
  */
+#include "tls.h"
 #include "words.h"
 
 #include <assert.h>
@@ -535,6 +536,8 @@ conf_release(struct conf *cf)
 	assert(cf->users);
 	if (--cf->users)
 		return;
+	if (CONFIG_TLS)
+		certificates_close(cf);
 	for (struct host *host = cf->hosts; host; host = host->next) {
 		close_root(&host->root);
 		for (struct rule *rule = host->routes; rule; rule = rule->next) {

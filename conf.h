@@ -59,7 +59,19 @@ struct host {
 	bool guarded;                   /* there are `allow` lines among its filters */
 	struct rule *routes, *filters;  /* its own, then those of the first host */
 	struct span index[INDEX_MAX];
-	struct identity *identities;    /* certificates, of cert.h */
+	struct credential *credentials;
+};
+
+struct stamp { uint64_t ino, size; int64_t s, ns; };    /* of a file as it was read */
+
+struct identity;
+
+struct credential {                     /* a `certificate` line */
+	struct credential *next;
+	const char *file, *key;         /* key is NULL when it is in the file too */
+	struct identity *identity;      /* the last that was good; NULL: none yet */
+	struct stamp seen[2];
+	bool told;                      /* the log has what is wrong with them */
 };
 
 /* Bits: what comes on a connection before HTTP, or around it. */
@@ -88,6 +100,7 @@ struct conf {                           /* one is in force; older ones live unti
 	const char *error_log, *access_log;
 	enum level level;
 	struct net *trust;              /* proxies that are believed what they say of clients */
+	const char *state;              /* the folder for a certificate of our own */
 	struct type *types;             /* those of `types` files; the built-in ones are in mime.c */
 	void *arena;
 	struct listener listen[LISTEN_MAX];

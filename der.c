@@ -7,7 +7,7 @@
  *
  * An element is a tag, a length and a body.  Everything found is a span of the text it was found in.
  */
-#include "certificate.h"
+#include "der.h"
 
 #include <arpa/inet.h>
 

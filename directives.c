@@ -102,6 +102,36 @@ listen_show(struct buf *b, const struct word *w, const void *from, unsigned i)
 	return true;
 }
 
+void
+certificate_set(struct reader *r, const struct word *w, char *const *arg, unsigned n)
+{
+	struct credential **end, *c;
+
+	for (end = &r->host->credentials; *end; end = &(*end)->next)
+		if (!strcmp((*end)->file, arg[0]) && !once(r, *end, w->name))
+			return;
+	c = keep(r, sizeof *c);
+	c->file = keep_text(r, arg[0]);
+	c->key = n > 1 ? keep_text(r, arg[1]) : NULL;
+	remember(r, c);
+	*end = c;
+}
+
+bool
+certificate_show(struct buf *b, const struct word *w, const void *from, unsigned i)
+{
+	const struct credential *c = ((const struct host *)from)->credentials;
+
+	(void)w;
+	while (c && i--)
+		c = c->next;
+	if (c)
+		text_show(b, span_of(c->file));
+	if (c && c->key)
+		text_show(b, span_of(c->key));
+	return c;
+}
+
 /* A line of /etc/passwd or /etc/group: name:password:number:..., and for a user the number of its group. */
 static void
 account_line(struct reader *r, char *text)

@@ -274,6 +274,8 @@ reload(int argc, char **argv)
 		return;
 	}
 	keep_pools(cf);
+	if (CONFIG_TLS)
+		certificates_open(cf, old);
 	cache_flush();
 	if (CONFIG_GATEWAY) {
 		peer_flush();
@@ -398,6 +400,8 @@ loop(int argc, char **argv)
 		wait = sooner(rest, wait);
 		if (stop_by)
 			wait = sooner(wait, stop_by - now);
+		if (CONFIG_TLS)
+			wait = sooner(wait, certificates_wait());
 		if (poll(set, first + n, wait) < 0 && errno != EINTR)
 			log_line(LOG_ERROR, "poll: %s", error_text(errno));
 		clock_tick();
@@ -407,6 +411,8 @@ loop(int argc, char **argv)
 				accept_some(&conf->listen[i - 1]);
 		if (set[0].revents)
 			take_signals(argc, argv);
+		if (CONFIG_TLS && certificates_wait() == 0)
+			certificates_check();
 		log_flush();
 	}
 }
@@ -459,7 +465,11 @@ main(int argc, char **argv)
 		return 1;
 	conf = cf;
 	take_activated(cf);
-	if (!signals_open() || !listen_all(cf, NULL) || !log_open(cf) || !write_pid(cf) || !drop_privileges(cf) ||
+	if (!signals_open() || !listen_all(cf, NULL) || !log_open(cf) || !write_pid(cf))
+		return 1;
+	if (CONFIG_TLS)
+		certificates_open(cf, NULL);    /* keys are for root to read */
+	if (!drop_privileges(cf) ||
 	    !fit_descriptors(cf) || !pool_map(cf) || (CONFIG_TLS && !tls_open()) || (CONFIG_EPOLL && !park_open()))
 		return 1;
 	say_ready(cf);

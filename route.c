@@ -19,7 +19,6 @@ name_matches(struct span name, struct span host)
 	return span_eq_nocase(name, host);
 }
 
-/* An exact name before a wildcard, the default host when there is none. */
 const struct host *
 host_find(struct span name)
 {

@@ -30,4 +30,15 @@ struct span tls_protocol(const struct tls *);   /* "TLSv1.2" */
 struct span tls_cipher(const struct tls *);     /* "ECDHE-ECDSA-CHACHA20-POLY1305" */
 extern struct pool tls_pool, tls_place_pool, tls_pending_pool, tls_session_pool;
 
+/* -- certificate.c, selfmade.c: what a server proves itself with (see cert.h) ------------------------------------ */
+
+/* Read what the lines of cf name; what cannot be used is told, and the one of `old` stays in its place.  Where there is
+ * none at all, one is made. */
+void certificates_open(struct conf *cf, const struct conf *old);
+void certificates_close(struct conf *); /* nobody asks by this configuration again */
+void certificates_check(void);          /* have files changed, has time passed? */
+int certificates_wait(void);            /* how long until then, in ms; -1: for ever */
+void certificate_warn(const struct credential *, struct buf *to);       /* for -t: what is wrong with it, if anything */
+int selfmade_command(const char *dir);  /* --make-certificate, in `state` when dir is NULL; the exit status */
+
 #endif

@@ -54,6 +54,7 @@ spool /tmp 3k
 index "a b.html" index.php
 links any
 certificate /srv/one.pem
+state /srv/state
 certificate /srv/two.pem "/srv/its key.pem"
 dotfiles show
 root /srv

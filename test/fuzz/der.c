@@ -1,7 +1,7 @@
 /* Keys and certificates: everything found lies inside, and names are looked for in whatever there is. */
 #include "fuzz.h"
 
-#include "../../certificate.h"
+#include "../../der.h"
 
 static const char *first;
 static size_t size_all;

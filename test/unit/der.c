@@ -4,7 +4,7 @@
  */
 #include "unit.h"
 
-#include "../../certificate.h"
+#include "../../der.h"
 
 #include <fcntl.h>
 #include <unistd.h>

@@ -1,16 +1,11 @@
-/* certificate.h - certificates and keys: reading them, choosing one, and making one where there is none
- *
- *   FILE, KEY --der.c--> what they say --certificate.c--> struct identity --> a handshake
- *   state DIR <------------------------- selfmade.c
+/* der.h - PEM, DER, and what is to be found in a key and in a certificate
  *
  * der.c knows no files and no library: it finds things in bytes, and what it finds points into these.
  */
-#ifndef CERTIFICATE_H
-#define CERTIFICATE_H
+#ifndef DER_H
+#define DER_H
 
-#include "conf.h"
-
-/* -- der.c: PEM, DER, and what is to be found in a key and in a certificate ------------------------------- */
+#include "base.h"
 
 enum der_tag {                          /* X.690 8.1.2 */
 	DER_BOOLEAN = 0x01, DER_INTEGER = 0x02, DER_BITS = 0x03, DER_OCTETS = 0x04, DER_OID = 0x06, DER_UTF8 = 0x0c,
