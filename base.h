@@ -252,6 +252,8 @@ struct stream {
 	bool broken;                    /* TLS has failed and said so: what still comes is read and dropped */
 	bool later;                     /* there is work that has to wait for the next turn */
 	uint16_t sealed;                /* bytes at the beginning of out that are the rest of a record */
+	bool pipes;                     /* fd is a pipe that is read, and `to` is one that is written; -1: none */
+	int to;
 	int error;
 	struct tls *tls;                /* NULL: plain */
 	struct buf in, out;             /* data is NULL while no buffers are lent */
@@ -272,6 +274,7 @@ enum io stream_sendfile(struct stream *, int fd, off_t *at, uint64_t n);
 void stream_open(struct stream *, int fd);              /* takes the descriptor; the buffers are left alone */
 void stream_close(struct stream *);                     /* TLS says good-bye before it */
 void stream_shut(struct stream *);                      /* no more writing */
+void stream_pipes(struct stream *, int fd, int to);     /* the same for two pipes */
 /* A socket that is connected, or connecting; -1 with errno. */
 int stream_dial(const struct addr *, bool *connecting);
 /* A listening socket, close-on-exec, not blocking; -1 with errno. */

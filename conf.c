@@ -350,11 +350,13 @@ static void
 check_scripts(struct reader *r, const struct host *host)
 {
 	for (const struct rule *rule = host->routes; rule; rule = rule->next) {
-		if (!rule->backends || rule->pattern.kind != MATCH_EXT || rule->remote || host->root.path)
+		bool files = rule->kind == R_CGI || (rule->backends && rule->pattern.kind == MATCH_EXT);
+
+		if (!files || rule->remote || host->root.path)
 			continue;
 		stand_at(r, rule);
-		mistake(r, "scripts '*%.*s' are files below 'root', and there is no 'root'", (int)rule->pattern.text.n,
-		    rule->pattern.text.p);
+		mistake(r, "scripts '%s%.*s' are files below 'root', and there is no 'root'",
+		    rule->pattern.kind == MATCH_EXT ? "*" : "", (int)rule->pattern.text.n, rule->pattern.text.p);
 	}
 }
 

@@ -25,10 +25,11 @@ struct run {                            /* how a program is started: see child.h
 	uint64_t memory;                /* bytes of address space, 0 for no limit */
 	unsigned cpu, time;             /* seconds of the processor, and in all; 0 for no limit */
 	unsigned nice;
+	bool at_root;                   /* cgi: works in the root, not in its own folder */
 };
 
 enum rule_kind {
-	R_FASTCGI, R_SCGI, R_ALIAS, R_REDIRECT, R_REWRITE,                      /* routes: the first that matches */
+	R_FASTCGI, R_SCGI, R_CGI, R_ALIAS, R_REDIRECT, R_REWRITE,               /* routes: the first that matches */
 	R_ALLOW,
 	R_FALLBACK, R_HEADER, R_EXPIRES, R_LIMIT_BODY, R_LISTING, R_ERROR       /* filters: all that match */
 };
@@ -38,12 +39,13 @@ struct rule {                           /* a route or a filter, in the order wri
 	enum rule_kind kind;
 	struct pattern pattern;
 	struct span name;               /* header: field name */
-	struct span value;              /* header: value; redirect, rewrite, fallback, error: target; */
+	struct span value;              /* header: value; redirect, rewrite, fallback, error: target; cgi: interpreter */
 	uint64_t number;                /* limit: bytes; expires: seconds; redirect, error: status */
 	struct root root;               /* alias: its folder */
 	struct backend *backends;       /* fastcgi, scgi: in the order written */
 	const char *remote;             /* `remote DIR`: scripts are below DIR over there, not looked for here */
 	struct rule *sendfile;          /* `sendfile DIR`: roots of files the backend may name, in their root */
+	struct run *run;                /* cgi: how it is started */
 	struct net *nets;               /* allow: in the order written */
 	enum field_id field;            /* header: which, when it is one we know */
 };

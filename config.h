@@ -25,6 +25,11 @@
 #define CONFIG_SCGI 1
 #endif
 
+/* CGI: a program is started for each request. 0 */
+#ifndef CONFIG_CGI
+#define CONFIG_CGI 1
+#endif
+
 /* Directory listings, for the patterns that a `listing` line names. 2,940 */
 #ifndef CONFIG_LISTING
 #define CONFIG_LISTING 1
@@ -139,7 +144,7 @@
 
 /* -- what follows from them ------------------------------------------------------------------------ */
 
-#define CONFIG_GATEWAY  (CONFIG_FCGI || CONFIG_SCGI)    /* some kind of backend is built in */
+#define CONFIG_GATEWAY  (CONFIG_FCGI || CONFIG_SCGI || CONFIG_CGI)      /* some kind of backend is built in */
 #define CONFIG_CHILDREN CONFIG_GATEWAY  /* programs are started */
 
 #if CONFIG_FCGI != 0 && CONFIG_FCGI != 1

@@ -165,21 +165,33 @@ account_find(struct reader *r, struct account *a, const char *name, bool user)
 	return a->found;
 }
 
+bool
+take_user(struct reader *r, const char *text, uid_t *uid, gid_t *gid)
+{
+	char *name = scratch_text(r, "", 0, text), *colon = strchr(name, ':');
+	struct account user, group;
+
+	if (colon)
+		*colon++ = '\0';
+	if (!account_find(r, &user, name, true) || (colon && !account_find(r, &group, colon, false)))
+		return false;
+	*uid = user.id;
+	*gid = colon ? group.id : user.group;
+	return true;
+}
+
 void
 user_set(struct reader *r, const struct word *w, char *const *arg, unsigned n)
 {
-	char *name = scratch_text(r, "", 0, arg[0]), *colon = strchr(name, ':');
-	struct account user, group;
+	uid_t uid;
+	gid_t gid;
 
 	(void)n;
-	if (colon)
-		*colon++ = '\0';
-	if (!account_find(r, &user, name, true) || (colon && !account_find(r, &group, colon, false)) ||
-	    !once(r, &r->conf->user, w->name))
+	if (!take_user(r, arg[0], &uid, &gid) || !once(r, &r->conf->user, w->name))
 		return;
 	r->conf->user = keep_text(r, arg[0]);
-	r->conf->uid = user.id;
-	r->conf->gid = colon ? group.id : user.group;
+	r->conf->uid = uid;
+	r->conf->gid = gid;
 }
 
 static bool

@@ -117,7 +117,7 @@ skipped(struct body *body, struct buf *in)
 	if (body->at == AT_STDERR && n) {
 		unsigned text = body->skip > body->padding ? body->skip - body->padding : 0;
 
-		log_backend((struct span){ in->data + in->r, text < n ? text : n });
+		log_backend(SPAN("stderr"), (struct span){ in->data + in->r, text < n ? text : n });
 	}
 	buf_take(in, n);
 	body->skip -= n;

@@ -127,24 +127,33 @@ begin(struct conn *c, const struct request *r, const struct script *s)
 }
 
 int
-gateway_start(struct conn *c, struct request *r, const struct script *s, const struct dialect *d)
+gateway_take(struct conn *c, const struct dialect *d)
 {
 	struct gateway *g = STATE(c, gateway);
-	struct peer *p;
-	int status;
 
-	if (r->framing == BODY_CHUNKED && !c->conf->spool)
-		return 411;
-	p = peer_take(c->route->backends);
-	if (!p)
+	c->peer = peer_take(c->route->backends);
+	if (!c->peer)
 		return BUSY;
 	memset(g, 0, sizeof *g);
 	g->dialect = d;
 	g->spool = -1;
 	g->down = (struct relay){ .next = d->next, .limit = UINT64_MAX };
-	c->peer = p;
+	return 0;
+}
+
+int
+gateway_start(struct conn *c, struct request *r, const struct script *s, const struct dialect *d)
+{
+	struct gateway *g = STATE(c, gateway);
+	int status;
+
+	if (r->framing == BODY_CHUNKED && !c->conf->spool)
+		return 411;
+	status = gateway_take(c, d);
+	if (status)
+		return status;
 	status = begin(c, r, s);
-	if (!status && p->s.fd < 0 && !g->spooling && !dial_next(c))
+	if (!status && c->peer->s.fd < 0 && !g->spooling && !dial_next(c))
 		status = 503;
 	if (status) {
 		drop(c);
@@ -230,7 +239,8 @@ peer_io(struct conn *c)
 	moved = stream_write(s);
 	if (moved && !s->dead)
 		g->sent = true;
-	if (s->dead && g->sent && !s->shut && !(c->peer->served && c->peer->replay))
+	if ((s->dead && g->sent && !s->shut && !(c->peer->served && c->peer->replay)) ||
+	    (s->pipes && s->shut && c->up.put != discard_put && !c->up.done))
 		deaf(c);
 	moved |= stream_read(s);
 	/* On a unix socket all that was said arrives before a reset, which is then an end that left our body unread. */

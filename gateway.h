@@ -9,6 +9,7 @@
 #ifndef GATEWAY_H
 #define GATEWAY_H
 
+#include "child.h"
 #include "httpd.h"
 
 /* -- peer.c: connections to backends --------------------------------------------------------------- */
@@ -20,6 +21,12 @@ struct peer {                           /* one connection to a backend */
 	unsigned served;                /* requests before this one */
 	unsigned replay;                /* bytes at out.data that are all that was sent: may be sent again; 0: not */
 	struct peer *next;              /* idle or free */
+	struct child child;             /* cgi: the program at its other end */
+	struct conn *conn;              /* cgi: who waits for it; NULL: nobody any more */
+	bool late;                      /* cgi: its time was over once */
+	int errors[2];                  /* cgi: the pipe for stderr, kept; 0: none yet */
+	unsigned script_n;
+	char script[64];                /* cgi: its name, or the end of it */
 	struct peer_lent { char in[PEER_IN]; char out[PEER_OUT]; } *lent;
 };
 
@@ -27,6 +34,9 @@ struct peer {                           /* one connection to a backend */
 struct peer *peer_take(const struct backend *);
 void peer_keep(struct peer *);          /* it is idle and whole: the next one may have it */
 void peer_release(struct peer *);       /* closed, and the place is free */
+void peer_close(struct peer *);         /* the same, but the place stays taken until peer_free */
+void peer_free(struct peer *);
+struct peer *peer_at(unsigned i);       /* the i-th place, free or not; NULL: so many were never used */
 bool peer_has_place(void);              /* a request that was told BUSY may ask again */
 unsigned peer_idle_plan(struct pollfd *set, int64_t *due);
 void peer_idle_run(const struct pollfd *set, unsigned n);
@@ -55,7 +65,7 @@ struct dialect {                        /* how gateway.c speaks to the other sid
 	unsigned (*put)(struct buf *, const char *, unsigned);
 };
 
-extern const struct dialect fcgi_dialect, scgi_dialect;
+extern const struct dialect fcgi_dialect, scgi_dialect, cgi_dialect;
 
 struct gateway {                        /* the handler's state */
 	const struct dialect *dialect;
@@ -73,10 +83,18 @@ struct gateway {                        /* the handler's state */
 
 _Static_assert(sizeof (struct gateway) <= HANDLER_STATE, "HANDLER_STATE is too small for gateways");
 
+/* Take a place, and begin an exchange in this dialect.  0, or BUSY. */
+int gateway_take(struct conn *, const struct dialect *);
 int gateway_start(struct conn *, struct request *, const struct script *, const struct dialect *);
 enum io gateway_push(struct conn *);
 enum io gateway_pull(struct conn *);
 void gateway_finish(struct conn *);
+
+/* -- cgi.c: a program for each request --------------------------------------------------------------- */
+
+unsigned cgi_plan(struct pollfd *set);  /* what scripts write to stderr, one for each place that had one */
+void cgi_take(const struct pollfd *set, unsigned n);
+void cgi_leave(void);                   /* the server ends: so do those whose answer has not */
 
 /* -- answer.c: the head of the answer ---------------------------------------------------------------- */
 

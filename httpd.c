@@ -223,7 +223,8 @@ write_pid(const struct conf *cf)
 static bool
 fit_descriptors(struct conf *cf)
 {
-	unsigned fixed = 24 + cf->nlisten + cf->clients + cf->scripts + cache_pool.count(cf);
+	/* A place of CGI has four descriptors of pipes, and while it starts a program two more. */
+	unsigned fixed = 26 + cf->nlisten + cf->clients + cf->scripts * (CONFIG_CGI ? 4 : 1) + cache_pool.count(cf);
 	struct rlimit l;
 
 	if (prlimit(0, RLIMIT_NOFILE, NULL, &l) < 0)
@@ -425,6 +426,8 @@ leave(void)
 	cache_flush();
 	if (CONFIG_GATEWAY)
 		peer_flush();
+	if (CONFIG_CGI)
+		cgi_leave();
 	log_flush();
 }
 
@@ -450,6 +453,16 @@ fill_descriptors(void)
 		close(fd);
 }
 
+/* Once the configuration has been read, nobody here reads from stdin: programs without input get it as it is. */
+static void
+drop_stdin(void)
+{
+	int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	if (fd >= 0 && dup2(fd, STDIN_FILENO) == STDIN_FILENO)
+		close(fd);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -465,6 +478,8 @@ main(int argc, char **argv)
 		return 1;
 	conf = cf;
 	take_activated(cf);
+	if (CONFIG_CHILDREN)
+		drop_stdin();
 	if (!signals_open() || !listen_all(cf, NULL) || !log_open(cf) || !write_pid(cf))
 		return 1;
 	if (CONFIG_TLS)

@@ -41,7 +41,7 @@ uint64_t pool_plan(const struct conf *, struct buf *print);     /* the sum in by
 bool log_open(const struct conf *);     /* also on SIGHUP; false when a file cannot be opened: the old ones stay */
 /* One line; `log_about` puts client and request before it while a connection is being worked on. */
 void log_line(enum level, const char *format, ...) __attribute__((format(printf, 2, 3)));
-void log_backend(struct span text);     /* what a program wrote to its stderr: escaped, a line each */
+void log_backend(struct span who, struct span text);    /* what it wrote to its stderr: escaped, a line each */
 void log_flush(void);                   /* the access lines of this turn */
 struct conn;
 extern struct conn *log_about;
@@ -81,7 +81,7 @@ struct handler {                        /* what answers a request */
 	void (*finish)(struct conn *);  /* let go of what start took; NULL: nothing */
 };
 
-extern const struct handler file_handler, dir_handler, fcgi_handler, scgi_handler;
+extern const struct handler file_handler, dir_handler, fcgi_handler, scgi_handler, cgi_handler;
 const struct host *host_find(struct span name);         /* the default host when nothing has this name */
 /* A path of our own, already normal: index, rewrite, fallback.  0, or 414. */
 int request_set_path(struct request *, struct span path);

@@ -73,7 +73,8 @@ fits(const char *args, char *const *arg, unsigned n, bool opens, struct span *ke
 		p = &piece[i];
 		if (span_eq(p->text, SPAN("{")))
 			return at == n && opens;
-		if (p->starts && (at == n || !suits(p, arg[at]))) {
+		if (p->starts && (at == n || !suits(p, arg[at]) ||
+		    (!p->literal && begins_later(p + 1, pieces - i - 1, arg[at])))) {
 			i = p->to;
 			continue;
 		}

@@ -190,7 +190,7 @@ log_line(enum level level, const char *format, ...)
 }
 
 void
-log_backend(struct span text)
+log_backend(struct span who, struct span text)
 {
 	while (text.n) {
 		struct span line = span_trim(span_cut(&text, '\n'));
@@ -202,7 +202,8 @@ log_backend(struct span text)
 		b = line_begin(LOG_WARN, &at);
 		if (line.n > buf_room(&b) / 4 - 8)
 			line.n = buf_room(&b) / 4 - 8;
-		buf_text(&b, "stderr: ");
+		buf_log(&b, who);
+		buf_text(&b, ": ");
 		buf_log(&b, line);
 		line_end(LOG_WARN, &b, at);
 	}

@@ -44,12 +44,24 @@ give_back(struct peer *p)
 	p->lent = NULL;
 }
 
+void
+peer_free(struct peer *p)
+{
+	p->next = free_peers;
+	free_peers = p;
+}
+
 static void
 release(struct peer *p)
 {
 	stream_close(&p->s);
-	p->next = free_peers;
-	free_peers = p;
+	peer_free(p);
+}
+
+struct peer *
+peer_at(unsigned i)
+{
+	return i < fresh ? (struct peer *)(void *)peer_pool.at + i : NULL;
 }
 
 /* An idle connection to one of these, the last used first; else a place without connection; NULL for none. */
@@ -101,10 +113,17 @@ peer_take(const struct backend *backends)
 }
 
 void
-peer_release(struct peer *p)
+peer_close(struct peer *p)
 {
 	give_back(p);
-	release(p);
+	stream_close(&p->s);
+}
+
+void
+peer_release(struct peer *p)
+{
+	peer_close(p);
+	peer_free(p);
 }
 
 void

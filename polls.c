@@ -1,7 +1,7 @@
 /* polls.c - whom poll is asked about, and who gets what it said
  *
- *   | client, its backend | client | ... | idle backends | the one behind which sleepers stand, or each of them |
- *                                        ^ idle_at       ^ parked_at
+ *   | client, its backend | client | ... | idle backends | stderr of scripts | the one behind which sleepers stand, ... |
+ *                                        ^ idle_at       ^ errors_at         ^ parked_at
  *
  * What to poll for is never stored: it follows from the buffers, each turn anew.  A full buffer asks for nothing.
  */
@@ -16,12 +16,12 @@ struct owner { struct conn *c; struct stream *s; };
 struct pool set_pool = { "poll set", sizeof (struct pollfd), polls_size, NULL, 0 };
 struct pool owner_pool = { "who is polled", sizeof (struct owner), polls_size, NULL, 0 };
 
-static struct { unsigned idle_at, parked_at; bool park_waits; } part;
+static struct { unsigned idle_at, errors_at, parked_at; bool park_waits; } part;
 
 unsigned
 polls_size(const struct conf *cf)
 {
-	return 1 + LISTEN_MAX + cf->clients + 2 * cf->scripts + cf->parked + 1;
+	return 1 + LISTEN_MAX + cf->clients + 3 * cf->scripts + cf->parked + 1;
 }
 
 static struct owner *
@@ -57,11 +57,18 @@ peer_wants(const struct stream *s)
 {
 	short events = 0;
 
-	if (s->connecting || (!s->writable && buf_used(&s->out)))
+	if (s->connecting || (!s->writable && buf_used(&s->out) && !s->pipes))
 		events |= POLLOUT;
 	if (!s->connecting && !s->eof && buf_room(&s->in))
 		events |= POLLIN;
 	return events;
+}
+
+/* Towards a program of ours: a descriptor of its own. */
+static bool
+pipe_wants(const struct stream *s)
+{
+	return s->pipes && !s->shut && !s->writable && buf_used(&s->out);
 }
 
 /* No connection waits for nothing. */
@@ -94,12 +101,19 @@ polls_make(struct pollfd *set, int *wait)
 			*owner(n) = (struct owner){ c, &c->peer->s };
 			set[n++] = (struct pollfd){ c->peer->s.fd, peer_wants(&c->peer->s), 0 };
 		}
+		if (CONFIG_CGI && c->peer && pipe_wants(&c->peer->s)) {
+			*owner(n) = (struct owner){ c, &c->peer->s };
+			set[n++] = (struct pollfd){ c->peer->s.to, POLLOUT, 0 };
+		}
 		t = conn_due(c);
 		next = t < next ? t : next;
 	}
 	part.idle_at = n;
 	if (CONFIG_GATEWAY)
 		n += peer_idle_plan(set + n, &next);
+	part.errors_at = n;
+	if (CONFIG_CGI)
+		n += cgi_plan(set + n);
 	part.parked_at = n;
 	part.park_waits = !slots_left() && park_count();
 	if (!part.park_waits)
@@ -156,7 +170,9 @@ polls_take(const struct pollfd *set, unsigned n)
 		if (set[i].revents)
 			take_revents(owner(i), set[i].revents);
 	if (CONFIG_GATEWAY)
-		peer_idle_run(set + part.idle_at, part.parked_at - part.idle_at);
+		peer_idle_run(set + part.idle_at, part.errors_at - part.idle_at);
+	if (CONFIG_CGI)
+		cgi_take(set + part.errors_at, part.parked_at - part.errors_at);
 	for (unsigned i = 0; i < slot_count(); i++) {
 		struct conn *c = slot_at(i);
 

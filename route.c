@@ -156,6 +156,8 @@ follow(struct conn *c, struct request *r, const struct rule *rule)
 		return redirect(c, r, rule);
 	case R_REWRITE:
 		return rewrite(r, rule);
+	case R_CGI:
+		return CONFIG_CGI ? start(c, r, &cgi_handler) : 501;
 	case R_FASTCGI:
 		return CONFIG_FCGI ? start(c, r, &fcgi_handler) : 501;
 	case R_SCGI:

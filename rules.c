@@ -7,6 +7,8 @@
 
 #include <string.h>
 
+enum { RUN_MOST = 30 * 86400 };         /* seconds that a program may be given */
+
 /* -- values ---------------------------------------------------------------------------------------- */
 
 bool
@@ -376,6 +378,137 @@ show_body(struct buf *b, const struct rule *rule)
 	size_show(b, rule->number);
 }
 
+/* How a program is started. */
+static struct run *
+run_of(struct reader *r, struct rule *rule)
+{
+	if (!rule->run)
+		rule->run = keep(r, sizeof *rule->run);
+	return rule->run;
+}
+
+static bool
+set_interpreter(struct reader *r, const struct word *w, struct rule *rule, char *text)
+{
+	(void)w;
+	rule->value = span_of(text);
+	return *text == '/' || mistake(r, "'%s' is no program: its name begins with '/'", text);
+}
+
+static void
+show_interpreter(struct buf *b, const struct rule *rule)
+{
+	if (rule->value.n)
+		text_show(b, rule->value);
+}
+
+static bool
+set_folder(struct reader *r, const struct word *w, struct rule *rule, char *text)
+{
+	(void)w;
+	run_of(r, rule)->at_root = !strcmp(text, "root");
+	return rule->run->at_root || !strcmp(text, "script") || mistake(r, "'folder' is 'root' or 'script', not '%s'", text);
+}
+
+static void
+show_folder(struct buf *b, const struct rule *rule)
+{
+	if (rule->run->at_root)
+		buf_text(b, " folder root");
+}
+
+static bool
+set_account(struct reader *r, const struct word *w, struct rule *rule, char *text)
+{
+	struct run *run = run_of(r, rule);
+
+	(void)w;
+	run->user = text;
+	return take_user(r, text, &run->uid, &run->gid);
+}
+
+static void
+show_account(struct buf *b, const struct rule *rule)
+{
+	if (!rule->run->user)
+		return;
+	buf_text(b, " user");
+	text_show(b, span_of(rule->run->user));
+}
+
+static bool
+set_memory(struct reader *r, const struct word *w, struct rule *rule, char *text)
+{
+	(void)w;
+	return take_size(r, text, &run_of(r, rule)->memory);
+}
+
+static void
+show_memory(struct buf *b, const struct rule *rule)
+{
+	if (!rule->run->memory)
+		return;
+	buf_text(b, " memory");
+	size_show(b, rule->run->memory);
+}
+
+static bool
+take_small(struct reader *r, const char *text, unsigned max, unsigned *to)
+{
+	uint64_t n;
+
+	if (!take_number(r, text, 1, max, &n))
+		return false;
+	*to = n;
+	return true;
+}
+
+static bool
+set_cpu(struct reader *r, const struct word *w, struct rule *rule, char *text)
+{
+	(void)w;
+	return take_small(r, text, RUN_MOST, &run_of(r, rule)->cpu);
+}
+
+static bool
+set_time(struct reader *r, const struct word *w, struct rule *rule, char *text)
+{
+	(void)w;
+	return take_small(r, text, RUN_MOST, &run_of(r, rule)->time);
+}
+
+static bool
+set_nice(struct reader *r, const struct word *w, struct rule *rule, char *text)
+{
+	(void)w;
+	return take_small(r, text, 19, &run_of(r, rule)->nice);
+}
+
+static void
+show_limit(struct buf *b, const char *name, unsigned n)
+{
+	if (n)
+		buf_print(b, " %s %u", name, n);
+}
+
+static void
+show_cpu(struct buf *b, const struct rule *rule)
+{
+	show_limit(b, "cpu", rule->run->cpu);
+}
+
+static void
+show_time(struct buf *b, const struct rule *rule)
+{
+	show_limit(b, "time", rule->run->time);
+}
+
+static void
+show_nice(struct buf *b, const struct rule *rule)
+{
+	show_limit(b, "nice", rule->run->nice);
+}
+
 static const struct part {              /* the piece of a pattern of arguments, or the word before it */
 	const char *piece;
 	bool (*set)(struct reader *, const struct word *, struct rule *, char *text);
@@ -395,6 +528,13 @@ static const struct part {              /* the piece of a pattern of arguments, 
 	{ "SECONDS", set_count, show_count },
 	{ "CODE", set_count, show_count },
 	{ "body", set_body, show_body },
+	{ "INTERPRETER", set_interpreter, show_interpreter },
+	{ "folder", set_folder, show_folder },
+	{ "user", set_account, show_account },
+	{ "memory", set_memory, show_memory },
+	{ "cpu", set_cpu, show_cpu },
+	{ "time", set_time, show_time },
+	{ "nice", set_nice, show_nice },
 };
 
 static const struct part *
@@ -416,6 +556,8 @@ rule_set(struct reader *r, const struct word *w, char *const *arg, unsigned n)
 	rule->number = w->initial;
 	rule->pattern = (struct pattern){ MATCH_BELOW, SPAN("/") };
 	rule->root.fd = -1;
+	if (CONFIG_CGI && rule->kind == R_CGI)
+		run_of(r, rule);
 	for (unsigned i = 0; i < n; i++) {
 		part = part_find(r->key[i]);
 		if (part && !part->set(r, w, rule, keep_text(r, arg[i])))

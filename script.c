@@ -22,20 +22,22 @@ look(const struct conn *c, struct request *r, unsigned n, bool *folder)
 	return 0;
 }
 
-/* Where the script's part of the path ends: at the first segment with the extension that is a file.  A script that is
- * no file is never handed on, whatever the program behind would make of it.  PASS: only folders have such names. */
+/* Where the script's part of the path ends: at the first segment with the extension, or the first behind the pattern,
+ * that is a file.  A script that is no file is never handed on, whatever the program behind would make of it.  PASS: only
+ * folders have such names. */
 static int
 find_script(const struct conn *c, struct request *r, unsigned *end)
 {
-	struct span ext = c->route->pattern.text;
+	const struct pattern *p = &c->route->pattern;
+	bool by_ext = p->kind == MATCH_EXT;
 	int status = PASS;
 
 	if (!c->route->remote && path_hidden(c->host, r->path))
 		return 404;
-	for (unsigned n = 1; n <= r->path.n; n++) {
+	for (unsigned n = by_ext ? 1 : p->text.n; n <= r->path.n; n++) {
 		bool folder = false;
 
-		if ((n < r->path.n && r->path.p[n] != '/') || !span_ends((struct span){ r->path.p, n }, ext))
+		if ((n < r->path.n && r->path.p[n] != '/') || (by_ext && !span_ends((struct span){ r->path.p, n }, p->text)))
 			continue;
 		*end = n;
 		if (c->route->remote)
@@ -43,7 +45,7 @@ find_script(const struct conn *c, struct request *r, unsigned *end)
 		status = look(c, r, n, &folder);
 		if (!status && !folder)
 			return 0;
-		if (status && status != 404)
+		if (status && (status != 404 || !by_ext))
 			return status;
 		status = status ? status : PASS;
 	}
@@ -66,13 +68,13 @@ name_files(const struct conn *c, struct script *s, struct span path, struct buf 
 	s->translated = (struct span){ b->data + s->file.n, b->w - s->file.n };
 }
 
-/* A path pattern is an application mounted there: no file is looked for. */
+/* For backends a path pattern is an application mounted there, and no file is looked for. */
 static int
 split(struct conn *c, struct request *r, unsigned *end)
 {
 	const struct pattern *p = &c->route->pattern;
 
-	if (p->kind == MATCH_EXT)
+	if (p->kind == MATCH_EXT || c->route->kind == R_CGI)
 		return find_script(c, r, end);
 	*end = p->text.n - (p->kind == MATCH_BELOW);
 	return 0;

@@ -31,10 +31,31 @@ stream_open(struct stream *s, int fd)
 {
 	s->fd = fd;
 	s->readable = s->connecting = s->more = s->eof = s->shut = s->dead = s->broken = s->later = false;
+	s->pipes = false;
 	s->writable = true;
 	s->sealed = 0;
 	s->tls = NULL;
 	s->error = 0;
+}
+
+void
+stream_pipes(struct stream *s, int fd, int to)
+{
+	stream_open(s, fd);
+	s->pipes = true;
+	s->to = to;
+}
+
+void
+stream_shut(struct stream *s)
+{
+	if (CONFIG_TLS && s->tls)
+		tls_shut(s);
+	if (!s->shut && s->pipes && s->to >= 0)
+		close(s->to);
+	else if (!s->shut && !s->pipes && !s->dead && shutdown(s->fd, SHUT_WR) < 0)
+		stream_die(s, errno);
+	s->shut = true;
 }
 
 void
@@ -44,18 +65,11 @@ stream_close(struct stream *s)
 		tls_close(s);
 	if (s->fd >= 0)
 		close(s->fd);
+	if (s->pipes)
+		stream_shut(s);
+	s->pipes = false;
 	s->fd = -1;
 	s->readable = s->writable = s->connecting = false;
-}
-
-void
-stream_shut(struct stream *s)
-{
-	if (CONFIG_TLS && s->tls)
-		tls_shut(s);
-	if (!s->shut && !s->dead && shutdown(s->fd, SHUT_WR) < 0)
-		stream_die(s, errno);
-	s->shut = true;
 }
 
 /* The end of a connect() that could not end at once. */
@@ -91,8 +105,12 @@ moved(struct stream *s, bool *flag, ssize_t n, size_t asked)
 unsigned
 stream_send(struct stream *s, const void *p, unsigned n)
 {
-	ssize_t k = send(s->fd, p, n, MSG_NOSIGNAL | (s->more ? MSG_MORE : 0));
+	ssize_t k = s->pipes ? write(s->to, p, n) : send(s->fd, p, n, MSG_NOSIGNAL | (s->more ? MSG_MORE : 0));
 
+	if (k < 0 && s->pipes && errno == EPIPE) {
+		stream_shut(s);         /* what is read from the other pipe may go on */
+		return 0;
+	}
 	moved(s, &s->writable, k, n);
 	return k > 0 ? k : 0;
 }
@@ -100,7 +118,7 @@ stream_send(struct stream *s, const void *p, unsigned n)
 unsigned
 stream_recv(struct stream *s, void *p, unsigned n)
 {
-	ssize_t k = recv(s->fd, p, n, 0);
+	ssize_t k = s->pipes ? read(s->fd, p, n) : recv(s->fd, p, n, 0);
 
 	if (k == 0)
 		s->eof = true;
@@ -122,7 +140,7 @@ stream_write(struct stream *s)
 	n = stream_send(s, s->out.data + s->out.r, used);
 	if (n)
 		buf_take(&s->out, n);
-	return n || s->dead;
+	return n || s->dead || s->shut;
 }
 
 unsigned

@@ -32,7 +32,7 @@ const struct word words[] = {
 	{ "clients", "BUSY [IDLE]", SERVER(clients), .set = clients_set, .show = clients_show, .min = 1, .max = 4096,
 	  .help = "requests under way at once, and idle connections kept beside them; 64 and 1024" },
 	{ "scripts", "N", SERVER(scripts), .set = number_set, .show = number_show, .min = 1, .max = 4096,
-	  .help = "connections to backends at once, which others wait for; 16" },
+	  .help = "programs and connections to backends at once, which others wait for; 16" },
 	{ "sessions", "N", SERVER(sessions), .set = CONFIG_TLS ? number_set : NULL,
 	  .show = CONFIG_TLS ? number_show : NULL, .min = 0, .max = 65535, .feature = "CONFIG_TLS",
 	  .help = "TLS sessions kept for clients that come again, who then need no handshake in full; 64" },
@@ -68,6 +68,9 @@ const struct word words[] = {
 	{ "scgi", "PATTERN ADDR... [remote DIR] [sendfile DIR]...", ROUTE(R_SCGI),
 	  .set = CONFIG_SCGI ? rule_set : NULL, .feature = "CONFIG_SCGI",
 	  .help = "ask an SCGI program, the next address when one does not answer" },
+	{ "cgi", "PATTERN [INTERPRETER] [folder WHICH] [user NAME] [memory SIZE] [cpu SECONDS] "
+	  "[time SECONDS] [nice N]", ROUTE(R_CGI), .set = CONFIG_CGI ? rule_set : NULL, .feature = "CONFIG_CGI",
+	  .help = "run a program for each request: the file itself, or an interpreter with it" },
 	{ "alias", "PATTERN DIR", ROUTE(R_ALIAS), .set = rule_set,
 	  .help = "serve files of another folder" },
 	{ "redirect", "PATTERN TARGET [STATUS]", ROUTE(R_REDIRECT), .set = rule_set, .initial = 302,

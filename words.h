@@ -17,7 +17,7 @@
 enum {
 	LINE_SIZE = 8192,               /* bytes of a line */
 	WORDS_MAX = 64,                 /* words of a line */
-	PIECES_MAX = 8,                 /* pieces of a pattern of arguments */
+	PIECES_MAX = 24,                /* pieces of a pattern of arguments */
 	INCLUDE_DEPTH = 8,
 	INCLUDE_FILES = 256,
 	FILE_SIZE = 4 << 20,            /* bytes of a file */
@@ -72,6 +72,7 @@ bool take_size(struct reader *, const char *text, uint64_t *to);
 bool take_dir(struct reader *, const char *text);
 bool take_net(struct reader *, const char *text, struct net **list);    /* the text is not copied */
 void net_show(struct buf *, const struct net *);
+bool take_user(struct reader *, const char *text, uid_t *, gid_t *);    /* NAME[:GROUP], or numbers */
 void size_show(struct buf *, uint64_t);
 void text_show(struct buf *, struct span);      /* a blank, and the text in quotes where it needs them */
 

@@ -61,6 +61,8 @@ root /srv
 fastcgi *.php unix:/run/php.sock 9000 remote /far sendfile /one sendfile "/t w o"
 fastcgi /app/ [::1]:9000
 scgi /RPC2 127.0.0.1:5000 unix:/run/scgi.sock sendfile /one
+cgi /cgi-bin/ folder root user 1234:99 memory 64m cpu 10 time 600 nice 5
+cgi *.pl /usr/bin/perl nice 1
 alias /a/ "/srv/with \"quotes\" and \\"
 redirect /old /new
 redirect /old2 https://example.org/ 308

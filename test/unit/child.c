@@ -76,7 +76,7 @@ test_what_it_finds(void)
 	pid_t pid;
 	int fd;
 
-	fd = shell(&c, "pwd; echo $A; echo $$; ls /proc/self/fd | wc -l; grep -E '^Sig(Blk|Ign)' /proc/$$/status; exit 3",
+	fd = shell(&c, "pwd; echo $A; echo $$; ls /proc/self/fd | wc -l; grep -E '^Sig(Blk|Ign)' /proc/self/status; exit 3",
 	    "/usr", NULL);
 	pid = c.pid;
 	listen_to(fd);

@@ -1,0 +1,413 @@
+/* cgi.c - handler: CGI (RFC 3875), a program for each request
+ *
+ *   variables, working folder ---.
+ *   client.in --up--> peer.out --+--> program --> peer.in --answer.c--> response head
+ *                       a pipe   |       |  a pipe          `--down--> client.out
+ *                                |       `---> the error log, with the script's name
+ *
+ * A place is taken until its program has ended, not only until it has answered.  A place keeps the pipe for stderr:
+ * what a script leaves running in the background may go on writing there.
+ */
+#include "gateway.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { SETTLES = 200 };                 /* milliseconds from the end of the output until its status must be known */
+enum { WORDS_MOST = FIELDS_MAX + 156 }; /* of the environment */
+
+static unsigned pipes;                  /* places that have a pipe for stderr */
+
+static struct peer *
+peer_of(struct child *child)
+{
+	return (struct peer *)(void *)((char *)child - offsetof(struct peer, child));
+}
+
+/* -- the program's end -------------------------------------------------------------------------------------- */
+
+static void
+cgi_ended(struct child *child)
+{
+	struct peer *p = peer_of(child);
+
+	if (!p->conn) {
+		peer_free(p);
+		return;
+	}
+	log_about = p->conn;
+	if (WIFSIGNALED(child->status))
+		log_line(LOG_WARN, "signal %d ended the script", WTERMSIG(child->status));
+	p->s.readable = true;           /* what it has written before comes now, or never */
+	conn_turn(p->conn);
+}
+
+/* While the answer comes: `time` is over.  Once its output has ended: it lives on.  After the answer: for too long. */
+static void
+cgi_late(struct child *child)
+{
+	struct peer *p = peer_of(child);
+
+	p->late = true;
+	if (p->conn)
+		conn_turn(p->conn);
+	else
+		child_stop(child);
+}
+
+/* -- stderr ------------------------------------------------------------------------------------------------------- */
+
+static bool
+errors_open(struct peer *p)
+{
+	if (p->errors[0])
+		return true;
+	if (pipe2(p->errors, O_CLOEXEC) < 0) {
+		p->errors[0] = 0;
+		return false;
+	}
+	fcntl(p->errors[0], F_SETFL, O_NONBLOCK);
+	pipes++;
+	return true;
+}
+
+unsigned
+cgi_plan(struct pollfd *set)
+{
+	const struct peer *p;
+	unsigned n = 0;
+
+	for (unsigned i = 0; n < pipes && (p = peer_at(i)); i++)
+		if (p->errors[0])
+			set[n++] = (struct pollfd){ p->errors[0], POLLIN, 0 };
+	return n;
+}
+
+/* More than a piece a turn is not read: whoever floods the log is slowed down by it. */
+static void
+errors_read(struct peer *p)
+{
+	char text[1024];
+	ssize_t n = read(p->errors[0], text, sizeof text);
+
+	log_about = p->conn;
+	if (n > 0)
+		log_backend((struct span){ p->script, p->script_n }, (struct span){ text, n });
+	log_about = NULL;
+}
+
+void
+cgi_take(const struct pollfd *set, unsigned n)
+{
+	struct peer *p;
+
+	for (unsigned i = 0, k = 0; k < n && (p = peer_at(i)); i++)
+		if (p->errors[0] && set[k].fd == p->errors[0] && set[k++].revents)
+			errors_read(p);
+}
+
+/* -- the environment --------------------------------------------------------------------------------------------- */
+
+static void
+put_word(struct buf *to, struct span name, struct span value)
+{
+	char *at = buf_reserve(to, name.n + value.n + 2);
+
+	if (!at)
+		return;
+	memcpy(at, name.p, name.n);
+	at[name.n] = '=';
+	if (value.n)
+		memcpy(at + name.n + 1, value.p, value.n);
+	at[name.n + 1 + value.n] = '\0';
+}
+
+static void
+put_length(struct buf *to, uint64_t length)
+{
+	char digits[24];
+	struct buf b = { digits, 0, 0, sizeof digits, false };
+
+	buf_uint(&b, length);
+	put_word(to, SPAN("CONTENT_LENGTH"), (struct span){ digits, b.w });
+}
+
+/* An end for the span, in the buffer. */
+static const char *
+put_text(struct buf *b, struct span s)
+{
+	const char *at = b->data + b->w;
+
+	buf_span(b, s);
+	buf_char(b, '\0');
+	return at;
+}
+
+/* Pointers to the words that lie in b from `from` on; false when they are too many. */
+static bool
+point(const struct buf *b, unsigned from, char *to[WORDS_MOST])
+{
+	char *p = b->data + from, *end = b->data + b->w;
+	unsigned n = 0;
+
+	for (; p < end && n < WORDS_MOST - 1; p += strlen(p) + 1)
+		to[n++] = p;
+	to[n] = NULL;
+	return p == end;
+}
+
+/* -- starting ----------------------------------------------------------------------------------------------------------- */
+
+static struct span
+folder_of(struct span file)
+{
+	while (file.n > 1 && file.p[file.n - 1] != '/')
+		file.n--;
+	return file;
+}
+
+static struct span
+base_of(struct span path)
+{
+	unsigned n = folder_of(path).n;
+
+	return (struct span){ path.p + n, path.n - n };
+}
+
+/* Why it does not run, as a status; missing: the file itself is not there. */
+static int
+refused(int error, const char *file, bool missing)
+{
+	switch (error) {
+	case ENOENT:
+	case ENOTDIR:
+		if (missing)
+			return 404;     /* it has been deleted while it waited */
+		log_line(LOG_ERROR, "%s cannot be started: its interpreter or its folder is missing", file);
+		return 500;
+	case EACCES:
+		log_line(LOG_WARN, "%s may not be executed", file);
+		return 403;
+	case ENOEXEC:
+		log_line(LOG_ERROR, "%s is no program: its first line says not what to run it with, as in #!/bin/sh", file);
+		return 500;
+	case EAGAIN:
+	case EMFILE:
+	case ENFILE:
+	case ENOMEM:
+	case ETXTBSY:
+		log_line(LOG_WARN, "%s cannot be started now: %s", file, error_text(error));
+		return 503;
+	default:
+		log_line(LOG_ERROR, "%s cannot be started: %s", file, error_text(error));
+		return 500;
+	}
+}
+
+static void
+close_two(int fd[2])
+{
+	close(fd[0]);
+	close(fd[1]);
+}
+
+/* Pipes, and the program at their other ends.  0, or an errno. */
+static int
+launch(struct conn *c, struct program *program, bool body)
+{
+	struct peer *p = c->peer;
+	int in[2] = { -1, -1 }, out[2], error = 0;
+
+	if (!errors_open(p) || pipe2(out, O_CLOEXEC) < 0)
+		return errno;
+	if (body && pipe2(in, O_CLOEXEC) < 0) {
+		error = errno;
+		close_two(out);
+		return error;
+	}
+	program->fd[0] = in[0];         /* without a body it stays ours, which is /dev/null */
+	program->fd[1] = out[1];
+	program->fd[2] = p->errors[1];
+	if (!child_start(&p->child, program))
+		error = errno;
+	close(out[1]);
+	if (body)
+		close(in[0]);
+	fcntl(out[0], F_SETFL, O_NONBLOCK);
+	if (body)
+		fcntl(in[1], F_SETFL, O_NONBLOCK);
+	stream_pipes(&p->s, out[0], in[1]);
+	return error;
+}
+
+/* Words and variables are built in the buffers of the place, which nothing else needs before the program runs. */
+static int
+run(struct conn *c, const struct request *r, const struct script *s)
+{
+	const struct rule *rule = c->route;
+	struct buf *b = &c->peer->s.out;
+	char **envp = (char **)(void *)c->peer->s.in.data, *argv[3] = { NULL };
+	const char *file = put_text(b, s->file), *folder = put_text(b, folder_of(s->file));
+	struct program program = { .path = rule->value.p ? rule->value.p : file, .argv = argv, .envp = envp,
+		.dir = rule->run->at_root ? c->host->root.path : folder, .run = rule->run };
+	unsigned from = b->w;
+	int error;
+
+	_Static_assert(WORDS_MOST * sizeof (char *) <= PEER_IN, "PEER_IN is too small for pointers to variables");
+	argv[0] = (char *)(uintptr_t)program.path;
+	argv[1] = rule->value.p ? (char *)(uintptr_t)file : NULL;
+	put_word(b, SPAN("PATH"), SPAN("/usr/sbin:/usr/bin:/sbin:/bin"));
+	cgi_variables(c, r, s, b, put_word);
+	if (r->framing == BODY_LENGTH)
+		put_length(b, r->length);
+	if (b->bad || !point(b, from, envp))
+		return 431;
+	error = launch(c, &program, !c->up.done);
+	b->w = 0;
+	return error ? refused(error, file, access(file, F_OK) < 0) : 0;
+}
+
+/* "nph-": the script makes the whole response, its status line too, and it ends with the connection. */
+static void
+raw(struct conn *c)
+{
+	struct gateway *g = STATE(c, gateway);
+
+	g->headed = c->begun = c->until_close = true;
+	g->down.put = raw_put;
+	c->keep = false;
+	c->status = 200;                /* for the log: what it really says is between it and the client */
+}
+
+static void
+name_place(struct peer *p, struct span name)
+{
+	p->script_n = name.n < sizeof p->script ? name.n : sizeof p->script;
+	memcpy(p->script, name.p + name.n - p->script_n, p->script_n);
+}
+
+static int
+cgi_start(struct conn *c, struct request *r)
+{
+	struct script s;
+	int status = script_find(c, r, &s);
+
+	if (!status)
+		status = gateway_take(c, &cgi_dialect);
+	if (status)
+		return status;
+	c->peer->child = (struct child){ .ended = cgi_ended, .late = cgi_late };
+	c->peer->late = false;
+	name_place(c->peer, s.name);
+	status = run(c, r, &s);
+	if (status) {
+		peer_release(c->peer);
+		c->peer = NULL;
+		return status;
+	}
+	c->peer->conn = c;
+	c->up.put = raw_put;
+	STATE(c, gateway)->sent = true; /* nothing can be said again */
+	if (c->route->run->time)
+		c->peer->child.due = now + c->route->run->time * (int64_t)1000;
+	if (span_starts(base_of(s.name), SPAN("nph-")))
+		raw(c);
+	return 0;
+}
+
+/* -- the exchange ------------------------------------------------------------------------------------------------------- */
+
+/* The end of the output is the end of the answer once it is known how the program has ended (body->at), so that one
+ * that was killed cannot pass for one that was done. */
+static enum io
+cgi_next(struct body *body, struct buf *in)
+{
+	body->left = buf_used(in);
+	if (body->left)
+		return IO_MOVED;
+	return body->ended && body->at ? IO_DONE : IO_WAIT;
+}
+
+/* What is known of its end; true when that is more than before. */
+static bool
+look_at_end(struct peer *p, struct body *body)
+{
+	bool at = body->at, eof = p->s.eof;
+
+	if (!p->child.pid) {
+		body->at = true;
+		body->failed = WIFSIGNALED(p->child.status);
+		/* What it left in the background may hold the pipe open: all that it wrote itself has been read. */
+		p->s.eof = eof || !p->s.readable;
+	} else if (eof) {
+		body->at = p->late;
+		if (!p->child.due || p->child.due > now + SETTLES)
+			p->child.due = now + SETTLES;
+	}
+	return body->at != at || p->s.eof != eof;
+}
+
+static enum io
+cgi_pull(struct conn *c)
+{
+	struct gateway *g = STATE(c, gateway);
+	struct peer *p = c->peer;
+	enum io io;
+
+	if (p->late && !p->s.eof) {
+		c->status = 504;
+		c->why = "the script ran for longer than its `time`";
+		return IO_FAIL;
+	}
+	io = gateway_pull(c);
+	if (c->peer != p)
+		return io;
+	if (c->up.done && !buf_used(&p->s.out))
+		stream_shut(&p->s);     /* the script's stdin ends after exactly the body */
+	if (io == IO_WAIT && look_at_end(p, &g->down.body))
+		io = IO_MOVED;
+	if (io == IO_FAIL && g->down.body.failed)
+		c->why = "a signal ended the script";
+	if (io != IO_FAIL && g->headed && g->measured && g->down.moved == g->down.limit)
+		io = IO_DONE;           /* it may go on without being waited for */
+	g->down.done = io == IO_DONE;
+	return io;
+}
+
+/* The place is free when the program has ended: by itself after a whole answer, else it is made to. */
+static void
+cgi_finish(struct conn *c)
+{
+	struct gateway *g = STATE(c, gateway);
+	struct peer *p = c->peer;
+
+	if (!p)
+		return;
+	c->peer = NULL;
+	c->up.put = discard_put;
+	p->conn = NULL;
+	p->late = false;
+	peer_close(p);
+	if (!p->child.pid)
+		peer_free(p);
+	else if (g->down.done)
+		p->child.due = now + conf->timeout[T_BACKEND];
+	else
+		child_stop(&p->child);
+}
+
+void
+cgi_leave(void)
+{
+	struct peer *p;
+
+	for (unsigned i = 0; (p = peer_at(i)); i++)
+		if (p->conn)
+			child_stop(&p->child);
+}
+
+const struct dialect cgi_dialect = { "cgi", NULL, NULL, cgi_next, raw_put };
+const struct handler cgi_handler = { "cgi", cgi_start, gateway_push, cgi_pull, cgi_finish };

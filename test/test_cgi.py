@@ -1,0 +1,568 @@
+"""CGI: what a script is told, what it may answer, and how it ends."""
+import os
+import re
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from conftest import SANITIZED
+from wire import Cut, eventually
+
+HEAD = "printf 'Content-Type: text/plain\\r\\n\\r\\n'\n"
+
+
+@pytest.fixture
+def script(www):
+    """script(name, text) puts a shell script, or one with a #! line of its own, below www/cgi-bin."""
+    def put(name, text, mode=0o755):
+        path = www / "cgi-bin" / name
+        path.parent.mkdir(exist_ok=True, parents=True)
+        path.write_text(text if text.startswith("#!") else "#!/bin/sh\n" + text)
+        path.chmod(mode)
+        return path
+    return put
+
+
+@pytest.fixture
+def cgi(start, script):
+    """A server whose /cgi-bin/ runs, with a script that shows its variables."""
+    script("env", HEAD + "env")
+    return start("cgi /cgi-bin/\n")
+
+
+def variables(answer):
+    return dict(line.split("=", 1) for line in answer.body.decode("latin-1").splitlines())
+
+
+def running(pid):
+    """Not gone, and no zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def children(server):
+    """Process ids of all children, zombies too."""
+    return [int(p) for p in Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()]
+
+
+def childless(server):
+    eventually(lambda: not children(server), "the end of all children")
+
+
+def number_in(path):
+    """The number that a script writes into this file."""
+    eventually(lambda: path.exists() and path.read_text().endswith("\n"), f"a number in {path}")
+    return int(path.read_text())
+
+
+# -- which script, and what it is told
+
+def test_variables(cgi, www):
+    v = variables(cgi.get("/cgi-bin/env/a%20b/c?x=1&y=%20", "X-Own: own", "Proxy: evil", "X_Under: evil"))
+    wanted = {
+        "GATEWAY_INTERFACE": "CGI/1.1", "REQUEST_METHOD": "GET", "SCRIPT_NAME": "/cgi-bin/env", "PATH_INFO": "/a b/c",
+        "PATH_TRANSLATED": f"{www}/a b/c", "SCRIPT_FILENAME": f"{www}/cgi-bin/env", "DOCUMENT_ROOT": str(www),
+        "QUERY_STRING": "x=1&y=%20", "REQUEST_URI": "/cgi-bin/env/a%20b/c?x=1&y=%20", "SERVER_PROTOCOL": "HTTP/1.1",
+        "SERVER_ADDR": "127.0.0.1", "SERVER_PORT": str(cgi.port), "REMOTE_ADDR": "127.0.0.1", "SERVER_NAME": "test",
+        "HTTP_HOST": "test", "HTTP_X_OWN": "own", "REDIRECT_STATUS": "200", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+    }
+    assert {n: v.get(n) for n in wanted} == wanted
+    assert v["REMOTE_PORT"].isdigit() and "cubhttpd" in v["SERVER_SOFTWARE"]
+    assert not {"HTTPS", "HTTP_PROXY", "HTTP_X_UNDER", "CONTENT_LENGTH", "CONTENT_TYPE"} & set(v)
+    ours = {"PWD", "OLDPWD", "SHLVL", "_"}      # the shell's own
+    known = set(wanted) | {"REMOTE_PORT", "SERVER_SOFTWARE", "REQUEST_SCHEME"}
+    assert set(v) - known - ours == set(), "nothing of the server's own environment"
+
+
+def test_variables_of_a_body(cgi):
+    v = variables(cgi.ask("POST", "/cgi-bin/env", "Content-Type: text/x", body=b"hello"))
+    assert (v["REQUEST_METHOD"], v["CONTENT_LENGTH"], v["CONTENT_TYPE"]) == ("POST", "5", "text/x")
+    assert "PATH_INFO" not in variables(cgi.get("/cgi-bin/env")), "unset when there is none"
+    assert variables(cgi.get("/cgi-bin/env"))["QUERY_STRING"] == ""
+
+
+def test_a_full_head_still_fits(cgi):
+    v = variables(cgi.get("/cgi-bin/env", *[f"X-{i}: {'v' * 60}" for i in range(90)], "Cookie: " + "c" * 1000))
+    assert all(v[f"HTTP_X_{i}"] == "v" * 60 for i in range(90)) and v["HTTP_COOKIE"] == "c" * 1000
+
+
+def test_cookies_of_four_kilobytes(cgi):
+    assert variables(cgi.get("/cgi-bin/env", "Cookie: " + "c" * 4096))["HTTP_COOKIE"] == "c" * 4096
+
+
+@pytest.mark.parametrize("target,name,info", [
+    ("/cgi-bin/env", "/cgi-bin/env", None), ("/cgi-bin/env/", "/cgi-bin/env", "/"),
+    ("/cgi-bin/deep/er/env/x/y", "/cgi-bin/deep/er/env", "/x/y"), ("/cgi-bin/env/env", "/cgi-bin/env", "/env"),
+    ("/cgi-bin/./deep/../env/x", "/cgi-bin/env", "/x"),
+])
+def test_the_longest_path_that_is_a_script(cgi, script, target, name, info):
+    script("deep/er/env", HEAD + "env")
+    v = variables(cgi.get(target))
+    assert (v["SCRIPT_NAME"], v.get("PATH_INFO")) == (name, info)
+
+
+@pytest.mark.parametrize("target", ["/cgi-bin/none", "/cgi-bin/deep/none", "/cgi-bin/deep", "/cgi-bin/", "/cgi-bin/.env",
+                                    "/cgi-bin/fifo"])
+def test_what_is_no_script(cgi, script, www, target):
+    script("deep/env", HEAD)
+    script(".env", HEAD)
+    os.mkfifo(www / "cgi-bin/fifo")
+    assert cgi.get(target).status in (301, 403, 404)
+
+
+def test_an_index_of_a_folder_is_run(start, script):
+    script("index.cgi", HEAD + "echo $SCRIPT_NAME")
+    server = start("cgi /cgi-bin/\nindex index.html index.cgi\n")
+    assert server.get("/cgi-bin/").body == b"/cgi-bin/index.cgi\n"
+
+
+def test_the_source_of_what_may_not_run_is_never_shown(cgi, script):
+    script("env", "echo secret", mode=0o644)
+    answer = cgi.get("/cgi-bin/env")
+    assert answer.status == 403 and b"secret" not in answer.body
+    cgi.line(r"cgi-bin/env may not be executed")
+
+
+def test_what_is_no_program(cgi, www):
+    path = www / "cgi-bin/env"
+    path.write_text("no first line")
+    assert cgi.get("/cgi-bin/env").status == 500
+    cgi.line(r"cgi-bin/env is no program")
+    path.write_text("#!/nowhere/at/all\n")
+    assert cgi.get("/cgi-bin/env").status == 500
+    cgi.line(r"cgi-bin/env cannot be started: its interpreter")
+    childless(cgi)
+
+
+def test_an_interpreter_by_extension(start, script, www):
+    script("../a.sh", HEAD + "echo $0 $1 $REDIRECT_STATUS $PATH_INFO; pwd", mode=0o644)
+    server = start("cgi *.sh /bin/sh\n")
+    assert server.get("/a.sh/x").body.decode() == f"{www}/a.sh 200 /x\n{www}\n"
+    assert server.get("/b.sh").status == 404
+
+
+def test_an_interpreter_that_is_missing(start, script, www):
+    script("../a.sh", HEAD, mode=0o644)
+    server = start("cgi *.sh /nowhere/sh\n")
+    assert server.get("/a.sh").status == 500
+    server.line(r"interpreter")
+
+
+def test_a_single_script(start, script, www):
+    script("one", HEAD + "echo $SCRIPT_NAME $PATH_INFO")
+    script("two", "secret")
+    server = start("cgi /cgi-bin/one\n")
+    assert server.get("/cgi-bin/one/x").body == b"/cgi-bin/one /x\n"
+    assert b"secret" in server.get("/cgi-bin/two").body, "a file like others: only one script was named"
+
+
+def test_a_script_below_an_alias(start, folder, script):
+    (folder / "lib").mkdir()
+    script("../../lib/tool", HEAD + "echo $SCRIPT_FILENAME $PATH_INFO")
+    server = start(f"rewrite /git /tools/tool\ncgi /tools/tool\nalias /tools/ {folder}/lib\n")
+    assert server.get("/git/repo").body.decode() == f"{folder}/lib/tool /repo\n"
+
+
+def test_a_link_out_of_the_root_keeps_its_name(start, script, folder, www):
+    """LuCI's cgi-upload, cgi-download, cgi-backup and cgi-exec are links to one program that looks at its name."""
+    script("../../libexec/cgi-io", HEAD + "echo ${0##*/}; pwd")
+    (www / "cgi-bin").mkdir(exist_ok=True)
+    for name in ("cgi-upload", "cgi-backup"):
+        (www / "cgi-bin" / name).symlink_to("../../libexec/cgi-io")
+    server = start("cgi /cgi-bin/\n")
+    for name in ("cgi-upload", "cgi-backup"):
+        assert server.get("/cgi-bin/" + name).body.decode() == f"{name}\n{www}/cgi-bin\n"
+    server = start("cgi /cgi-bin/\nlinks inside\n")
+    assert server.get("/cgi-bin/cgi-upload").status == 403
+
+
+def test_the_working_folder(start, script, www):
+    script("pwd", HEAD + "pwd")
+    assert start("cgi /cgi-bin/\n").get("/cgi-bin/pwd").body.decode() == f"{www}/cgi-bin\n"
+    assert start("cgi /cgi-bin/ folder root\n").get("/cgi-bin/pwd").body.decode() == f"{www}\n"
+
+
+# -- bodies
+
+ECHO = HEAD + "cat"
+
+
+def test_a_body_and_its_end(cgi, script):
+    script("echo", ECHO)
+    with cgi.connect() as c:
+        for body in (b"hello", b"", b"x" * 300000):
+            assert c.request("POST", "/cgi-bin/echo", body=body).answer().body == body
+
+
+def test_a_chunked_body_streams_without_a_length(cgi, script):
+    script("echo", HEAD + "echo \"len=$CONTENT_LENGTH te=$HTTP_TRANSFER_ENCODING\"; exec cat")
+    with cgi.connect() as c:
+        c.send("POST /cgi-bin/echo HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
+        answer = c.answer(body=False)
+        while b"hello" not in c.buffer:
+            assert c.fill(), "the script answers before the body has ended"
+        c.send("6\r\n world\r\n0\r\n\r\n")
+        c.body(answer)
+        assert answer.body == b"len= te=\nhello world"
+
+
+def test_stdin_can_be_opened_by_name(cgi, script):
+    script("echo", HEAD + "cat /dev/stdin > /dev/stdout; echo seen >/dev/stderr")
+    assert cgi.ask("POST", "/cgi-bin/echo", body=b"hello").body == b"hello"
+    cgi.line(r"/cgi-bin/echo: seen")
+    assert cgi.get("/cgi-bin/echo").body == b""
+
+
+def test_a_body_that_nobody_reads(cgi, script):
+    script("deaf", HEAD + "echo early")
+    with cgi.connect() as c:
+        c.send_if_open(b"POST /cgi-bin/deaf HTTP/1.1\r\nHost: test\r\nContent-Length: 3000000\r\n\r\n")
+        c.send_if_open(b"x" * 3000000)
+        assert c.answer().body == b"early\n"
+    childless(cgi)
+
+
+def test_an_early_answer_while_the_body_is_still_coming(cgi, script):
+    """LuCI's cgi-upload says what is wrong before it has read all."""
+    script("early", "head -c 10 >/dev/null\n" + HEAD + "echo refused\n")
+    with cgi.connect() as c:
+        c.send("POST /cgi-bin/early HTTP/1.1\r\nHost: test\r\nContent-Length: 1000000\r\n\r\n" + "x" * 1000)
+        assert c.answer().body == b"refused\n"
+
+
+def test_expect_100(cgi, script):
+    script("echo", ECHO)
+    with cgi.connect() as c:
+        c.send("POST /cgi-bin/echo HTTP/1.1\r\nHost: test\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n")
+        assert c.answer(interim=True, body=False).status == 100
+        assert c.send(b"hello").answer().body == b"hello"
+
+
+def test_a_body_above_its_limit_ends_the_script(start, script, folder):
+    script("echo", f"echo $$ > {folder}/pid\n" + HEAD + "cat")
+    server = start("cgi /cgi-bin/\nlimit /cgi-bin/ body 1k\n")
+    assert server.ask("POST", "/cgi-bin/echo", body=b"x" * 2000).status == 413
+    with server.connect() as c:
+        c.send(b"POST /cgi-bin/echo HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n")
+        pid = number_in(folder / "pid")
+        c.send_if_open(b"800\r\n" + b"x" * 2048 + b"\r\n")
+        c.rest()
+    eventually(lambda: not running(pid), "the end of the script")
+
+
+def test_both_ways_at_once(cgi, script):
+    """More than pipes and buffers hold, in both directions: neither may wait for the other."""
+    script("echo", ECHO)
+    body = os.urandom(1 << 20) * 4
+    with cgi.connect() as c:
+        c.send(f"POST /cgi-bin/echo HTTP/1.1\r\nHost: test\r\nContent-Length: {len(body)}\r\n\r\n")
+        c.sock.settimeout(None)
+        sender = threading.Thread(target=lambda: c.send(body))
+        sender.start()
+        assert c.answer().body == body
+        sender.join()
+
+
+def test_memory_stays_flat_during_an_upload(start, script):
+    """40 MB of firmware, and no file."""
+    script("sink", "n=$(wc -c)\n" + HEAD + "echo $n")
+    server = start("cgi /cgi-bin/\n")
+    server.ask("POST", "/cgi-bin/sink", body=b"x" * 100000)
+    before = server.memory("Rss")
+    with server.connect() as c:
+        c.send(f"POST /cgi-bin/sink HTTP/1.1\r\nHost: test\r\nContent-Length: {40 << 20}\r\n\r\n")
+        for _ in range(40):
+            c.send(b"x" * (1 << 20))
+        assert not [t for t in server.descriptors().values() if "deleted" in t]
+        grown = server.memory("Rss") - before
+        assert c.answer().body == b"%d\n" % (40 << 20)
+    assert SANITIZED or grown <= 32, f"{grown} KB"
+
+
+# -- answers
+
+@pytest.mark.parametrize("head,status", [
+    ("Status: 404 Nothing\\n", 404), ("status: 201\\n", 201), ("STATUS:503 x\\r\\n", 503), ("X: y\\n", 200),
+    ("Location: /there\\n", 302), ("Status: 302 Found\\r\\nLocation: /there\\r\\n", 302),
+    ("Status: 301\\nLocation: http://example.org/\\n", 301), ("Location: http://example.org/\\n", 302),
+])
+def test_statuses(cgi, script, head, status):
+    script("head", f"printf '{head}\\n'")
+    answer = cgi.get("/cgi-bin/head")
+    assert answer.status == status
+    if "Location" in head:
+        assert answer["Location"] == re.search(r"Location: ([^\\]*)", head)[1], "to the client, not to us"
+
+
+def test_several_cookies(cgi, script):
+    cookie = "c" * 3000
+    script("cookies", f"printf 'set-cookie: a=1\\nSet-Cookie: b={cookie}\\nSet-Cookie: c=3\\n\\n'")
+    assert cgi.get("/cgi-bin/cookies").all("Set-Cookie") == ["a=1", "b=" + cookie, "c=3"]
+
+
+def test_an_output_without_a_length(cgi, script):
+    script("out", HEAD + "echo one; echo two")
+    assert cgi.get("/cgi-bin/out").framing == "chunked"
+    with cgi.connect() as c:
+        old = c.request("GET", "/cgi-bin/out", version="1.0").answer()
+        assert old.body == b"one\ntwo\n" and old.framing == "close"
+
+
+def test_a_length_ends_the_answer_and_not_the_script(cgi, script, folder):
+    os.mkfifo(folder / "go")
+    script("out", f"printf 'Content-Length: 3\\n\\nabc'\nread x < {folder}/go\necho $$ > {folder}/pid\n")
+    with cgi.connect() as c:
+        assert c.get("/cgi-bin/out").body == b"abc"
+        assert c.get("/cgi-bin/env").status == 200, "and the connection is kept"
+    (folder / "go").write_text("go\n")
+    number_in(folder / "pid")
+    childless(cgi)
+
+
+def test_less_than_its_length_is_a_cut(cgi, script):
+    script("out", "printf 'Content-Length: 9\\n\\nabc'")
+    with pytest.raises(Cut):
+        cgi.get("/cgi-bin/out")
+
+
+def test_head(cgi, script):
+    script("out", "printf 'Content-Length: 3\\n\\n'; [ $REQUEST_METHOD = HEAD ] || printf abc")
+    with cgi.connect() as c:
+        assert c.request("HEAD", "/cgi-bin/out").answer("HEAD")["Content-Length"] == "3"
+        assert c.get("/cgi-bin/out").body == b"abc"
+
+
+def test_nph(cgi, script):
+    """Non-parsed headers: what the script writes is what the client gets."""
+    script("nph-raw", "printf 'HTTP/1.1 299 Odd\\r\\nX: 1\\r\\n\\r\\nbody'")
+    assert cgi.talk(b"GET /cgi-bin/nph-raw HTTP/1.1\r\nHost: test\r\n\r\n") == b"HTTP/1.1 299 Odd\r\nX: 1\r\n\r\nbody"
+    childless(cgi)
+
+
+@pytest.mark.parametrize("text", ["", "exit 3", "echo", "echo no head at all", "printf 'no head\\n\\nbody'",
+                                  "printf 'A b: c\\n\\n'", "printf 'Status: 99\\n\\n'",
+                                  "printf 'Content-Length: x\\n\\n'", "printf 'A: b'",
+                                  "printf 'X: '; head -c 1000000 /dev/zero | tr '\\0' x; printf '\\n\\nbody'",
+                                  "i=0; while [ $i -lt 200 ]; do echo X$i: y; i=$((i+1)); done; echo"])
+def test_what_is_no_answer(cgi, script, text):
+    script("bad", text + "\n")
+    assert cgi.get("/cgi-bin/bad").status in (200, 500, 502)
+    assert text in ("echo",) or cgi.get("/cgi-bin/bad").status == 502
+    assert cgi.get("/cgi-bin/env").status == 200
+    childless(cgi)
+
+
+def test_zero_bytes_in_a_head(cgi, script):
+    script("bad", "printf 'X: a\\0b\\nY: 1\\n\\nbody'")
+    cgi.get("/cgi-bin/bad")         # the client refuses controls in a head
+    assert cgi.get("/cgi-bin/env").status == 200
+
+
+def test_zero_bytes_in_a_body(cgi, script):
+    script("zero", HEAD + "head -c 100000 /dev/zero")
+    assert cgi.get("/cgi-bin/zero").body == bytes(100000)
+
+
+@pytest.mark.slow
+def test_a_gigabyte(cgi, script):
+    script("big", HEAD + "exec head -c 1073741824 /dev/zero")
+    with cgi.connect() as c:
+        c.request("GET", "/cgi-bin/big", version="1.0")
+        c.head()
+        n = len(c.buffer)
+        c.buffer = b""
+        while got := c.sock.recv(1 << 20):
+            n += len(got)
+        assert n == 1 << 30
+
+
+def test_stderr_goes_to_the_log(cgi, script):
+    script("err", "echo 'one\x07' >&2\n" + HEAD + "echo two >&2\necho done")
+    assert cgi.get("/cgi-bin/err").body == b"done\n"
+    cgi.line(r"/cgi-bin/err: one\\x07$")
+    cgi.line(r"/cgi-bin/err: two$")
+
+
+# -- time, and ends
+
+def test_the_clock_is_an_idle_clock(start, script):
+    """A script that speaks now and then may take longer than the time for silence."""
+    script("slow", HEAD + "for i in 1 2 3 4; do sleep 0.6; echo $i; done")
+    assert start("cgi /cgi-bin/\ntimeout backend 1\n").get("/cgi-bin/slow").body == b"1\n2\n3\n4\n"
+
+
+def test_a_silent_script_is_ended_with_all_it_started(start, script, folder):
+    script("hang", f"sleep 1000 & echo $! > {folder}/pid\nwait")
+    server = start("cgi /cgi-bin/\ntimeout backend 1\n")
+    assert server.get("/cgi-bin/hang").status == 504
+    pid = number_in(folder / "pid")
+    eventually(lambda: not running(pid), "the end of the whole group")
+    childless(server)
+
+
+def test_what_was_cut_off_never_looks_complete(start, script):
+    script("hang", HEAD + "echo some\nexec sleep 1000")
+    server = start("cgi /cgi-bin/\ntimeout backend 1\n")
+    for version in ("1.1", "1.0"):
+        with server.connect() as c, pytest.raises((Cut, ConnectionResetError)):
+            c.request("GET", "/cgi-bin/hang", version=version).answer()
+    childless(server)
+
+
+def test_a_total_limit(start, script):
+    script("chatty", HEAD + "while :; do echo x; sleep 0.1; done")
+    server = start("cgi /cgi-bin/ time 1\n")
+    began = time.monotonic()
+    with pytest.raises(Cut):
+        server.get("/cgi-bin/chatty")
+    assert 0.9 < time.monotonic() - began < 10
+    script("quiet", "exec sleep 1000")
+    assert server.get("/cgi-bin/quiet").status == 504
+    childless(server)
+
+
+def test_one_that_ignores_sigterm(start, script, folder):
+    script("stubborn", f"trap '' TERM\necho $$ > {folder}/pid\nwhile :; do sleep 1; done")
+    server = start("cgi /cgi-bin/\ntimeout backend 1\n")
+    assert server.get("/cgi-bin/stubborn").status == 504
+    pid = number_in(folder / "pid")
+    eventually(lambda: not running(pid), "SIGKILL")
+    childless(server)
+
+
+def test_a_client_that_leaves_ends_the_script(cgi, script, folder):
+    script("hang", f"echo $$ > {folder}/pid\nexec sleep 1000")
+    c = cgi.connect()
+    c.request("GET", "/cgi-bin/hang")
+    pid = number_in(folder / "pid")
+    c.reset()
+    eventually(lambda: not running(pid), "the end of the script")
+    childless(cgi)
+
+
+def test_one_that_is_killed_is_a_cut(cgi, script):
+    """As the kernel does when memory runs out: half an answer must not look like a whole one."""
+    script("dies", HEAD + "echo half\nkill -KILL $$")
+    with pytest.raises(Cut):
+        cgi.get("/cgi-bin/dies")
+    cgi.line(r"signal 9 ended the script")
+
+
+def test_one_that_closes_its_output_and_lives_on(start, script, folder):
+    os.mkfifo(folder / "go")
+    script("lives", HEAD + f"echo done\nexec >&- 2>&-\nread x < {folder}/go\necho $$ > {folder}/pid\n")
+    server = start("cgi /cgi-bin/\n")
+    assert server.get("/cgi-bin/lives").body == b"done\n"
+    assert len(children(server)) == 1, "it may finish what it does"
+    (folder / "go").write_text("go\n")
+    number_in(folder / "pid")
+    childless(server)
+
+
+def test_one_that_lives_on_has_a_time(start, script):
+    script("lives", HEAD + "echo done\nexec >&- 2>&-\nexec sleep 1000")
+    server = start("cgi /cgi-bin/\ntimeout backend 1\n")
+    assert server.get("/cgi-bin/lives").body == b"done\n"
+    childless(server)
+
+
+def test_the_answer_ends_with_the_script_and_daemons_survive(cgi, script, folder):
+    """LuCI starts services, which keep all its descriptors."""
+    script("luci", HEAD + f"setsid sh -c 'echo $$ > {folder}/pid; exec sleep 1000' &\necho started")
+    assert cgi.get("/cgi-bin/luci").body == b"started\n"
+    pid = number_in(folder / "pid")
+    childless(cgi)
+    assert running(pid)
+    os.kill(pid, signal.SIGKILL)
+
+
+def test_scripts_end_with_the_server_unless_they_have_answered(start, script, folder):
+    script("hang", f"echo $$ > {folder}/pid\nexec sleep 1000")
+    script("lives", "printf 'Content-Length: 1\\n\\nx'\n" f"echo $$ > {folder}/alive\nexec sleep 1000")
+    server = start("cgi /cgi-bin/\ntimeout stop 1\n")
+    assert server.get("/cgi-bin/lives").body == b"x"
+    alive = number_in(folder / "alive")
+    c = server.connect()
+    c.request("GET", "/cgi-bin/hang")
+    pid = number_in(folder / "pid")
+    server.signal(signal.SIGTERM)
+    assert server.wait() == 0
+    eventually(lambda: not running(pid), "the end of the script under way")
+    assert running(alive), "one that restarts the web server must outlive it"
+    os.kill(alive, signal.SIGKILL)
+
+
+def test_limits(start, script):
+    script("limits", HEAD + "ulimit -v; ulimit -t; nice")
+    server = start("cgi /cgi-bin/ memory 64m cpu 7 nice 3\n")
+    assert server.get("/cgi-bin/limits").body == b"65536\n7\n3\n"
+
+
+def test_one_that_takes_too_much_of_the_processor(start, script):
+    script("spin", HEAD + "echo x\nwhile :; do :; done")
+    server = start("cgi /cgi-bin/ cpu 1\n")
+    with pytest.raises(Cut):
+        server.get("/cgi-bin/spin")
+    server.line(r"signal 24 ended the script")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can run scripts as somebody else")
+def test_another_user(start, script):
+    script("who", HEAD + "id -u; id -g; id -G")
+    server = start("cgi /cgi-bin/ user nobody\n")
+    assert server.get("/cgi-bin/who").body == b"65534\n65534\n65534\n"
+    server = start("user daemon\ncgi /cgi-bin/ user nobody\n")
+    assert server.get("/cgi-bin/who").status == 500
+    server.line(r"cannot be started: ")
+
+
+def test_nothing_of_ours_leaks_into_a_script(cgi, script):
+    script("look", HEAD + "ls -l /proc/$$/fd\ngrep -E '^Sig(Blk|Ign)' /proc/self/status")
+    text = cgi.get("/cgi-bin/look").body.decode()
+    numbers = set(re.findall(r" (\d+) -> ", text))
+    assert numbers <= {"0", "1", "2", "10"} and "socket" not in text, text      # 10 is the script, open in the shell
+    assert "SigBlk:\t0000000000000000" in text and "SigIgn:\t0000000000000000" in text
+
+
+def test_a_script_that_is_replaced_and_removed(cgi, script):
+    script("new", HEAD + "echo one")
+    assert cgi.get("/cgi-bin/new").body == b"one\n"
+    path = script("new", HEAD + "echo two")
+    assert cgi.get("/cgi-bin/new").body == b"two\n"
+    path.unlink()
+    assert cgi.get("/cgi-bin/new").status == 404
+
+
+def test_no_descriptor_is_left(cgi, script):
+    script("echo", ECHO)
+    script("bad", "exit 1")
+    script("not", "", mode=0o644)
+
+    def round():
+        for target in ("/cgi-bin/echo", "/cgi-bin/bad", "/cgi-bin/not", "/cgi-bin/env"):
+            cgi.ask("POST", target, body=b"x" * 1000)
+        childless(cgi)
+        eventually(lambda: not cgi.connections(), "the end of connections")
+        return len(cgi.descriptors())
+    round()
+    before = round()
+    assert [round() for _ in range(3)] == [before] * 3
+
+
+def test_pipelined_scripts(cgi, script):
+    script("echo", ECHO)
+    with cgi.connect() as c:
+        c.send(b"".join(b"POST /cgi-bin/echo HTTP/1.1\r\nHost: test\r\nContent-Length: 1\r\n\r\n%d" % i for i in range(8)))
+        assert [c.answer().body for _ in range(8)] == [b"%d" % i for i in range(8)]
+
+
+def test_an_error_page_by_a_script(start, script):
+    script("404", "printf 'Content-Type: text/plain\\n\\n'; echo $REDIRECT_STATUS")
+    server = start("cgi /cgi-bin/\nerror 404 /cgi-bin/404\n")
+    answer = server.get("/none")
+    assert (answer.status, answer.body) == (404, b"404\n")
