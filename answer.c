@@ -2,18 +2,12 @@
  *
  *   peer.in --next--> Status: Location: ...  --reply_pass--> client.out
  *                     X-Sendfile: a file takes the place of the body, and the backend is let go
+ *
+ * The head is that of CGI (RFC 3875 6.3) unless the dialect has another.
  */
 #include "gateway.h"
 
 #include <string.h>
-
-struct head {                           /* what a CGI head says (RFC 3875 6.3) */
-	int status;
-	bool located;
-	struct span sendfile;
-	uint64_t length;
-	bool measured;
-};
 
 /* Its fields, between being read and being passed on. */
 static struct passed passed[FIELDS_MAX + 1];
@@ -33,11 +27,11 @@ parse_status(struct span value, int *status)
 
 /* What one field means to us; false when it cannot be. */
 static bool
-heed(struct head *h, enum field_id id, struct span value)
+heed(const struct dialect *d, struct answer *h, enum field_id id, struct span value)
 {
 	switch (id) {
 	case F_STATUS:
-		return parse_status(value, &h->status);
+		return d->line || parse_status(value, &h->status);
 	case F_CONTENT_LENGTH:
 		if (h->measured || !span_uint(value, &h->length))
 			return false;
@@ -50,30 +44,32 @@ heed(struct head *h, enum field_id id, struct span value)
 		h->sendfile = value;
 		return true;
 	default:
-		return true;
+		return !d->heed || d->heed(h, id, value);
 	}
 }
 
 static bool
-read_head(struct span text, struct head *h)
+read_head(const struct dialect *d, struct span text, struct answer *h)
 {
 	struct passed *f = passed;
 
+	if (d->line && !d->line(&text, h))
+		return false;
 	for (npassed = 0; field_next(&text, &f->name, &f->value); npassed++, f++) {
 		if (!f->name.n || npassed == FIELDS_MAX)
 			return false;
 		f->id = field_find(f->name);
-		if (!heed(h, f->id, f->value))
+		if (!heed(d, h, f->id, f->value))
 			return false;
 	}
 	if (!h->status)
 		h->status = h->located ? 302 : 200;
-	return npassed;
+	return npassed || d->line;
 }
 
-/* How the body is framed towards the client (RFC 9112 6.3). */
+/* How the body is framed towards the client (RFC 9112 6.3); a dialect may know more about where it ends. */
 static void
-frame(struct conn *c, const struct head *h)
+frame(struct conn *c, const struct answer *h)
 {
 	struct gateway *g = STATE(c, gateway);
 	bool none = c->head_only || h->status == 204 || h->status == 304;
@@ -85,12 +81,11 @@ frame(struct conn *c, const struct head *h)
 }
 
 static bool
-respond(struct conn *c, const struct head *h)
+respond(struct conn *c, const struct answer *h)
 {
 	struct gateway *g = STATE(c, gateway);
 	struct buf *out = &c->client.out;
 
-	frame(c, h);
 	reply_start(c, c->errors ? c->status : h->status);
 	reply_pass(c, passed, npassed);
 	if (h->measured && h->status != 204) {
@@ -157,9 +152,11 @@ hand_over(struct conn *c, struct span path)
 static enum io
 take_head(struct conn *c, struct span text)
 {
-	struct head h = { 0 };
+	const struct dialect *d = STATE(c, gateway)->dialect;
+	struct answer h = { 0 };
+	enum io io = IO_FAIL;
 
-	if (!read_head(text, &h)) {
+	if (!read_head(d, text, &h)) {
 		c->why = "the backend's head is not one";
 		return IO_FAIL;
 	}
@@ -169,6 +166,9 @@ take_head(struct conn *c, struct span text)
 		c->why = "the backend named a file that it may not";
 		return IO_FAIL;
 	}
+	frame(c, &h);
+	if (d->frame && !d->frame(c, &h, passed, npassed, &io))
+		return io;
 	if (!respond(c, &h)) {
 		c->why = "the backend's head is too large";
 		c->begun = false;
@@ -200,9 +200,10 @@ head_end(const char *p, unsigned n, unsigned *seen)
 	return 0;
 }
 
-/* A head that does not come in one piece is gathered behind what is used of client.out: bytes that are not sent. */
-static enum io
-gather(struct conn *c, const char *p, unsigned n, unsigned *taken)
+/* A head that does not come in one piece is gathered behind what is used of client.out: bytes that are not sent.  How many
+ * of the n at p are of the head; *text is all of it once it is whole. */
+static unsigned
+gather(struct conn *c, const char *p, unsigned n, struct span *text)
 {
 	struct gateway *g = STATE(c, gateway);
 	static char store[CLIENT_OUT];
@@ -211,17 +212,13 @@ gather(struct conn *c, const char *p, unsigned n, unsigned *taken)
 
 	memcpy(out->data + before, p, k);
 	g->gathered += k;
-	*taken = k;
 	length = head_end(out->data, g->gathered, &g->seen);
-	if (!length && g->gathered < out->size)
-		return IO_MOVED;
-	if (!length) {
-		c->why = "the backend's head has no end";
-		return IO_FAIL;
-	}
-	*taken = length - before;
+	*text = (struct span){ store, length };
+	if (!length)
+		return k;
 	memcpy(store, out->data, length);
-	return take_head(c, (struct span){ store, length });
+	g->gathered = g->seen = 0;
+	return length - before;
 }
 
 enum io
@@ -230,7 +227,8 @@ answer_head(struct conn *c)
 	struct gateway *g = STATE(c, gateway);
 	struct buf *in = &c->peer->s.in;
 	enum io io = g->down.next(&g->down.body, in);
-	unsigned n, length, seen = 0;
+	unsigned n, taken, seen = 0;
+	struct span text;
 
 	if (io == IO_DONE || io == IO_FAIL) {
 		c->why = g->down.body.failed ? "the backend refused the request" :
@@ -243,14 +241,18 @@ answer_head(struct conn *c)
 	n = buf_used(in) < g->down.body.left ? buf_used(in) : g->down.body.left;
 	if (!n)
 		return IO_WAIT;
-	length = g->gathered ? 0 : head_end(in->data + in->r, n, &seen);
-	if (length)
-		io = take_head(c, (struct span){ in->data + in->r, length });
-	else
-		io = gather(c, in->data + in->r, n, &length);
-	if (io == IO_FAIL || !c->peer)
-		return io;
-	buf_take(in, length);
-	g->down.body.left -= length;
-	return IO_MOVED;
+	text.p = in->data + in->r;
+	text.n = taken = g->gathered ? 0 : head_end(text.p, n, &seen);
+	if (!taken)
+		taken = gather(c, text.p, n, &text);
+	buf_take(in, taken);
+	g->down.body.left -= taken;
+	if (text.n) {
+		c->peer->replay = 0;    /* it has answered */
+		return take_head(c, text);
+	}
+	if (g->gathered < c->client.out.size)
+		return IO_MOVED;
+	c->why = "the backend's head has no end";
+	return IO_FAIL;
 }

@@ -409,5 +409,5 @@ cgi_leave(void)
 			child_stop(&p->child);
 }
 
-const struct dialect cgi_dialect = { "cgi", NULL, NULL, cgi_next, raw_put };
+const struct dialect cgi_dialect = { "cgi", .next = cgi_next, .put = raw_put, .share = FOR_SCRIPTS };
 const struct handler cgi_handler = { "cgi", cgi_start, gateway_push, cgi_pull, cgi_finish };

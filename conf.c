@@ -459,7 +459,7 @@ defaults(struct conf *cf)
 {
 	static const unsigned seconds[TIMEOUTS] = {
 		[T_HEAD] = 10, [T_BODY] = 30, [T_IDLE] = 20, [T_SEND] = 30, [T_CONNECT] = 5, [T_BACKEND] = 60,
-		[T_KEEP] = 5, [T_QUEUE] = 30, [T_LINGER] = 2, [T_STOP] = 10,
+		[T_KEEP] = 5, [T_QUEUE] = 30, [T_LINGER] = 2, [T_STOP] = 10, [T_TUNNEL] = 600,
 	};
 
 	for (unsigned i = 0; i < TIMEOUTS; i++)
@@ -468,6 +468,7 @@ defaults(struct conf *cf)
 	cf->parked = 1024;
 	cf->sessions = 64;
 	cf->scripts = 16;
+	cf->proxied = 32;
 	cf->error_to = TO_STDERR;
 	cf->access_to = TO_NOWHERE;
 	cf->level = LOG_INFO;

@@ -6,7 +6,10 @@
 
 /* -- words.c and conf.c, lines.c, rules.c, answers.c: the table of directives (see words.h) --------- */
 
-enum timeout { T_HEAD, T_BODY, T_IDLE, T_SEND, T_CONNECT, T_BACKEND, T_KEEP, T_QUEUE, T_LINGER, T_STOP, TIMEOUTS };
+enum timeout {
+	T_HEAD, T_BODY, T_IDLE, T_SEND, T_CONNECT, T_BACKEND, T_KEEP, T_QUEUE, T_LINGER, T_STOP, T_TUNNEL,
+	TIMEOUTS
+};
 extern const char *const timeout_names[TIMEOUTS];       /* "head", "body", ... the words of `timeout` */
 enum links { LINKS_OWNER, LINKS_INSIDE, LINKS_ANY };
 enum level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
@@ -16,7 +19,18 @@ struct pattern { enum { MATCH_BELOW, MATCH_PATH, MATCH_EXT } kind; struct span t
 
 struct root { const char *path; int fd; int64_t looked; };      /* opened at need, and anew after a second */
 
-struct backend { struct addr addr; const char *text; int64_t rests_until; struct backend *next; };
+struct backend {
+	struct addr addr;
+	const char *text;
+	int64_t rests_until;
+	bool silent;                    /* it rests because it did not answer at all: asking costs a timeout */
+	unsigned busy;                  /* connections to it that are in use */
+	unsigned turn;                  /* of the first of a line: whose turn it is */
+	struct backend *next;
+};
+
+enum share { FOR_SCRIPTS, FOR_PROXY, SHARES };          /* of the places for connections to backends */
+enum balance { IN_ORDER, IN_TURN, LEAST_BUSY, STICKY }; /* which of several backends is asked first */
 
 struct run {                            /* how a program is started: see child.h */
 	const char *user;               /* as written; NULL: as we are */
@@ -29,7 +43,7 @@ struct run {                            /* how a program is started: see child.h
 };
 
 enum rule_kind {
-	R_FASTCGI, R_SCGI, R_CGI, R_ALIAS, R_REDIRECT, R_REWRITE,               /* routes: the first that matches */
+	R_FASTCGI, R_SCGI, R_CGI, R_PROXY, R_ALIAS, R_REDIRECT, R_REWRITE,      /* routes: the first that matches */
 	R_ALLOW,
 	R_FALLBACK, R_HEADER, R_EXPIRES, R_LIMIT_BODY, R_LISTING, R_ERROR       /* filters: all that match */
 };
@@ -39,10 +53,11 @@ struct rule {                           /* a route or a filter, in the order wri
 	enum rule_kind kind;
 	struct pattern pattern;
 	struct span name;               /* header: field name */
-	struct span value;              /* header: value; redirect, rewrite, fallback, error: target; cgi: interpreter */
-	uint64_t number;                /* limit: bytes; expires: seconds; redirect, error: status */
+	struct span value;              /* header: value; redirect, rewrite, fallback, error: target; cgi: interpreter;
+					 * proxy: path over there */
+	uint64_t number;                /* limit: bytes; expires: seconds; redirect, error: status; proxy: enum balance */
 	struct root root;               /* alias: its folder */
-	struct backend *backends;       /* fastcgi, scgi: in the order written */
+	struct backend *backends;       /* fastcgi, scgi, proxy: in the order written */
 	const char *remote;             /* `remote DIR`: scripts are below DIR over there, not looked for here */
 	struct rule *sendfile;          /* `sendfile DIR`: roots of files the backend may name, in their root */
 	struct run *run;                /* cgi: how it is started */
@@ -89,7 +104,7 @@ struct conf {                           /* one is in force; older ones live unti
 	unsigned nlisten;
 	bool listen_default;            /* no `listen` was written */
 	bool activated;                 /* and LISTEN_FDS took its place */
-	unsigned clients, parked, scripts;
+	unsigned clients, parked, scripts, proxied;
 	unsigned sessions;              /* TLS sessions that can be resumed */
 	uint64_t memory;                /* ceiling in bytes, 0 for none */
 	unsigned timeout[TIMEOUTS];     /* milliseconds */

@@ -30,6 +30,11 @@
 #define CONFIG_CGI 1
 #endif
 
+/* HTTP: a proxy in front of other servers. 0 */
+#ifndef CONFIG_PROXY
+#define CONFIG_PROXY 1
+#endif
+
 /* Directory listings, for the patterns that a `listing` line names. 2,940 */
 #ifndef CONFIG_LISTING
 #define CONFIG_LISTING 1
@@ -144,11 +149,15 @@
 
 /* -- what follows from them ------------------------------------------------------------------------ */
 
-#define CONFIG_GATEWAY  (CONFIG_FCGI || CONFIG_SCGI || CONFIG_CGI)      /* some kind of backend is built in */
-#define CONFIG_CHILDREN CONFIG_GATEWAY  /* programs are started */
+#define CONFIG_GATEWAY  (CONFIG_FCGI || CONFIG_SCGI || CONFIG_CGI || CONFIG_PROXY)      /* some kind of backend is built in */
+#define CONFIG_CHILDREN (CONFIG_FCGI || CONFIG_SCGI || CONFIG_CGI)      /* programs are started */
 
 #if CONFIG_FCGI != 0 && CONFIG_FCGI != 1
 #error "CONFIG_FCGI is 0 or 1"
+#endif
+
+#if CONFIG_PROXY != 0 && CONFIG_PROXY != 1
+#error "CONFIG_PROXY is 0 or 1"
 #endif
 
 #endif

@@ -75,11 +75,13 @@ waits_for(const struct conn *c)
 			return T_QUEUE;
 		return c->lent || !c->requests ? T_HEAD : T_IDLE;
 	case EXCHANGE:
+		if (c->tunnel)
+			return T_TUNNEL;
 		if (!c->client.writable || buf_used(&c->client.out))
 			return T_SEND;
 		if (c->peer && c->peer->s.connecting)
 			return T_CONNECT;
-		if (!c->up.done && !buf_used(&c->client.in))
+		if (!c->up.done && !buf_used(&c->client.in) && !c->continues)
 			return T_BODY;
 		return T_BACKEND;
 	case FLUSH:
@@ -180,7 +182,7 @@ request_prepare(struct conn *c, const struct request *r, int status)
 	c->headers = 0;
 	c->route = NULL;
 	c->host = conf->hosts;
-	c->begun = c->errors = c->until_close = c->hold = false;
+	c->begun = c->errors = c->until_close = c->hold = c->tunnel = false;
 	c->parting = !status && !r->keep;
 	c->keep = !status && r->keep && !house.stopping;
 	c->chunks = r->minor > 0;
@@ -559,6 +561,10 @@ expire(struct conn *c)
 		c->why = "the client did not read";
 		c->over = true;
 		break;
+	case T_TUNNEL:
+		c->why = "nothing moved in the tunnel";
+		c->over = true;
+		break;
 	case T_CONNECT:
 		c->peer->s.dead = true;
 		c->peer->s.error = ETIMEDOUT;
@@ -585,11 +591,12 @@ conn_on_time(struct conn *c)
 void
 conn_serve_queue(void)
 {
-	for (unsigned tries = house.waiting; tries && peer_has_place(); tries--) {
+	for (unsigned tries = house.waiting; tries; tries--) {
 		struct conn *first = NULL;
 
 		for (unsigned i = 0; i < slot_count(); i++)
-			if (slot_at(i)->phase == HEAD && slot_at(i)->ticket && (!first || slot_at(i)->ticket < first->ticket))
+			if (slot_at(i)->phase == HEAD && slot_at(i)->ticket && peer_has_place(slot_at(i)->share) &&
+			    (!first || slot_at(i)->ticket < first->ticket))
 				first = slot_at(i);
 		if (!first)
 			return;

@@ -188,7 +188,9 @@ fcgi_next(struct body *body, struct buf *in)
 	return IO_DONE;
 }
 
-const struct dialect fcgi_dialect = { "fastcgi", fcgi_head, fcgi_length, fcgi_next, fcgi_put };
+const struct dialect fcgi_dialect = {
+	"fastcgi", fcgi_head, fcgi_length, fcgi_next, fcgi_put, .share = FOR_SCRIPTS,
+};
 
 static int
 fcgi_start(struct conn *c, struct request *r)

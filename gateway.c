@@ -21,6 +21,69 @@ rests(struct backend *b, int error)
 	if (b->rests_until <= now)
 		log_line(LOG_WARN, "%s cannot be reached: %s", b->text, error_text(error));
 	b->rests_until = now + BACKEND_RESTS;
+	b->silent = error == ETIMEDOUT;
+}
+
+static struct backend *
+backend_at(const struct rule *rule, unsigned i)
+{
+	struct backend *b = rule->backends;
+
+	while (i--)
+		b = b->next;
+	return b;
+}
+
+static unsigned
+count(const struct backend *b)
+{
+	unsigned n = 0;
+
+	for (; b; b = b->next)
+		n++;
+	return n;
+}
+
+/* Where to begin, by what the line says. */
+static unsigned
+preferred(const struct conn *c, unsigned n)
+{
+	struct backend *first = c->route->backends;
+	uint32_t hash = 2166136261;
+
+	switch ((enum balance)c->route->number) {
+	case IN_ORDER:
+		return 0;
+	case IN_TURN:
+	case LEAST_BUSY:
+		return first->turn = (first->turn + 1) % n;
+	case STICKY:
+		for (unsigned i = 0; i < sizeof c->from.ip; i++)
+			hash = (hash ^ c->from.ip[i]) * 16777619;
+		return hash % n;
+	}
+	return 0;
+}
+
+/* The place in the line of the backend to ask first; one that rests only when all do. */
+static unsigned
+choose(const struct conn *c)
+{
+	unsigned n = c->route->backends->next ? count(c->route->backends) : 1, from = n > 1 ? preferred(c, n) : 0;
+	const struct backend *found = NULL;
+	unsigned chosen = from;
+
+	for (unsigned i = 0; n > 1 && i < n; i++) {
+		const struct backend *b = backend_at(c->route, (from + i) % n);
+
+		if (b->rests_until > now || (found && b->busy >= found->busy))
+			continue;
+		found = b;
+		chosen = (from + i) % n;
+		if (c->route->number != LEAST_BUSY)
+			break;
+	}
+	return chosen;
 }
 
 static bool
@@ -37,26 +100,29 @@ dial(struct conn *c, struct backend *b)
 	stream_open(&c->peer->s, fd);
 	c->peer->s.connecting = connecting;
 	c->peer->s.writable = !connecting;
-	c->peer->backend = b;
-	c->peer->served = 0;
+	peer_turn_to(c->peer, b);
 	c->since = now;
 	g->sent = false;
 	return true;
 }
 
-/* The next address that was not tried for this request; those that rest come last. */
+/* The next address that was not tried for this request; those that rest come last, and not at all when asking them took
+ * its time. */
 static bool
 dial_next(struct conn *c)
 {
 	struct gateway *g = STATE(c, gateway);
+	unsigned n = count(c->route->backends);
 
+	n = n < 64 ? n : 64;
 	for (int resting = 0; resting < 2; resting++) {
-		struct backend *b = c->route->backends;
+		for (unsigned i = 0; i < n; i++) {
+			unsigned at = (g->first + i) % n;
+			struct backend *b = backend_at(c->route, at);
 
-		for (unsigned i = 0; b && i < 64; b = b->next, i++) {
-			if (g->tried >> i & 1 || (b->rests_until > now) != resting)
+			if (g->tried >> at & 1 || (b->rests_until > now) != resting || (resting && b->silent))
 				continue;
-			g->tried |= (uint64_t)1 << i;
+			g->tried |= (uint64_t)1 << at;
 			if (dial(c, b))
 				return true;
 		}
@@ -67,24 +133,33 @@ dial_next(struct conn *c)
 	return false;
 }
 
-/* The connection failed before a byte of response: again on a fresh one, if all that was sent is still there. */
+/* The connection failed before a byte of response: again on a fresh one, if all that was sent is still there.  What a
+ * backend may have acted upon is said again only when it may be (RFC 9110 9.2.2). */
 static bool
 retry(struct conn *c)
 {
 	struct gateway *g = STATE(c, gateway);
 	struct peer *p = c->peer;
 	struct backend *b = p->backend;
-	bool stale = p->served > 0;
+	bool stale = p->served > 0, sent = g->sent;
 
-	if (g->headed || g->gathered || p->s.in.w || g->down.body.at || !p->replay || (g->sent && !stale))
+	if (g->headed || g->gathered || p->s.in.w || g->down.body.at || !p->replay)
 		return false;
-	if (!stale)
+	if (g->sent && !g->again && (!stale || g->dialect->once))
+		return false;
+	if (!stale && !sent)
 		rests(b, p->s.error ? p->s.error : ECONNRESET);
 	stream_close(&p->s);
 	p->s.out.r = 0;
 	p->s.out.w = p->replay;
 	g->down.body.ended = false;
-	return (stale && dial(c, b)) || dial_next(c);
+	if ((stale && dial(c, b)) || dial_next(c))
+		return true;
+	if (sent) {
+		c->status = 502;
+		c->why = "the backend closed before it answered";
+	}
+	return false;
 }
 
 /* -- starting ------------------------------------------------------------------------------------------------ */
@@ -110,7 +185,7 @@ begin(struct conn *c, const struct request *r, const struct script *s)
 	struct buf *out = &c->peer->s.out;
 
 	g->dialect->head(c, r, s, out);
-	if (r->framing == BODY_CHUNKED) {
+	if (r->framing == BODY_CHUNKED && !g->dialect->put_chunks) {
 		g->spooling = true;
 		g->spool = spool_open(c->conf->spool);
 		c->up.put = raw_put;
@@ -119,7 +194,7 @@ begin(struct conn *c, const struct request *r, const struct script *s)
 		return out->bad ? 431 : g->spool < 0 ? 503 : 0;
 	}
 	g->dialect->length(out, r->framing == BODY_LENGTH, r->length);
-	c->up.put = g->dialect->put;
+	c->up.put = r->framing == BODY_CHUNKED ? g->dialect->put_chunks : g->dialect->put;
 	if (c->up.done && !g->dialect->put(out, NULL, 0))
 		out->bad = true;
 	c->peer->replay = out->w;
@@ -130,11 +205,14 @@ int
 gateway_take(struct conn *c, const struct dialect *d)
 {
 	struct gateway *g = STATE(c, gateway);
+	unsigned first = c->route->backends ? choose(c) : 0;
 
-	c->peer = peer_take(c->route->backends);
+	c->share = d->share;
+	c->peer = peer_take(c->route->backends ? backend_at(c->route, first) : NULL, d->share);
 	if (!c->peer)
 		return BUSY;
 	memset(g, 0, sizeof *g);
+	g->first = first;
 	g->dialect = d;
 	g->spool = -1;
 	g->down = (struct relay){ .next = d->next, .limit = UINT64_MAX };
@@ -147,7 +225,7 @@ gateway_start(struct conn *c, struct request *r, const struct script *s, const s
 	struct gateway *g = STATE(c, gateway);
 	int status;
 
-	if (r->framing == BODY_CHUNKED && !c->conf->spool)
+	if (r->framing == BODY_CHUNKED && !d->put_chunks && !c->conf->spool)
 		return 411;
 	status = gateway_take(c, d);
 	if (status)
@@ -173,7 +251,10 @@ gateway_push(struct conn *c)
 	unsigned r = out->r, w = out->w;
 	enum io io;
 
-	reply_continue(c);
+	if (!g->dialect->line)
+		reply_continue(c);
+	else if (buf_used(&c->client.in))
+		c->continues = false;   /* it waits no more; else the backend says 100 itself */
 	if (g->spooling)
 		return spool_in(c);
 	io = relay(&c->up, &c->client.in, out);
@@ -305,7 +386,7 @@ gateway_finish(struct conn *c)
 	if (!p)
 		return;
 	if (p->s.fd < 0 || !g->down.done || !c->up.done || p->s.eof || p->s.dead || p->s.shut || buf_used(&p->s.out) ||
-	    buf_used(&p->s.in) || c->conf != conf) {
+	    buf_used(&p->s.in) || g->closes || c->conf != conf) {
 		drop(c);
 		return;
 	}

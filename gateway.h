@@ -16,7 +16,8 @@
 
 struct peer {                           /* one connection to a backend */
 	struct stream s;
-	struct backend *backend;        /* of the conf of the request under way, or of the one in force */
+	struct backend *backend;        /* of the conf of the request under way, or of the one in force; NULL: none yet */
+	enum share share;               /* which of the places it takes */
 	int64_t since;
 	unsigned served;                /* requests before this one */
 	unsigned replay;                /* bytes at out.data that are all that was sent: may be sent again; 0: not */
@@ -30,14 +31,15 @@ struct peer {                           /* one connection to a backend */
 	struct peer_lent { char in[PEER_IN]; char out[PEER_OUT]; } *lent;
 };
 
-/* An idle connection to one of these, fd >= 0; else a place without one; NULL: all are in use.  With buffers. */
-struct peer *peer_take(const struct backend *);
+/* An idle connection to it, fd >= 0; else a place without one; NULL: all of these are in use.  With buffers. */
+struct peer *peer_take(struct backend *, enum share);
+void peer_turn_to(struct peer *, struct backend *);     /* it has just been dialled */
 void peer_keep(struct peer *);          /* it is idle and whole: the next one may have it */
 void peer_release(struct peer *);       /* closed, and the place is free */
 void peer_close(struct peer *);         /* the same, but the place stays taken until peer_free */
 void peer_free(struct peer *);
 struct peer *peer_at(unsigned i);       /* the i-th place, free or not; NULL: so many were never used */
-bool peer_has_place(void);              /* a request that was told BUSY may ask again */
+bool peer_has_place(enum share);        /* a request that was told BUSY may ask again */
 unsigned peer_idle_plan(struct pollfd *set, int64_t *due);
 void peer_idle_run(const struct pollfd *set, unsigned n);
 void peer_flush(void);                  /* close the idle ones, on reload and at the end */
@@ -56,6 +58,19 @@ void cgi_flush(void);                   /* forget what was kept for a configurat
 
 /* -- gateway.c: what all backends share ------------------------------------------------------------- */
 
+struct answer {                         /* what the head of an answer says */
+	int status;
+	bool located;                   /* has a Location */
+	bool measured;                  /* has a Content-Length */
+	uint64_t length;
+	struct span sendfile;
+	/* of HTTP alone */
+	unsigned minor;                 /* HTTP/1.minor */
+	bool chunked;
+	struct span upgrade;
+	bool close, keep, names;        /* Connection says so, or names fields */
+};
+
 struct dialect {                        /* how gateway.c speaks to the other side */
 	const char *name;
 	/* All of the head but the length of the body; to->bad when it does not fit. */
@@ -63,22 +78,38 @@ struct dialect {                        /* how gateway.c speaks to the other sid
 	void (*length)(struct buf *to, bool body, uint64_t length);     /* the end of the head */
 	enum io (*next)(struct body *, struct buf *);
 	unsigned (*put)(struct buf *, const char *, unsigned);
+	unsigned (*put_chunks)(struct buf *, const char *, unsigned);   /* of no known length; NULL: through the spool */
+	enum share share;
+	bool once;                      /* what a backend may have seen is not said again, but for idempotent methods */
+	/* Where the answer has not the form of CGI: its first line, cut off; what a field means beyond Location,
+	 * Content-Length and X-Sendfile (false: it cannot be); and how the body ends, or an interim response, for which
+	 * *io is the result and the final head is still to come. */
+	bool (*line)(struct span *text, struct answer *);
+	bool (*heed)(struct answer *, enum field_id, struct span value);
+	bool (*frame)(struct conn *, const struct answer *, struct passed *, unsigned n, enum io *io);
 };
 
-extern const struct dialect fcgi_dialect, scgi_dialect, cgi_dialect;
+extern const struct dialect fcgi_dialect, scgi_dialect, cgi_dialect, proxy_dialect;
+
+enum { UPGRADE_MOST = 32 };             /* bytes of an Upgrade field that is passed on */
 
 struct gateway {                        /* the handler's state */
 	const struct dialect *dialect;
 	struct relay down;
-	uint64_t tried;                 /* bit i: the i-th address was dialled in vain */
+	uint64_t tried;                 /* bit i: the i-th address was dialled */
+	unsigned first;                 /* the address that was chosen; the others follow it */
 	unsigned seen, gathered;        /* of a head that comes in pieces: they lie at client.out */
 	bool headed;                    /* the response head has been passed on */
 	bool sent;                      /* a byte has gone to this connection */
 	bool measured;                  /* the length of the response is known: down.limit */
 	bool unreachable;               /* no address is left to try */
+	bool again;                     /* the request may be said again although a backend may have seen it */
+	bool closes;                    /* the connection cannot be kept after this answer */
 	bool spooling, spooled;
 	int spool;
 	off_t spool_at;
+	uint8_t upgrade_n;              /* the protocols that the client would switch to: a 101 names one of them */
+	char upgrade[UPGRADE_MOST];
 };
 
 _Static_assert(sizeof (struct gateway) <= HANDLER_STATE, "HANDLER_STATE is too small for gateways");
@@ -101,6 +132,19 @@ void cgi_leave(void);                   /* the server ends: so do those whose an
 /* IO_MOVED once it has been passed on (headed), or when more of it was gathered.  Without c->peer after that, somebody
  * else answers. */
 enum io answer_head(struct conn *);
+
+/* -- upstream.c: answers in HTTP ---------------------------------------------------------------------- */
+
+bool upstream_line(struct span *text, struct answer *);
+bool upstream_heed(struct answer *, enum field_id, struct span value);
+bool upstream_frame(struct conn *, const struct answer *, struct passed *, unsigned n, enum io *io);
+
+/* -- tunnel.c: bytes for their own sake, both ways ------------------------------------------------------- */
+
+/* From here on what comes from the client goes to c->peer, which is connected, and the other way round, until both have
+ * ended; each end is passed on as it comes.  What is to be said to the client first lies in client.out.  c->lent->state
+ * is a struct gateway. */
+void tunnel_begin(struct conn *);
 
 /* -- spool.c: a request body without a length -------------------------------------------------------- */
 

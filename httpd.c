@@ -224,7 +224,8 @@ static bool
 fit_descriptors(struct conf *cf)
 {
 	/* A place of CGI has four descriptors of pipes, and while it starts a program two more. */
-	unsigned fixed = 26 + cf->nlisten + cf->clients + cf->scripts * (CONFIG_CGI ? 4 : 1) + cache_pool.count(cf);
+	unsigned fixed = 26 + cf->nlisten + cf->clients + cf->scripts * (CONFIG_CGI ? 4 : 1) + cf->proxied +
+	    cache_pool.count(cf);
 	struct rlimit l;
 
 	if (prlimit(0, RLIMIT_NOFILE, NULL, &l) < 0)
@@ -245,11 +246,13 @@ fit_descriptors(struct conf *cf)
 static void
 keep_pools(struct conf *cf)
 {
-	if (cf->clients != conf->clients || cf->parked != conf->parked || cf->scripts != conf->scripts)
-		log_line(LOG_WARN, "`clients` and `scripts` change with the next start, not by a reload");
+	if (cf->clients != conf->clients || cf->parked != conf->parked || cf->scripts != conf->scripts ||
+	    cf->proxied != conf->proxied)
+		log_line(LOG_WARN, "`clients`, `scripts` and `proxied` change with the next start, not by a reload");
 	cf->clients = conf->clients;
 	cf->parked = conf->parked;
 	cf->scripts = conf->scripts;
+	cf->proxied = conf->proxied;
 }
 
 /* Sockets that were handed over are not asked for twice. */

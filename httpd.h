@@ -81,7 +81,8 @@ struct handler {                        /* what answers a request */
 	void (*finish)(struct conn *);  /* let go of what start took; NULL: nothing */
 };
 
-extern const struct handler file_handler, dir_handler, fcgi_handler, scgi_handler, cgi_handler;
+extern const struct handler file_handler, dir_handler, fcgi_handler, scgi_handler, cgi_handler,
+    proxy_handler;
 const struct host *host_find(struct span name);         /* the default host when nothing has this name */
 /* A path of our own, already normal: index, rewrite, fallback.  0, or 414. */
 int request_set_path(struct request *, struct span path);
@@ -158,6 +159,7 @@ struct conn {
 	unsigned seen;                  /* head_length's place */
 	unsigned held;                  /* its size */
 	unsigned ticket;                /* place in the queue for a backend, 0 when not in it */
+	enum share share;               /* of which share */
 	unsigned requests;
 	bool watched;                   /* as in struct parked */
 	uint8_t before;                 /* as there */
@@ -169,6 +171,7 @@ struct conn {
 	bool hold;                      /* keep the head at client.in until the request ends */
 	bool parting;                   /* the client itself closes after this one */
 	bool drains;                    /* the request body is short enough to be read when nobody wants it */
+	bool tunnel;                    /* both directions are bytes for their own sake */
 	uint64_t headers;               /* which `header` and `expires` lines apply: bit i for the i-th filter */
 	int64_t since;                  /* when the phase began or bytes last moved, in ms */
 	int64_t began;                  /* when the request began, for the log */

@@ -62,7 +62,7 @@ begins_later(const struct piece *p, unsigned left, const char *arg)
 }
 
 /* Do the arguments fit the pattern?  key[] then tells which piece each belongs to: the one it stands for, or the word
- * before it, as in `body SIZE`. */
+ * before it, as in `body SIZE`; none for a word that leaves no choice. */
 static bool
 fits(const char *args, char *const *arg, unsigned n, bool opens, struct span *key)
 {
@@ -81,7 +81,8 @@ fits(const char *args, char *const *arg, unsigned n, bool opens, struct span *ke
 		do {
 			if (at == n || !suits(p, arg[at]))
 				return false;
-			key[at++] = p->literal ? SPAN("") : i && p[-1].literal ? p[-1].text : p->text;
+			key[at++] = p->literal && !memchr(p->text.p, '|', p->text.n) ? SPAN("") :
+			    i && p[-1].literal ? p[-1].text : p->text;
 		} while (p->repeats && !p->ends && at < n && !begins_later(p + 1, pieces - i - 1, arg[at]));
 		if (p->repeats && p->ends)
 			i = p->from - 1;

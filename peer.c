@@ -3,6 +3,9 @@
  *   free  --peer_take-->  in use, with buffers  --peer_keep-->  idle, without  --peer_take--> ...
  *         <-----------------peer_release-----'
  *
+ * Scripts and proxied requests have places of their own, so that neither waits for the other.  Both draw on one pool of
+ * the sum: those in use can never fill it beyond their share, and who is idle gives way.
+ *
  * An idle connection is polled, so that one the backend closes is gone before anybody takes it.
  */
 #include "gateway.h"
@@ -10,9 +13,15 @@
 #include <string.h>
 
 static unsigned
+most(const struct conf *cf, enum share share)
+{
+	return share == FOR_PROXY ? cf->proxied : cf->scripts;
+}
+
+static unsigned
 places(const struct conf *cf)
 {
-	return cf->scripts;
+	return most(cf, FOR_SCRIPTS) + (CONFIG_PROXY ? most(cf, FOR_PROXY) : 0);
 }
 
 struct pool peer_pool = { "backend connections", sizeof (struct peer), places, NULL, 0 };
@@ -21,6 +30,7 @@ struct pool peer_lent_pool = { "their buffers", sizeof (struct peer_lent), place
 static struct peer *idle_peers, *free_peers;    /* last used first */
 static struct peer_lent *free_lent;
 static unsigned fresh, fresh_lent;
+static unsigned busy[SHARES];                   /* in use, by what for */
 
 static void
 lend(struct peer *p)
@@ -44,18 +54,45 @@ give_back(struct peer *p)
 	p->lent = NULL;
 }
 
+/* It is in use no longer. */
+static void
+uncount(struct peer *p)
+{
+	busy[p->share]--;
+	if (p->backend)
+		p->backend->busy--;
+}
+
 void
-peer_free(struct peer *p)
+peer_turn_to(struct peer *p, struct backend *b)
+{
+	if (p->backend)
+		p->backend->busy--;
+	p->backend = b;
+	p->served = 0;
+	b->busy++;
+}
+
+static void
+put_free(struct peer *p)
 {
 	p->next = free_peers;
 	free_peers = p;
 }
 
+void
+peer_free(struct peer *p)
+{
+	uncount(p);
+	put_free(p);
+}
+
+/* One that is idle. */
 static void
-release(struct peer *p)
+let_go(struct peer *p)
 {
 	stream_close(&p->s);
-	peer_free(p);
+	put_free(p);
 }
 
 struct peer *
@@ -64,16 +101,16 @@ peer_at(unsigned i)
 	return i < fresh ? (struct peer *)(void *)peer_pool.at + i : NULL;
 }
 
-/* An idle connection to one of these, the last used first; else a place without connection; NULL for none. */
+/* The idle connection to it that was used last. */
 static struct peer *
-take_idle(const struct backend *b)
+take_idle(struct backend *b)
 {
 	for (struct peer **at = &idle_peers, *p; (p = *at); at = &p->next)
-		for (const struct backend *k = b; k; k = k->next)
-			if (p->backend == k) {
-				*at = p->next;
-				return p;
-			}
+		if (p->backend == b) {
+			*at = p->next;
+			b->busy++;
+			return p;
+		}
 	return NULL;
 }
 
@@ -96,19 +133,26 @@ take_free(void)
 	if (p) {
 		p->s.fd = -1;
 		p->served = 0;
+		p->backend = NULL;
 	}
 	return p;
 }
 
 struct peer *
-peer_take(const struct backend *backends)
+peer_take(struct backend *b, enum share share)
 {
-	struct peer *p = take_idle(backends);
+	struct peer *p;
 
+	if (!peer_has_place(share))
+		return NULL;
+	p = b ? take_idle(b) : NULL;
 	if (!p)
 		p = take_free();
-	if (p)
+	if (p) {
+		p->share = share;
+		busy[share]++;
 		lend(p);
+	}
 	return p;
 }
 
@@ -130,6 +174,7 @@ void
 peer_keep(struct peer *p)
 {
 	give_back(p);
+	uncount(p);
 	p->served++;
 	p->since = now;
 	p->next = idle_peers;
@@ -137,9 +182,9 @@ peer_keep(struct peer *p)
 }
 
 bool
-peer_has_place(void)
+peer_has_place(enum share share)
 {
-	return idle_peers || free_peers || fresh < peer_pool.n;
+	return busy[share] < most(conf, share);
 }
 
 unsigned
@@ -168,7 +213,7 @@ peer_idle_run(const struct pollfd *set, unsigned n)
 			continue;
 		}
 		*at = p->next;
-		release(p);
+		let_go(p);
 	}
 }
 
@@ -179,6 +224,6 @@ peer_flush(void)
 
 	while ((p = idle_peers)) {
 		idle_peers = p->next;
-		release(p);
+		let_go(p);
 	}
 }

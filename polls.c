@@ -21,7 +21,7 @@ static struct { unsigned idle_at, errors_at, parked_at; bool park_waits; } part;
 unsigned
 polls_size(const struct conf *cf)
 {
-	return 1 + LISTEN_MAX + cf->clients + 3 * cf->scripts + cf->parked + 1;
+	return 1 + LISTEN_MAX + cf->clients + 3 * cf->scripts + 2 * cf->proxied + cf->parked + 1;
 }
 
 static struct owner *
@@ -96,7 +96,7 @@ polls_make(struct pollfd *set, int *wait)
 		if (CONFIG_CHECKS)
 			check(c);
 		*owner(n) = (struct owner){ c, &c->client };
-		set[n++] = (struct pollfd){ c->client.fd, client_wants(c), 0 };
+		set[n++] = (struct pollfd){ c->tunnel && c->client.eof && c->client.shut ? -1 : c->client.fd, client_wants(c), 0 };
 		if (c->peer && c->peer->s.fd >= 0 && peer_wants(&c->peer->s)) {
 			*owner(n) = (struct owner){ c, &c->peer->s };
 			set[n++] = (struct pollfd){ c->peer->s.fd, peer_wants(&c->peer->s), 0 };
@@ -158,7 +158,7 @@ take_revents(struct owner *o, short revents)
 		o->s->readable = true;
 	if (revents & (POLLOUT | POLLHUP | POLLERR))
 		o->s->writable = true;
-	if (revents & (POLLHUP | POLLERR) && client &&
+	if (revents & (o->c->tunnel ? POLLERR : POLLHUP | POLLERR) && client &&
 	    (o->c->phase == EXCHANGE || o->c->phase == FLUSH || o->c->ticket))
 		o->s->dead = true;      /* both directions are closed: nobody is there for the answer */
 }

@@ -162,6 +162,8 @@ follow(struct conn *c, struct request *r, const struct rule *rule)
 		return CONFIG_FCGI ? start(c, r, &fcgi_handler) : 501;
 	case R_SCGI:
 		return CONFIG_SCGI ? start(c, r, &scgi_handler) : 501;
+	case R_PROXY:
+		return CONFIG_PROXY ? start(c, r, &proxy_handler) : 501;
 	case R_ALIAS:
 		return start(c, r, &file_handler);
 	case R_ALLOW:

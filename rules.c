@@ -171,13 +171,43 @@ set_pattern(struct reader *r, const struct word *w, struct rule *rule, char *tex
 	return take_pattern(r, text, &rule->pattern);
 }
 
+/* Of http://HOST[:PORT][/PATH] the address alone; the path is kept for all addresses of the line. */
+static char *
+cut_url(struct reader *r, struct rule *rule, char *text)
+{
+	struct span s = span_of(text), path = SPAN("");
+	const char *slash, *end;
+	char *address = text;
+
+	if (span_starts(s, SPAN("http://"))) {
+		s = (struct span){ s.p + 7, s.n - 7 };
+		slash = memchr(s.p, '/', s.n);
+		if (slash) {
+			path = (struct span){ slash, s.n - (unsigned)(slash - s.p) };
+			s.n -= path.n;
+			if (!take_path(r, path))
+				return NULL;
+		}
+		for (end = s.p + s.n; end > s.p && end[-1] >= '0' && end[-1] <= '9'; end--)
+			;
+		address = scratch_text(r, s.p, s.n, end > s.p && end[-1] == ':' ? "" : ":80");
+	}
+	if (rule->backends && !span_eq(rule->value, path)) {
+		mistake(r, "the addresses of a line have one path, and that of '%s' is another", text);
+		return NULL;
+	}
+	rule->value = path;
+	return address;
+}
+
 static bool
 set_backend(struct reader *r, const struct word *w, struct rule *rule, char *text)
 {
 	struct backend *backend = keep(r, sizeof *backend), **end;
 
-	(void)w;
 	backend->text = text;
+	if (w->kind == R_PROXY && !(text = cut_url(r, rule, text)))
+		return false;
 	if (!addr_parse(&backend->addr, text, "127.0.0.1") ||
 	    (backend->addr.u.any.sa_family != AF_UNIX && !addr_port(&backend->addr))) {
 		return mistake(r, "'%s' is no address: those are HOST:PORT, [V6]:PORT, PORT and unix:PATH", text);
@@ -193,6 +223,25 @@ show_backends(struct buf *b, const struct rule *rule)
 {
 	for (const struct backend *backend = rule->backends; backend; backend = backend->next)
 		text_show(b, span_of(backend->text));
+}
+
+static const char *const balances[] = { [IN_TURN] = "in-turn", [LEAST_BUSY] = "least-busy", [STICKY] = "sticky" };
+
+static bool
+set_balance(struct reader *r, const struct word *w, struct rule *rule, char *text)
+{
+	(void)r;
+	(void)w;
+	for (rule->number = IN_TURN; strcmp(balances[rule->number], text); rule->number++)
+		;
+	return true;
+}
+
+static void
+show_balance(struct buf *b, const struct rule *rule)
+{
+	if (rule->number != IN_TURN)
+		buf_print(b, " %s", balances[rule->number]);
 }
 
 bool
@@ -517,6 +566,7 @@ static const struct part {              /* the piece of a pattern of arguments, 
 	{ "PATTERN", set_pattern, show_pattern },
 	{ "ADDR", set_backend, show_backends },
 	{ "RANGE", set_net, show_nets },
+	{ "in-turn|least-busy|sticky", set_balance, show_balance },
 	{ "remote", set_remote, show_remote },
 	{ "sendfile", set_sendfile, show_sendfile },
 	{ "DIR", set_root, show_root },

@@ -8,6 +8,7 @@ enum { DAY = 86400 };
 const char *const timeout_names[TIMEOUTS] = {
 	[T_HEAD] = "head", [T_BODY] = "body", [T_IDLE] = "idle", [T_SEND] = "send", [T_CONNECT] = "connect",
 	[T_BACKEND] = "backend", [T_KEEP] = "keep", [T_QUEUE] = "queue", [T_LINGER] = "linger", [T_STOP] = "stop",
+	[T_TUNNEL] = "tunnel",
 };
 
 static const char *const link_names[] = { [LINKS_OWNER] = "owner", [LINKS_INSIDE] = "inside", [LINKS_ANY] = "any" };

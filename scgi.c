@@ -57,7 +57,9 @@ scgi_length(struct buf *to, bool body, uint64_t length)
 	to->w -= unused;
 }
 
-const struct dialect scgi_dialect = { "scgi", scgi_head, scgi_length, until_eof_next, raw_put };
+const struct dialect scgi_dialect = {
+	"scgi", scgi_head, scgi_length, until_eof_next, raw_put, .share = FOR_SCRIPTS,
+};
 
 static int
 scgi_start(struct conn *c, struct request *r)

@@ -46,6 +46,7 @@ types mime.types
 log errors /var/log/errors debug
 clients 10 200
 scripts 3
+proxied 4
 sessions 10
 memory 64m
 timeout head 2.5
@@ -63,6 +64,8 @@ fastcgi /app/ [::1]:9000
 scgi /RPC2 127.0.0.1:5000 unix:/run/scgi.sock sendfile /one
 cgi /cgi-bin/ folder root user 1234:99 memory 64m cpu 10 time 600 nice 5
 cgi *.pl /usr/bin/perl nice 1
+proxy /p/ http://127.0.0.1:81/q/ http://[::1]/q/ sticky
+proxy /r unix:/run/h.sock 8080
 alias /a/ "/srv/with \"quotes\" and \\"
 redirect /old /new
 redirect /old2 https://example.org/ 308

@@ -289,7 +289,7 @@ check_free(void)
 		HOLDS(c[i].phase == FREE && !c[i].lent);
 	for (unsigned i = 0; i < cache_pool.n; i++)
 		HOLDS(!f[i].users);
-	HOLDS(!park_count() && peer_has_place() && conf->users == 1);
+	HOLDS(!park_count() && peer_has_place(FOR_SCRIPTS) && conf->users == 1);
 }
 
 static void

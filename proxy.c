@@ -1,0 +1,282 @@
+/* proxy.c - HTTP to another server: requests, built anew from what was understood of them
+ *
+ *   GET /api/a?b HTTP/1.1                    GET /v1/a?b HTTP/1.1          the route's pattern becomes its path
+ *   Host: example.org                        Host: example.org             as the client has it
+ *   Connection: close, X-Hop          -->    Accept: text/html
+ *   X-Hop: 1                                 X-Forwarded-For: 192.0.2.1 ...
+ *   Accept: text/html                        Via: 1.1 cubhttpd
+ *   Forwarded: for=me
+ *
+ * What is about one connection stays here (RFC 9110 7.6.1), where a message ends is said by us alone, and who the client
+ * is, too.  upstream.c reads the answers, tunnel.c takes over when both sides switch to another protocol.
+ */
+#include "gateway.h"
+
+#include <string.h>
+
+static struct span
+field_name(const struct request *r, const struct field *f)
+{
+	return (struct span){ r->head + f->name, f->name_n };
+}
+
+static struct span
+field_value(const struct request *r, const struct field *f)
+{
+	return (struct span){ r->head + f->value, f->value_n };
+}
+
+/* -- the target ------------------------------------------------------------------------------------------- */
+
+/* The target as sent, from where it stands for the path behind its first n bytes, without the query; p is NULL when the
+ * path is not simply the target decoded, but has lost dot segments or slashes, or was rewritten. */
+static struct span
+sent_behind(const struct request *r, unsigned n)
+{
+	struct span sent = { r->target.p, r->target.n - (r->has_query ? r->query.n + 1 : 0) };
+	unsigned at = 0, cut = 0, i;
+
+	if (span_eq(sent, r->path))
+		return (struct span){ sent.p + n, sent.n - n };
+	for (i = 0; i < r->path.n && at < sent.n; i++) {
+		char c = sent.p[at];
+
+		cut = i == n ? at : cut;
+		if (c == '%') {
+			c = (char)(hex_digit(sent.p[at + 1]) << 4 | hex_digit(sent.p[at + 2]));
+			at += 2;
+		}
+		at++;
+		if (c != r->path.p[i])
+			return (struct span){ NULL, 0 };
+	}
+	if (i < r->path.n || at < sent.n)
+		return (struct span){ NULL, 0 };
+	cut = i == n ? at : cut;
+	return (struct span){ sent.p + cut, sent.n - cut };
+}
+
+/* As it was sent where that can be read in one way only, else as it was understood. */
+static void
+put_target(const struct conn *c, const struct request *r, struct buf *to)
+{
+	const struct pattern *p = &c->route->pattern;
+	struct span there = c->route->value, rest;
+	unsigned skip = 0;
+
+	if (there.n && p->kind != MATCH_EXT)
+		skip = p->text.n - (p->kind == MATCH_BELOW);
+	if (there.n && there.p[there.n - 1] == '/' && skip < r->path.n)
+		skip++;
+	buf_url(to, there);
+	rest = sent_behind(r, skip);
+	if (rest.p)
+		buf_span(to, rest);
+	else
+		buf_url(to, (struct span){ r->path.p + skip, r->path.n - skip });
+	if (r->has_query) {
+		buf_char(to, '?');
+		buf_span(to, r->query);
+	}
+}
+
+/* -- fields ------------------------------------------------------------------------------------------------- */
+
+/* A line with Connection that names more than what becomes of the connection itself. */
+static bool
+names_fields(const struct request *r)
+{
+	for (unsigned i = 0; r->known[F_CONNECTION].p && i < r->nfields; i++)
+		if (r->fields[i].id == F_CONNECTION && !span_eq_nocase(field_value(r, &r->fields[i]), SPAN("keep-alive")) &&
+		    !span_eq_nocase(field_value(r, &r->fields[i]), SPAN("close")))
+			return true;
+	return false;
+}
+
+static bool
+connection_has(const struct request *r, struct span token)
+{
+	for (unsigned i = 0; i < r->nfields; i++)
+		if (r->fields[i].id == F_CONNECTION && list_has(field_value(r, &r->fields[i]), token))
+			return true;
+	return false;
+}
+
+/* Of one connection, said anew, or never taken from a client: Proxy would be HTTP_PROXY to a program over there. */
+static bool
+withheld(enum field_id id)
+{
+	static const uint32_t ids = 1u << F_CONNECTION | 1u << F_CONTENT_LENGTH | 1u << F_EXPECT | 1u << F_HOST |
+	    1u << F_KEEP_ALIVE | 1u << F_PROXY | 1u << F_TRANSFER_ENCODING | 1u << F_UPGRADE;
+
+	_Static_assert(FIELDS <= 32, "a word of bits for fields is too short");
+	return ids >> id & 1;
+}
+
+/* Fields without an id of their own that stay here: who the client is by his own account, and two of one connection. */
+static bool
+withheld_name(struct span name)
+{
+	static const struct span names[] = { SPAN("TE"), SPAN("Forwarded"), SPAN("X-Real-IP"), SPAN("Proxy-Connection") };
+
+	if (name.n > 12 && span_eq_nocase((struct span){ name.p, 12 }, SPAN("X-Forwarded-")))
+		return true;
+	for (unsigned i = 0; i < sizeof names / sizeof *names; i++)
+		if (span_eq_nocase(name, names[i]))
+			return true;
+	return false;
+}
+
+static bool
+may_be_withheld(char first)
+{
+	return first == 'T' || first == 'F' || first == 'X' || first == 'P' || first >= 'a';
+}
+
+static void
+put_field(struct buf *to, struct span name, struct span value)
+{
+	char *at = buf_reserve(to, name.n + value.n + 4);
+
+	if (!at)
+		return;
+	memcpy(at, name.p, name.n);
+	memcpy(at + name.n, ": ", 2);
+	memcpy(at + name.n + 2, value.p, value.n);
+	memcpy(at + name.n + 2 + value.n, "\r\n", 2);
+}
+
+static void
+put_fields(const struct request *r, struct buf *to)
+{
+	bool named = names_fields(r);
+
+	for (const struct field *f = r->fields, *end = f + r->nfields; f < end; f++) {
+		struct span name = field_name(r, f);
+
+		if (withheld(f->id) || (f->id == F_OTHER && may_be_withheld(*name.p) && withheld_name(name)) ||
+		    (named && connection_has(r, name)))
+			continue;
+		put_field(to, name, field_value(r, f));
+	}
+}
+
+/* -- who asks ---------------------------------------------------------------------------------------------------- */
+
+static void
+put_client(struct buf *to, const struct from *f)
+{
+	bool v6 = f->family == AF_INET6;
+
+	buf_text(to, "X-Forwarded-For: ");
+	from_print(to, f);
+	buf_text(to, "\r\nX-Forwarded-Proto: http\r\nForwarded: proto=http;for=");
+	buf_text(to, v6 ? "\"[" : "");
+	from_print(to, f);
+	buf_text(to, v6 ? "]\"" : "");
+}
+
+/* The text is kept as it was last written: most requests come from the client that asked before. */
+static void
+put_forwarded(const struct conn *c, const struct request *r, struct buf *to)
+{
+	static char store[256];
+	static struct buf text = { store, 0, 0, sizeof store, false };
+	static struct from from;
+	struct span host = r->known[F_HOST];
+
+	if (!text.w || memcmp(&from, &c->from, sizeof from)) {
+		from = c->from;
+		text.w = 0;
+		put_client(&text, &from);
+	}
+	buf_mem(to, text.data, text.w);
+	if (host.n) {
+		buf_text(to, ";host=\"");
+		buf_span(to, host);
+		buf_text(to, "\"\r\nX-Forwarded-Host: ");
+		buf_span(to, host);
+	}
+	buf_text(to, "\r\nVia: 1.1 cubhttpd\r\n");
+}
+
+/* -- the head ------------------------------------------------------------------------------------------------------ */
+
+/* A client of HTTP/1.0 may have named no host. */
+static void
+put_host(const struct conn *c, const struct request *r, struct buf *to)
+{
+	buf_text(to, " HTTP/1.1\r\nHost: ");
+	if (r->known[F_HOST].n)
+		buf_span(to, r->known[F_HOST]);
+	else
+		addr_print(to, &c->route->backends->addr, true);
+	buf_mem(to, "\r\n", 2);
+}
+
+/* The client would switch to another protocol, and so may the backend.  Not to HTTP/2, whose requests would all pass
+ * behind the back of routes and filters. */
+static void
+put_upgrade(struct conn *c, const struct request *r, struct buf *to)
+{
+	struct gateway *g = STATE(c, gateway);
+	struct span protocols = r->known[F_UPGRADE];
+
+	if (!protocols.n || protocols.n > UPGRADE_MOST || !r->minor || r->framing != BODY_NONE ||
+	    !connection_has(r, SPAN("upgrade")) || list_has(protocols, SPAN("h2c")))
+		return;
+	memcpy(g->upgrade, protocols.p, protocols.n);
+	g->upgrade_n = protocols.n;
+	buf_text(to, "Connection: Upgrade\r\nUpgrade: ");
+	buf_span(to, protocols);
+	buf_mem(to, "\r\n", 2);
+}
+
+/* Those that mean the same when they are said twice (RFC 9110 9.2.2). */
+static bool
+idempotent(enum method m)
+{
+	return m != M_POST && m != M_PATCH && m != M_LOCK && m != M_CONNECT;
+}
+
+static void
+proxy_head(struct conn *c, const struct request *r, const struct script *s, struct buf *to)
+{
+	(void)s;
+	STATE(c, gateway)->again = idempotent(r->method);
+	buf_span(to, r->name);
+	buf_char(to, ' ');
+	put_target(c, r, to);
+	put_host(c, r, to);
+	put_fields(r, to);
+	put_forwarded(c, r, to);
+	put_upgrade(c, r, to);
+	if (r->continues)
+		buf_text(to, "Expect: 100-continue\r\n");
+	if (r->framing == BODY_CHUNKED)
+		buf_text(to, "Transfer-Encoding: chunked\r\n");
+}
+
+static void
+proxy_length(struct buf *to, bool body, uint64_t length)
+{
+	if (body) {
+		buf_text(to, "Content-Length: ");
+		buf_uint(to, length);
+		buf_mem(to, "\r\n", 2);
+	}
+	buf_mem(to, "\r\n", 2);
+}
+
+const struct dialect proxy_dialect = {
+	"proxy", proxy_head, proxy_length, until_eof_next, raw_put, .put_chunks = chunked_put, .share = FOR_PROXY,
+	.once = true, .line = upstream_line, .heed = upstream_heed, .frame = upstream_frame,
+};
+
+static int
+proxy_start(struct conn *c, struct request *r)
+{
+	return gateway_start(c, r, NULL, &proxy_dialect);
+}
+
+const struct handler proxy_handler = { "proxy", proxy_start, gateway_push, gateway_pull, gateway_finish };

@@ -1,0 +1,433 @@
+"""The proxy: what other servers are asked, what they may answer, and what happens when they misbehave."""
+import threading
+
+import pytest
+
+from peers.http import Peer
+from wire import Cut, eventually
+
+
+@pytest.fixture
+def peer(folder):
+    """peer(script, ...) starts an HTTP server that does as the script says; unix=True for a socket in the folder."""
+    peers = []
+
+    def go(script=None, **more):
+        p = Peer(script, path=folder / f"http{len(peers)}.sock" if more.pop("unix", False) else None, **more)
+        peers.append(p)
+        return p
+
+    yield go
+    for p in peers:
+        p.close()
+
+
+def front(start, *peers, more="", path="", line=""):
+    """A server with these behind it, at /."""
+    url = "http://%s" + path if path else "%s"
+    server = start("proxy / " + " ".join(url % p.address for p in peers) + f" {line}\n{more}")
+    server.peer = peers[0]
+    return server
+
+
+def seen(answer):
+    """What the default script saw: the request line, its fields, and the body."""
+    head, _, body = answer.body.partition(b"\n\n")
+    line, *fields = head.decode("latin-1").split("\n")
+    return line, [tuple(f.split(": ", 1)) for f in fields], body
+
+
+# -- requests
+
+def test_a_request_passes(start, peer):
+    server = front(start, peer())
+    answer = server.get("/a/b?c=d%20e", "User-Agent: tester", "Cookie: a=b")
+    line, fields, body = seen(answer)
+    assert line == "GET /a/b?c=d%20e" and not body
+    assert dict(fields).items() >= {"Host": "test", "User-Agent": "tester", "Cookie": "a=b"}.items()
+
+
+def test_a_body_passes_with_its_length(start, peer):
+    server = front(start, peer())
+    data = bytes(range(256)) * 1000
+    line, fields, body = seen(server.ask("POST", "/", body=data))
+    assert line == "POST /" and body == data and ("Content-Length", str(len(data))) in fields
+
+
+def test_an_empty_body_keeps_its_length(start, peer):
+    _, fields, _ = seen(front(start, peer()).ask("POST", "/", body=b""))
+    assert ("Content-Length", "0") in fields
+
+
+def test_a_chunked_body_streams_in_chunks(start, peer):
+    """While it is still coming the backend has its beginning: nothing is collected."""
+    server = front(start, peer())
+    with server.connect() as c:
+        c.request("POST", "/", "Transfer-Encoding: chunked").send("5\r\nhello\r\n")
+        call = server.peer.call()
+        pieces = call.pieces()
+        c.send("6\r\n world\r\n0\r\n\r\n")
+        _, fields, body = seen(c.answer())
+    del pieces
+    assert body == b"hello world"
+    assert ("Transfer-Encoding", "chunked") in fields and "Content-Length" not in dict(fields)
+
+
+def test_over_a_unix_socket(start, peer):
+    assert seen(front(start, peer(unix=True)).get("/x"))[0] == "GET /x"
+
+
+def test_the_connection_is_kept(start, peer):
+    server = front(start, peer())
+    for i in range(20):
+        assert server.get(f"/{i}").status == 200
+    assert server.peer.connections == 1
+
+
+# -- answers
+
+def say(*pieces, close=True):
+    """A script that answers with these bytes, whatever was asked."""
+    def script(call):
+        call.read_body()
+        for piece in pieces:
+            call.raw(piece)
+        if close:
+            call.end()
+    return script
+
+
+OK = "HTTP/1.1 200 OK\r\n"
+
+
+@pytest.mark.parametrize("text, body, framing", [
+    (OK + "Content-Length: 5\r\n\r\nhello", b"hello", "length"),
+    (OK + "Transfer-Encoding: chunked\r\n\r\n3\r\nhel\r\n2;x=y\r\nlo\r\n0\r\n\r\n", b"hello", "chunked"),
+    (OK + "\r\nhello", b"hello", "chunked"),
+    ("HTTP/1.0 200 OK\r\n\r\nhello", b"hello", "chunked"),
+    ("HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\nhello", b"hello", "length"),
+    ("HTTP/1.1 200\r\nContent-Length: 5\r\n\r\nhello", b"hello", "length"),
+    ("HTTP/1.1 204 No Content\r\n\r\n", b"", "none"),
+    ("HTTP/1.1 304 Not Modified\r\nETag: \"x\"\r\n\r\n", b"", "none"),
+])
+def test_where_a_body_ends(start, peer, text, body, framing):
+    with front(start, peer(say(text))).connect() as c:
+        for _ in range(2):
+            answer = c.get("/")
+            assert answer.body == body and answer.framing == framing
+
+
+def test_head_has_no_body_though_it_has_a_length(start, peer):
+    server = front(start, peer(say(OK + "Content-Length: 5\r\n\r\n", close=False)))
+    with server.connect() as c:
+        for _ in range(3):
+            assert c.request("HEAD", "/").answer("HEAD")["Content-Length"] == "5"
+    assert server.peer.connections == 1
+
+
+@pytest.mark.parametrize("text", [
+    "", "garbage", "garbage\r\n\r\n", "HTTP/2 200 OK\r\n\r\n", "HTTP/1.1 99 No\r\n\r\n", "HTTP/1.1 600 No\r\n\r\n",
+    "HTTP/1.1 2000 OK\r\n\r\n", "HTTP/1.1\r\n\r\n", "ICY 200 OK\r\n\r\n", OK, OK + "A: b\r\n", OK + "no field\r\n\r\n",
+    OK + "A: b\r\n folded\r\n\r\n", OK + "A : b\r\nContent-Length: 0\r\n\r\n", OK + "A: b\0c\r\n\r\n",
+    OK + "Content-Length: 5\r\nContent-Length: 5\r\n\r\nhello", OK + "Content-Length: 5, 5\r\n\r\nhello",
+    OK + "Content-Length: -5\r\n\r\nhello", OK + "Content-Length: 99999999999999999999\r\n\r\nhello",
+    OK + "Content-Length:\r\n\r\n", OK + "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    OK + "Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", OK + "Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
+    OK + "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nhello",
+    OK + "A: " + 40000 * "b" + "\r\n\r\n", 5000 * "A: b\r\n",
+])
+def test_what_is_no_answer_is_502(start, peer, text):
+    server = front(start, peer(say(text)))
+    with server.connect() as c:
+        answer = c.get("/")
+        assert answer.status == 502 and b"hello" not in answer.body
+    assert server.get("/").status == 502
+
+
+@pytest.mark.parametrize("text", [
+    OK + "Content-Length: 5\r\n\r\nhel", OK + "Transfer-Encoding: chunked\r\n\r\n5\r\nhel",
+    OK + "Transfer-Encoding: chunked\r\n\r\n3\r\nhel\r\n", OK + "Transfer-Encoding: chunked\r\n\r\n3\r\nhel\r\n0\r\n",
+    OK + "Transfer-Encoding: chunked\r\n\r\n3\r\nhel\r\nffffffffffffffffff\r\nlo",
+    OK + "Transfer-Encoding: chunked\r\n\r\n3\r\nhelxx\r\n0\r\n\r\n", OK + "Transfer-Encoding: chunked\r\n\r\n3\r\nhel\r\n-2\r\nlo",
+])
+def test_a_body_that_breaks_off_is_a_cut(start, peer, text):
+    server = front(start, peer(say(text)))
+    with pytest.raises((Cut, ConnectionResetError)):
+        server.get("/")
+
+
+def test_what_follows_an_answer_is_in_no_other(start, peer):
+    """A length that is too short, and a second answer that nobody asked for: both end with the connection."""
+    server = front(start, peer(say(OK + "Content-Length: 5\r\n\r\nhelloEVIL" + OK + "Content-Length: 4\r\n\r\nEVIL", close=False)))
+    with server.connect() as c:
+        for _ in range(5):
+            assert c.get("/").body == b"hello"
+    assert server.peer.connections == 5
+
+
+def test_interim_responses_pass(start, peer):
+    def script(call):
+        call.raw("HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n")
+        call.raw("HTTP/1.1 102 Processing\r\n\r\n")
+        call.answer("hello")
+    server = front(start, peer(script))
+    with server.connect() as c:
+        early = c.request("GET", "/").answer(interim=True, body=False)
+        assert early.status == 103 and early["Link"] == "</a.css>"
+        assert c.answer(interim=True, body=False).status == 102
+        assert c.answer().body == b"hello"
+        c.request("GET", "/", version="1.0")
+        assert c.answer(interim=True).body == b"hello"
+
+
+def test_expect_passes_and_the_backend_decides(start, peer):
+    def script(call):
+        if call.target == "/no":
+            call.raw("HTTP/1.1 417 No\r\nContent-Length: 0\r\n\r\n")
+            return call.end()
+        call.raw("HTTP/1.1 100 Continue\r\n\r\n")
+        return call.answer(call.read_body())
+    server = front(start, peer(script))
+    with server.connect() as c:
+        c.request("POST", "/", "Expect: 100-continue", "Content-Length: 5")
+        assert c.answer(interim=True, body=False).status == 100
+        assert server.peer.call()["Expect"] == "100-continue"
+        assert c.send("hello").answer().body == b"hello"
+        c.request("POST", "/no", "Expect: 100-continue", "Content-Length: 5")
+        assert c.answer(interim=True).status == 417
+
+
+# -- the other protocol
+
+def echo(call):
+    """Switch, and say everything back until the end."""
+    call.raw("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: echo\r\nX-Own: 1\r\n\r\n")
+    call.end()
+    data = call.buffer
+    while True:
+        call.raw(data)
+        data = call.sock.recv(65536)
+        if not data:
+            return
+
+
+UPGRADE = ("Connection: Upgrade", "Upgrade: echo")
+
+
+def switched(c, target="/"):
+    answer = c.request("GET", target, *UPGRADE).answer(interim=True, body=False)
+    assert answer.status == 101 and answer["Upgrade"] == "echo" and answer["Connection"] == "Upgrade", answer
+    return answer
+
+
+def test_a_switch_of_protocol_makes_a_tunnel(start, peer):
+    server = front(start, peer(echo))
+    with server.connect() as c:
+        assert switched(c)["X-Own"] == "1"
+        for data in (b"GET / HTTP/1.1\r\n\r\n", bytes(range(256)), b"x" * 300000):
+            c.send(data)
+            assert c.exactly(len(data)) == data
+        c.half_close()
+        assert c.ends()
+
+
+def test_bytes_that_come_with_the_request_go_into_the_tunnel(start, peer):
+    server = front(start, peer(echo))
+    with server.connect() as c:
+        c.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\nearly")
+        assert c.answer(interim=True, body=False).status == 101
+        assert c.exactly(5) == b"early"
+
+
+def test_half_a_tunnel_is_one_too(start, peer):
+    """Each end is passed on after all before it, and the other direction goes on."""
+    def script(call):
+        call.raw("HTTP/1.1 101 Go\r\nUpgrade: echo\r\n\r\n")
+        call.end()
+        call.sock.shutdown(1)
+        data = b""
+        while more := call.sock.recv(65536):
+            data += more
+        call.data = data
+    server = front(start, peer(script))
+    with server.connect() as c:
+        switched(c)
+        assert c.rest() == b""
+        c.send(b"y" * 1000000)
+        c.half_close()
+    call = server.peer.call()
+    assert call.done.wait(20) and call.data == b"y" * 1000000
+
+
+def test_a_tunnel_where_nothing_moves_ends(start, peer):
+    server = front(start, peer(echo), more="timeout tunnel 0.2\ntimeout backend 30\n")
+    with server.connect() as c:
+        switched(c)
+        assert c.ends()
+
+
+@pytest.mark.parametrize("fields", [("Upgrade: echo",), ("Connection: Upgrade",), ("Connection: Upgrade", "Upgrade: other"),
+                                    ("Connection: Upgrade", "Upgrade: h2c"), ()])
+def test_nobody_is_switched_who_did_not_ask(start, peer, fields):
+    server = front(start, peer(echo))
+    assert server.get("/", *fields).status == 502
+    assert fields[-1:] == ("Upgrade: other",) or server.peer.call()["Upgrade"] is None
+
+
+def test_an_upgrade_that_is_declined_is_an_ordinary_answer(start, peer):
+    server = front(start, peer())
+    with server.connect() as c:
+        for _ in range(3):
+            line, fields, _ = seen(c.get("/", *UPGRADE))
+            assert dict(fields)["Upgrade"] == "echo" and dict(fields)["Connection"] == "Upgrade"
+    assert server.peer.connections == 1
+
+
+# -- several, and those that are away
+
+def test_all_down_is_503(start, peer):
+    server = front(start, peer(listening=False), peer(listening=False))
+    assert server.get("/").status == 503
+
+
+def test_a_slow_one_is_504(start, peer):
+    server = front(start, peer(lambda call: call.hang()), more="timeout backend 0.2\n")
+    assert server.get("/").status == 504
+
+
+def test_each_in_turn(start, peer):
+    peers = [peer(say(OK + f"Content-Length: 1\r\n\r\n{i}", close=False)) for i in range(3)]
+    server = front(start, *peers)
+    got = [server.get("/").body for _ in range(9)]
+    assert sorted(got[:3]) == sorted(got[3:6]) == [b"0", b"1", b"2"]
+    assert [p.connections for p in peers] == [1, 1, 1]
+
+
+def test_the_least_busy_is_asked(start, peer):
+    go = threading.Event()
+
+    def script(name):
+        def answer(call):
+            assert call.target != "/slow" or go.wait(20)
+            call.answer(name)
+        return answer
+    peers = [peer(script(name)) for name in ("a", "b", "c")]
+    server = front(start, *peers, line="least-busy")
+    with server.connect() as one, server.connect() as two:
+        one.request("GET", "/slow")
+        two.request("GET", "/slow")
+        eventually(lambda: sum(len(p.calls) for p in peers) == 2)
+        free = {server.get("/").body for _ in range(6)}
+        go.set()
+        assert {one.answer().body, two.answer().body} | free == {b"a", b"b", b"c"} and len(free) == 1
+
+
+def test_a_client_sticks_to_its_server(start, peer):
+    peers = [peer(say(OK + f"Content-Length: 1\r\n\r\n{i}", close=False)) for i in range(5)]
+    server = front(start, *peers, line="sticky")
+    assert len({server.get("/").body for _ in range(10)}) == 1
+
+
+def test_one_that_is_away_is_passed_over(start, peer):
+    server = front(start, peer(listening=False), peer())
+    for _ in range(10):
+        assert server.get("/").status == 200
+        assert server.ask("POST", "/", body=b"x").status == 200
+
+
+@pytest.mark.parametrize("method, status", [("GET", 200), ("PUT", 200), ("POST", 502)])
+def test_what_may_not_be_said_twice_is_not(start, peer, method, status):
+    """The connection is closed when the request is there: it may have been acted upon."""
+    def script(call):
+        call.read_body()
+        if call.target == "/first" or call.peer.calls.index(call) > 1:
+            call.answer("hello")
+        else:
+            call.end()
+    server = front(start, peer(script))
+    assert server.get("/first").status == 200
+    assert server.ask(method, "/second", body=b"x").status == status
+    assert len(server.peer.calls) == (3 if status == 200 else 2)
+
+
+def test_proxied_requests_do_not_wait_behind_scripts(start, peer, backend):
+    go = threading.Event()
+    script = backend(lambda call: go.wait(20) and call.answer("script"))
+    other = peer()
+    server = start(f"scripts 1\nproxied 1\nfastcgi /app {script.address}\nproxy /p {other.address}\n")
+    with server.connect() as a, server.connect() as b:
+        a.request("GET", "/app")
+        script.call()
+        b.request("GET", "/app")
+        for _ in range(3):
+            assert server.get("/p").status == 200
+        go.set()
+        assert a.answer().body == b.answer().body == b"script"
+
+
+def test_requests_wait_for_a_place(start, peer):
+    server = front(start, peer(), more="proxied 1\n")
+    clients = [server.connect().request("GET", f"/{i}") for i in range(8)]
+    assert [seen(c.answer())[0] for c in clients] == [f"GET /{i}" for i in range(8)]
+
+
+# -- fields
+
+def test_what_is_about_the_connection_stays(start, peer):
+    server = front(start, peer())
+    _, fields, _ = seen(server.get("/", "Connection: keep-alive, X-Hop", "X-Hop: 1", "Keep-Alive: 5", "TE: gzip",
+                                   "Proxy-Connection: close", "Proxy: evil", "X-End: 2", "Connection: x-too", "X-Too: 3"))
+    names = {n.lower() for n, _ in fields}
+    assert not names & {"connection", "x-hop", "keep-alive", "te", "proxy-connection", "proxy", "x-too"}
+    assert ("X-End", "2") in fields
+
+
+def test_what_is_about_the_backends_connection_stays(start, peer):
+    text = (OK + "Connection: X-Hop\r\nX-Hop: 1\r\nKeep-Alive: timeout=5\r\nProxy-Authenticate: x\r\nX-End: 2\r\n"
+            "Upgrade: h2c\r\nContent-Length: 5\r\n\r\nhello")
+    answer = front(start, peer(say(text, close=False))).get("/")
+    assert answer.body == b"hello" and answer["X-End"] == "2"
+    assert not (answer["X-Hop"] or answer["Keep-Alive"] or answer["Upgrade"] or answer["Connection"])
+
+
+def test_who_the_client_is_is_for_us_to_say(start, peer):
+    server = front(start, peer())
+    _, fields, _ = seen(server.get("/", "X-Forwarded-For: 6.6.6.6", "x-forwarded-proto: https", "Forwarded: for=6.6.6.6",
+                                   "X-FORWARDED-HOST: evil", "X-Forwarded-Port: 6", "X-Real-IP: 6.6.6.6"))
+    got = {n.lower(): v for n, v in fields}
+    assert len(got) == len(fields)
+    assert got["x-forwarded-for"] == "127.0.0.1" and got["x-forwarded-proto"] == "http"
+    assert got["x-forwarded-host"] == "test" and got["via"] == "1.1 cubhttpd"
+    assert got["forwarded"] == 'proto=http;for=127.0.0.1;host="test"'
+    assert not {"x-real-ip", "x-forwarded-port"} & set(got)
+
+
+def test_an_address_of_ipv6_is_quoted(start, peer):
+    p = peer()
+    server = start(f"listen [::1]:0\nproxy / {p.address}\n")
+    got = dict(seen(server.get("/"))[1])
+    assert got["Forwarded"] == 'proto=http;for="[::1]";host="test"' and got["X-Forwarded-For"] == "::1"
+
+
+# -- paths
+
+@pytest.mark.parametrize("pattern, url, asked, got", [
+    ("/api/", "", "/api/x?y", "/api/x?y"), ("/api/", "/", "/api/x?y", "/x?y"), ("/api/", "/v1/", "/api/x", "/v1/x"),
+    ("/api/", "/v1", "/api/x", "/v1/x"), ("/api", "/v1/", "/api/x", "/v1/x"), ("/api", "/v1", "/api", "/v1"),
+    ("/api", "/v1/", "/api", "/v1/"), ("/api/", "/v1/", "/api/", "/v1/"), ("/", "/v1/", "/a", "/v1/a"),
+    ("/api/", "", "/api/a%2Fb%20c", "/api/a%2Fb%20c"), ("/api/", "/v1/", "/%61pi%2fa%2Fb%20c", "/v1/a%2Fb%20c"),
+    ("/api/", "/v1/", "/api/../api/./x//y", "/v1/x/y"), ("/", "", "/a/%2e%2e/b%20c", "/b%20c"),
+    ("*.cgi", "/v1/", "/a/b.cgi", "/v1/a/b.cgi"), ("/api/", "/v 1/", "/api/x", "/v%201/x"),
+    ("/api/", "", "http://other/api/x?y", "/api/x?y"),
+])
+def test_the_path_over_there(start, peer, pattern, url, asked, got):
+    p = peer()
+    server = start(f'proxy {pattern} "http://{p.address}{url}"\n')
+    assert seen(server.get(asked))[0] == f"GET {got}"
+
+
+def test_a_rewritten_path_is_the_one_that_is_asked_for(start, peer):
+    p = peer()
+    server = start(f"rewrite /old/ /new/\nproxy /new/ {p.address}\n")
+    assert seen(server.get("/old/a%20b?c"))[0] == "GET /new/a%20b?c"
