@@ -3,7 +3,7 @@
 #ifndef ANSWERS_H
 #define ANSWERS_H
 
-struct answer {
+struct heard {
 	int status;
 	bool measured, chunked, closes, ranged, parts;
 	uint64_t length, from, to, of;
@@ -41,7 +41,7 @@ hex(struct span s)
 }
 
 static void
-content_range(struct answer *a, struct span value)
+content_range(struct heard *a, struct span value)
 {
 	struct span word = span_cut(&value, ' '), from, to;
 
@@ -56,7 +56,7 @@ content_range(struct answer *a, struct span value)
 }
 
 static void
-read_field(struct answer *a, struct span name, struct span value)
+read_field(struct heard *a, struct span name, struct span value)
 {
 	uint64_t n = 0;
 
@@ -89,12 +89,12 @@ read_field(struct answer *a, struct span name, struct span value)
 
 /* False when the head has not all come. */
 static bool
-read_answer(struct span *rest, struct answer *a)
+read_answer(struct span *rest, struct heard *a)
 {
 	struct span line, name;
 	uint64_t status;
 
-	*a = (struct answer){ .mark = -1 };
+	*a = (struct heard){ .mark = -1 };
 	if (!cut_line(rest, &line))
 		return false;
 	HOLDS(span_starts(line, SPAN("HTTP/1.1 ")) && line.n >= 13 && line.p[12] == ' ');
@@ -135,7 +135,7 @@ unchunk(struct span *rest, char *to, unsigned *n)
 }
 
 static void
-check_bytes(const struct answer *a, const char *p, unsigned n)
+check_bytes(const struct heard *a, const char *p, unsigned n)
 {
 	if (a->mark >= 0) {
 		HOLDS(n <= marks[a->mark].said);
@@ -152,7 +152,7 @@ check_bytes(const struct answer *a, const char *p, unsigned n)
 
 /* A response that looks whole is whole. */
 static void
-check_whole(const struct answer *a, unsigned n)
+check_whole(const struct heard *a, unsigned n)
 {
 	if (a->mark >= 0) {
 		const struct mark *m = &marks[a->mark];
@@ -166,7 +166,7 @@ check_whole(const struct answer *a, unsigned n)
 
 /* The body of a: true when it looks whole; its end is the connection's when nothing else says. */
 static bool
-check_body(struct span *rest, const struct answer *a, const struct answered *told, bool closed)
+check_body(struct span *rest, const struct heard *a, const struct answered *told, bool closed)
 {
 	static char store[GOT];
 	bool none = told->head_only || a->status == 204 || a->status == 304, whole;
@@ -194,7 +194,7 @@ next_answer(struct span *rest, const struct actor *a, unsigned i)
 {
 	const struct answered *told = &a->answered[i];
 	bool last = i + 1 == a->nanswered, whole;
-	struct answer answer;
+	struct heard answer;
 
 	while (span_starts(*rest, SPAN("HTTP/1.1 100 Continue\r\n\r\n")))
 		*rest = (struct span){ rest->p + 25, rest->n - 25 };
