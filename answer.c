@@ -67,13 +67,18 @@ read_head(const struct dialect *d, struct span text, struct answer *h)
 	return npassed || d->line;
 }
 
-/* How the body is framed towards the client (RFC 9112 6.3); a dialect may know more about where it ends. */
+/* How the body is framed towards the client (RFC 9112 6.3): what is here already gets its length.  A dialect may know more
+ * about where it ends. */
 static void
-frame(struct conn *c, const struct answer *h)
+frame(struct conn *c, struct answer *h)
 {
 	struct gateway *g = STATE(c, gateway);
 	bool none = c->head_only || h->status == 204 || h->status == 304;
 
+	if (!h->measured && !none && g->dialect->whole && g->dialect->whole(&g->down.body, &c->peer->s.in)) {
+		h->measured = true;
+		h->length = g->down.body.left;
+	}
 	g->measured = h->measured && !none;
 	g->down.limit = g->measured ? h->length : UINT64_MAX;
 	g->down.put = none ? discard_put : !h->measured && c->chunks ? chunked_put : raw_put;
@@ -89,11 +94,11 @@ respond(struct conn *c, const struct answer *h)
 	reply_start(c, c->errors ? c->status : h->status);
 	reply_pass(c, passed, npassed);
 	if (h->measured && h->status != 204) {
-		buf_text(out, "Content-Length: ");
+		buf_span(out, SPAN("Content-Length: "));
 		buf_uint(out, h->length);
 		buf_mem(out, "\r\n", 2);
 	} else if (g->down.put == chunked_put) {
-		buf_text(out, "Transfer-Encoding: chunked\r\n");
+		buf_span(out, SPAN("Transfer-Encoding: chunked\r\n"));
 	}
 	reply_end(c);
 	g->headed = true;

@@ -65,6 +65,8 @@ buf_reserve(struct buf *b, unsigned n)
 	return at;
 }
 
+/* As memcpy.  Texts here are short: what compilers and libraries make of one costs more than the work. */
+void copy(char *to, const char *p, unsigned n);
 void buf_take(struct buf *, unsigned n);                /* forget the first n to be read; n <= buf_used() */
 void buf_pack(struct buf *);                            /* gather the free room at the end; moves the bytes */
 void buf_mem(struct buf *, const void *, unsigned n);
@@ -110,7 +112,11 @@ enum field_id {                         /* the fields that somebody here looks a
 	FIELDS
 };
 
-struct field { uint16_t name, name_n, value, value_n; uint8_t id; };    /* offsets from request.head */
+struct field {                          /* offsets from request.head */
+	uint16_t name, name_n, value, value_n;
+	uint8_t id;
+	bool plain;                     /* its name has letters and hyphens only */
+};
 
 enum framing { BODY_NONE, BODY_LENGTH, BODY_CHUNKED };
 
@@ -206,6 +212,7 @@ enum io relay(struct relay *, struct buf *in, struct buf *out);         /* one s
 enum io length_next(struct body *, struct buf *);       /* body.left set beforehand */
 enum io chunked_next(struct body *, struct buf *);      /* RFC 9112 7.1; trailers are dropped */
 enum io until_eof_next(struct body *, struct buf *);
+bool until_eof_whole(const struct body *, const struct buf *);  /* its end is there: no more than `left` is to come */
 unsigned raw_put(struct buf *, const char *, unsigned);
 unsigned chunked_put(struct buf *, const char *, unsigned);
 unsigned discard_put(struct buf *, const char *, unsigned);

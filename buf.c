@@ -165,19 +165,34 @@ buf_pack(struct buf *b)
 	b->r = 0;
 }
 
-/* Texts here are short: a call of memcpy costs more than the work. */
-static inline void
+/* The first and the last so many of n bytes, which are at most twice as many. */
+static inline __attribute__((always_inline)) void
+ends(unsigned size, char *to, const char *p, unsigned n)
+{
+	memcpy(to, p, size);
+	memcpy(to + n - size, p + n - size, size);
+}
+
+void
 copy(char *to, const char *p, unsigned n)
 {
-	if (n >= 64) {
-		memcpy(to, p, n);
-	} else if (n >= 8) {
-		const char *last = p + n - 8;
-		char *end = to + n - 8;
+	enum { LONG = 1024 };           /* from here on the processor knows better */
 
-		for (; p < last; p += 8, to += 8)
-			memcpy(to, p, 8);
-		memcpy(end, last, 8);
+	if (n >= LONG) {
+		memcpy(to, p, n);
+	} else if (n >= 32) {
+		const char *last = p + n - 32;
+		char *end = to + n - 32;
+
+		for (; p < last; p += 32, to += 32)
+			memcpy(to, p, 32);
+		memcpy(end, last, 32);
+	} else if (n >= 16) {
+		ends(16, to, p, n);
+	} else if (n >= 8) {
+		ends(8, to, p, n);
+	} else if (n >= 4) {
+		ends(4, to, p, n);
 	} else {
 		while (n--)
 			to[n] = p[n];

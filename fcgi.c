@@ -27,11 +27,9 @@ put_head(struct buf *b, unsigned type, unsigned n)
 static char *
 put_size(char *at, unsigned n)
 {
-	if (n >= 128) {
-		*at++ = n >> 24 | 0x80;
-		*at++ = n >> 16;
-		*at++ = n >> 8;
-	}
+	*at++ = n >> 24 | 0x80;
+	*at++ = n >> 16;
+	*at++ = n >> 8;
 	*at++ = n;
 	return at;
 }
@@ -40,16 +38,19 @@ put_size(char *at, unsigned n)
 static void
 put_pair(struct buf *b, struct span name, struct span value)
 {
-	unsigned n = (name.n < 128 ? 1 : 4) + (value.n < 128 ? 1 : 4) + name.n + value.n;
-	char *at = buf_reserve(b, n);
+	bool small = (name.n | value.n) < 128;
+	char *at = buf_reserve(b, name.n + value.n + (small ? 2 : 8));
 
 	if (!at)
 		return;
-	at = put_size(at, name.n);
-	at = put_size(at, value.n);
-	memcpy(at, name.p, name.n);
-	if (value.n)
-		memcpy(at + name.n, value.p, value.n);
+	if (small) {
+		*at++ = name.n;
+		*at++ = value.n;
+	} else {
+		at = put_size(put_size(at, name.n), value.n);
+	}
+	copy(at, name.p, name.n);
+	copy(at + name.n, value.p, value.n);
 }
 
 static void
@@ -119,7 +120,7 @@ skipped(struct body *body, struct buf *in)
 
 		log_backend(SPAN("stderr"), (struct span){ in->data + in->r, text < n ? text : n });
 	}
-	buf_take(in, n);
+	in->r += n;
 	body->skip -= n;
 	return !body->skip;
 }
@@ -151,45 +152,60 @@ record(struct body *body, const char *head)
 	}
 }
 
-static bool
-next_record(struct body *body, struct buf *in)
-{
-	if (!record(body, in->data + in->r))
-		return false;
-	buf_take(in, HEAD_SIZE);
-	return true;
-}
-
+/* Up to payload, or the end; in->r moves and nothing else of `in`. */
 static enum io
-fcgi_next(struct body *body, struct buf *in)
+step_over(struct body *body, struct buf *in)
 {
-	enum io wait = body->ended ? IO_FAIL : IO_WAIT;
-
 	while (!body->left && body->at != ENDED) {
 		if (body->at == AT_END) {
 			if (buf_used(in) < 5)
-				return wait;
+				return IO_WAIT;
 			body->failed = in->data[in->r + 4];     /* protocolStatus */
 			body->at = AT_LAST;
 		}
-		if (!skipped(body, in))
-			return wait;
+		if (body->skip && !skipped(body, in))
+			return IO_WAIT;
 		if (body->at == AT_LAST) {
 			body->at = ENDED;
 			break;
 		}
 		if (buf_used(in) < HEAD_SIZE)
-			return wait;
-		if (!next_record(body, in))
+			return IO_WAIT;
+		if (!record(body, in->data + in->r))
 			return IO_FAIL;
+		in->r += HEAD_SIZE;
 	}
-	if (body->left)
-		return buf_used(in) || !body->ended ? IO_MOVED : IO_FAIL;
-	return IO_DONE;
+	return body->left ? IO_MOVED : IO_DONE;
+}
+
+static enum io
+fcgi_next(struct body *body, struct buf *in)
+{
+	enum io io = step_over(body, in);
+
+	buf_take(in, 0);
+	if (body->ended && (io == IO_WAIT || (io == IO_MOVED && !buf_used(in))))
+		return IO_FAIL;
+	return io;
+}
+
+/* Nothing but the end of the request lies behind the payload ahead: most answers are one record and that. */
+static bool
+fcgi_whole(const struct body *body, const struct buf *in)
+{
+	static const struct span none = { "\1\6\0\1\0\0\0", HEAD_SIZE }, end = { "\1\3\0\1\0\10\0", HEAD_SIZE };
+	uint64_t ahead = body->left + body->skip;
+	struct span rest = { in->data + in->r + ahead, buf_used(in) - ahead };
+
+	if (ahead >= buf_used(in))
+		return false;
+	if (rest.n == 3 * HEAD_SIZE && span_starts(rest, none))
+		rest = (struct span){ rest.p + HEAD_SIZE, 2 * HEAD_SIZE };
+	return rest.n == 2 * HEAD_SIZE && span_starts(rest, end) && !rest.p[HEAD_SIZE + 4];      /* protocolStatus */
 }
 
 const struct dialect fcgi_dialect = {
-	"fastcgi", fcgi_head, fcgi_length, fcgi_next, fcgi_put, .share = FOR_SCRIPTS,
+	"fastcgi", fcgi_head, fcgi_length, fcgi_next, fcgi_put, .share = FOR_SCRIPTS, .whole = fcgi_whole,
 };
 
 static int

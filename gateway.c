@@ -357,7 +357,7 @@ gateway_pull(struct conn *c)
 		return IO_WAIT;
 	if (g->spooling && !spool_end(c))
 		return IO_FAIL;
-	while (spool_out(c))
+	while (g->spooled && spool_out(c))
 		moved = true;
 	moved |= peer_io(c);
 	if (p->s.dead || (p->s.eof && !p->s.in.w && !g->headed && !g->gathered)) {

@@ -87,6 +87,8 @@ struct dialect {                        /* how gateway.c speaks to the other sid
 	bool (*line)(struct span *text, struct answer *);
 	bool (*heed)(struct answer *, enum field_id, struct span value);
 	bool (*frame)(struct conn *, const struct answer *, struct passed *, unsigned n, enum io *io);
+	/* All of the answer has come, and ends with body->left more bytes at in->r; NULL: that cannot be told. */
+	bool (*whole)(const struct body *, const struct buf *in);
 };
 
 extern const struct dialect fcgi_dialect, scgi_dialect, cgi_dialect, proxy_dialect;

@@ -136,7 +136,7 @@ skip_plain(const char *p, const char *last, unsigned char below)
 }
 
 /* The first byte that is no letter and no hyphen, in the same way, by eights. */
-static inline const char *
+static inline __attribute__((always_inline)) const char *
 skip_letters(const char *p, const char *last)
 {
 	uint64_t x, small, stops;
@@ -174,7 +174,7 @@ value_end(const char *p, const char *end)
 			break;
 		}
 	}
-	while (((unsigned char)*p >= ' ' && *p != 0x7f) || *p == '\t')
+	while (p < end && (((unsigned char)*p >= ' ' && *p != 0x7f) || *p == '\t'))
 		p++;
 	return p;
 }
@@ -529,7 +529,8 @@ parse_field(struct request *r, struct field *f, const char **at, const char *end
 	struct span known;
 	int status;
 
-	if (load2(p) != load2(": ")) {
+	f->plain = load2(p) == load2(": ");
+	if (!f->plain) {
 		p = token_end(p);
 		if (*p != ':')
 			return 400;
@@ -661,6 +662,7 @@ field_next(struct span *rest, struct span *name, struct span *value)
 	if (!rest->n)
 		return false;
 	end = line + rest->n;
+	p = skip_letters(p, end - 8);
 	while (p < end && is(*p, TOKEN))
 		p++;
 	if (p < end && *p == ':' && p > line) {
@@ -668,9 +670,7 @@ field_next(struct span *rest, struct span *name, struct span *value)
 		while (p < end && (*p == ' ' || *p == '\t'))
 			p++;
 		value->p = p;
-		p = skip_plain(p, end - 16, ' ');
-		while (p < end && (((unsigned char)*p >= ' ' && *p != 0x7f) || *p == '\t'))
-			p++;
+		p = value_end(p, end);
 		for (stop = p; stop > value->p && (stop[-1] == ' ' || stop[-1] == '\t'); stop--)
 			;
 		value->n = (unsigned)(stop - value->p);

@@ -8,7 +8,6 @@
  */
 #include "gateway.h"
 
-#include <string.h>
 
 enum { GAP = 48 };                      /* "65535:", CONTENT_LENGTH and its NUL, twenty digits and theirs */
 
@@ -19,10 +18,10 @@ put_pair(struct buf *b, struct span name, struct span value)
 
 	if (!at)
 		return;
-	memcpy(at, name.p, name.n);
+	copy(at, name.p, name.n);
 	at[name.n] = '\0';
 	at += name.n + 1;
-	memcpy(at, value.p, value.n);
+	copy(at, value.p, value.n);
 	at[value.n] = '\0';
 }
 
@@ -51,14 +50,14 @@ scgi_length(struct buf *to, bool body, uint64_t length)
 	if (to->bad)
 		return;
 	unused = GAP - front.w;
-	memcpy(to->data + unused, store, front.w);
+	copy(to->data + unused, store, front.w);
 	to->data += unused;
 	to->size -= unused;
 	to->w -= unused;
 }
 
 const struct dialect scgi_dialect = {
-	"scgi", scgi_head, scgi_length, until_eof_next, raw_put, .share = FOR_SCRIPTS,
+	"scgi", scgi_head, scgi_length, until_eof_next, raw_put, .share = FOR_SCRIPTS, .whole = until_eof_whole,
 };
 
 static int

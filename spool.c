@@ -51,7 +51,7 @@ spool_out(struct conn *c)
 	unsigned n = buf_room(out) > 64 ? buf_room(out) - 64 : 0;
 	ssize_t got;
 
-	if (!g->spooled || !n)
+	if (!n)
 		return false;
 	got = pread(g->spool, store, n < sizeof store ? n : sizeof store, g->spool_at);
 	if (got < 0)

@@ -122,27 +122,73 @@ withheld(enum field_id id)
 	return id == F_PROXY || id == F_CONTENT_TYPE || id == F_CONTENT_LENGTH || id == F_TRANSFER_ENCODING || id == F_TRAILER;
 }
 
+/* Letters become capitals, hyphens underscores: 0x20 goes, and what then lacks 0x40 was a hyphen and gets 0x52. */
+static void
+shout(char *p, unsigned n)
+{
+	const uint64_t ones = ~(uint64_t)0 / 255;
+
+	for (unsigned i = 0; i < n; i += 8) {
+		uint64_t x = load8(p + i), hyphens = ~x & ones * 0x40;
+
+		x = (x & ~(ones * 0x20)) | hyphens | hyphens >> 2 | hyphens >> 5;
+		memcpy(p + i, &x, sizeof x);
+	}
+}
+
+/* The same with digits among them; false when there is anything else. */
+static bool
+shout_each(char *p, unsigned n)
+{
+	for (; n; n--, p++) {
+		char ch = lower(*p);
+
+		if (ch >= 'a' && ch <= 'z')
+			*p = ch - ('a' - 'A');
+		else if (ch == '-')
+			*p = '_';
+		else if (ch < '0' || ch > '9')
+			return false;
+	}
+	return true;
+}
+
 /* HTTP_ACCEPT_LANGUAGE for Accept-Language; the empty span for a field that programs must not see. */
 static struct span
-variable_name(const struct request *r, const struct field *f, char store[128])
+variable_name(const struct request *r, const struct field *f, char store[136])
 {
+	static const char prefix[8] = "   HTTP_";
 	struct span name = field_name(r, f);
 
 	if (withheld(f->id) || name.n > 120)
 		return SPAN("");
-	memcpy(store, "HTTP_", 5);
-	for (unsigned i = 0; i < name.n; i++) {
-		char ch = lower(name.p[i]);
+	memcpy(store, prefix, 8);
+	copy(store + 8, name.p, name.n);
+	if (f->plain)
+		shout(store + 8, name.n);
+	else if (!shout_each(store + 8, name.n))
+		return SPAN("");
+	return (struct span){ store + 3, name.n + 5 };
+}
 
-		if (ch >= 'a' && ch <= 'z')
-			ch -= 'a' - 'A';
-		else if (ch == '-')
-			ch = '_';
-		else if (ch < '0' || ch > '9')
-			return SPAN("");
-		store[5 + i] = ch;
+/* What names that are the same have in common, as one of 64 bits. */
+static uint64_t
+mark(const struct field *f)
+{
+	return (uint64_t)1 << ((f->name_n + f->id) & 63);
+}
+
+/* The marks that come more than once: only a field with one of these may have been sent several times. */
+static uint64_t
+repeated(const struct request *r)
+{
+	uint64_t once = 0, again = 0;
+
+	for (unsigned i = 0; i < r->nfields; i++) {
+		again |= once & mark(&r->fields[i]);
+		once |= mark(&r->fields[i]);
 	}
-	return (struct span){ store, name.n + 5 };
+	return again;
 }
 
 static bool
@@ -159,22 +205,18 @@ joined(const struct request *r, unsigned i)
 	struct buf b = { store, 0, 0, sizeof store, false };
 	const struct field *f = &r->fields[i];
 	const char *separator = span_eq_nocase(field_name(r, f), SPAN("Cookie")) ? "; " : ", ";
-	struct span value = field_value(r, f);
-	bool several = false;
 
 	for (unsigned k = 0; k < i; k++)
 		if (same_name(r, f, &r->fields[k]))
 			return (struct span){ NULL, 0 };
+	buf_span(&b, field_value(r, f));
 	for (unsigned k = i + 1; k < r->nfields; k++) {
 		if (!same_name(r, f, &r->fields[k]))
 			continue;
-		if (!several)
-			buf_span(&b, value);
-		several = true;
 		buf_text(&b, separator);
 		buf_span(&b, field_value(r, &r->fields[k]));
 	}
-	return several ? (struct span){ store, b.w } : value;
+	return (struct span){ store, b.w };
 }
 
 typedef void put_variable(struct buf *, struct span name, struct span value);
@@ -194,14 +236,16 @@ put_range(struct conn *c, const struct request *r, const struct script *s, struc
 }
 
 /* Variables that are the same for many requests are kept as they were last written, with what they were made from. */
-struct key {
+struct key {                            /* compared as bytes: no padding */
 	const struct rule *route;
 	const struct host *host;
 	put_variable *put;
 	struct from from;
-	int status, minor;
-	bool secure;
+	uint16_t status;
+	bool minor, secure;
 };
+
+_Static_assert(sizeof (struct key) == 3 * sizeof (void *) + sizeof (struct from) + 4, "struct key has padding");
 
 static struct kept { struct key key; unsigned n; char text[1024]; } of_server, of_client;
 
@@ -237,18 +281,9 @@ put_kept(struct kept *k, const struct key *key, struct conn *c, const struct req
 static void
 put_constant(struct conn *c, const struct request *r, struct buf *to, put_variable *put)
 {
-	struct key server, client;
+	const struct key server = { c->route, c->host, put, *conn_local(c), c->errors ? c->status : 0, r->minor, c->secure };
+	const struct key client = { NULL, NULL, put, c->from, 0, 0, 0 };
 
-	memset(&server, 0, sizeof server);      /* they are compared as bytes */
-	memset(&client, 0, sizeof client);
-	server.route = c->route;
-	server.host = c->host;
-	server.put = client.put = put;
-	server.from = *conn_local(c);
-	server.status = c->errors ? c->status : 0;
-	server.minor = r->minor;
-	server.secure = c->secure;
-	client.from = c->from;
 	put_kept(&of_server, &server, c, r, to, 0, V_CLIENT);
 	put_kept(&of_client, &client, c, r, to, V_CLIENT, V_REQUEST);
 }
@@ -256,16 +291,18 @@ put_constant(struct conn *c, const struct request *r, struct buf *to, put_variab
 void
 cgi_variables(struct conn *c, const struct request *r, const struct script *s, struct buf *to, put_variable *put)
 {
-	char store[128];
+	uint64_t again = repeated(r);
+	char store[136];
 
 	put_constant(c, r, to, put);
 	put_range(c, r, s, to, put, V_REQUEST, VARIABLES);
 	for (unsigned i = 0; i < r->nfields; i++) {
-		struct span name = variable_name(r, &r->fields[i], store), value;
+		const struct field *f = &r->fields[i];
+		struct span name = variable_name(r, f, store), value;
 
 		if (!name.n)
 			continue;
-		value = joined(r, i);
+		value = again & mark(f) ? joined(r, i) : field_value(r, f);
 		if (value.p)
 			put(to, name, value);
 	}

@@ -284,8 +284,36 @@ def test_a_backend_that_sends_more_than_it_said_adds_nothing(start, backend):
             pass                        # to close is as good
 
 
+@pytest.mark.parametrize("ending", [fcgi.end_record(), fcgi.record(fcgi.STDOUT) + fcgi.end_record()])
+@pytest.mark.parametrize("padding", [0, 5])
+def test_an_answer_that_has_come_whole_gets_its_length(start, backend, ending, padding):
+    """And so keeps the connection of a client that knows no chunks."""
+    def script(call):
+        call.finished = True
+        call.raw(fcgi.record(fcgi.STDOUT, b"Content-Type: a/b\r\n\r\n" + b"x" * 1000, padding=padding) + ending)
+    with app(start, backend, script).connect() as c:
+        for version in ("1.0", "1.1", "1.0"):
+            answer = c.request("GET", "/app", "Connection: keep-alive", version=version).answer()
+            assert answer["Content-Length"] == "1000" and answer.body == b"x" * 1000
+        assert c.request("HEAD", "/app").answer("HEAD").status == 200
+
+
+@pytest.mark.parametrize("ending", [
+    fcgi.end_record()[:-1], fcgi.end_record() + b"x", fcgi.record(fcgi.STDOUT, b"y") + fcgi.end_record(),
+    fcgi.record(fcgi.STDERR, b"y") + fcgi.end_record(),
+])
+def test_what_only_looks_whole_gets_none(start, backend, ending):
+    def script(call):
+        call.finished = True
+        call.raw(fcgi.record(fcgi.STDOUT, b"Content-Type: a/b\r\n\r\n" + b"x" * 1000) + ending)
+        call.hang(1)
+    with app(start, backend, script, "timeout backend 1\n").connect() as c:
+        c.request("GET", "/app")
+        assert c.answer(body=False)["Content-Length"] is None
+
+
 def test_unknown_length_is_chunked_or_ends_with_the_connection(start, backend):
-    server = app(start, backend, lambda c: c.answer(b"body"))
+    server = app(start, backend, lambda c: (c.out(b"Content-Type: a/b\r\n\r\n"), c.out(b"body")) and None)
     with server.connect() as c:
         assert c.get("/app").framing in ("chunked", "length")
         assert c.get("/app").body == b"body"
