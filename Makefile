@@ -57,7 +57,7 @@ ifneq ($(BEARSSL),)
 TLS     = $(OUT)/bearssl.a
 BEAR    = $(wildcard $(BEARSSL)/src/*.c $(BEARSSL)/src/*/*.c)
 LINK   += $(TLS)
-else ifneq ($(shell echo '\#include <bearssl.h>' | $(CC) -E - >/dev/null 2>&1 && echo yes),)
+else ifneq ($(shell $(CC) -E -include bearssl.h -x c /dev/null >/dev/null 2>&1 && echo yes),)
 TLS     = -lbearssl
 LINK   += -Wl,--as-needed $(TLS)
 endif
