@@ -51,7 +51,7 @@ signals_open(void)
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (signal_fd < 0)
-		log_line(LOG_ERROR, "cannot open the descriptor of signals: %s", strerror(errno));
+		log_line(LOG_ERROR, "cannot open the descriptor of signals: %s", error_text(errno));
 	return signal_fd >= 0;
 }
 
