@@ -105,6 +105,14 @@ install: $(PROGRAM)
 	install -m 644 cubhttpd.8 $(DESTDIR)$(PREFIX)/share/man/man8
 	install -m 644 cubhttpd.conf.5 $(DESTDIR)$(PREFIX)/share/man/man5
 
+# A package of Debian with the static program, and the sources in one file.
+VERSION := $(shell sed -n 's/^\#define VERSION "\(.*\)"/\1/p' httpd.h)
+deb:
+	contrib/debian/build $(ARCH)
+dist:
+	@mkdir -p build
+	git archive --prefix=cubhttpd-$(VERSION)/ -o build/cubhttpd-$(VERSION).tar.gz HEAD
+
 # -- showing ---------------------------------------------------------------------------------------
 
 run:
@@ -202,9 +210,10 @@ help:
 	@echo 'make test             everything: builds, units, corpora, matrix, end to end'
 	@echo 'make unit replay fuzz matrix man        its parts; FUZZ_TIME=60 for each fuzzer'
 	@echo 'make size             bytes of the static build'
+	@echo 'make deb dist         build/cubhttpd_VERSION_ARCH.deb, build/cubhttpd-VERSION.tar.gz'
 	@echo 'make install          below DESTDIR, PREFIX=/usr/local'
 	@echo 'Honoured: CC CFLAGS CPPFLAGS LDFLAGS WERROR=1 BUILD=NAME BEARSSL=DIR'
 
 FORCE:
-.PHONY: all static asan cross install run wordpress size test unit replay fuzz run-units run-replay run-fuzz matrix man
+.PHONY: all static asan cross deb dist install run wordpress size test unit replay fuzz run-units run-replay run-fuzz matrix man
 .PHONY: clean help FORCE
