@@ -190,7 +190,7 @@ matrix:
 	@size $(MATRIX) | awk 'NR > 1 { sub(".*/", "", $$6); n = $$1 + $$2; if (NR == 2) base = n; \
 	printf "%-24s %7d bytes %+7d, and %6d cleared at start\n", $$6, n, n - base, $$3 }'
 
-build/matrix/%: $(SRC) $(wildcard *.h) Makefile
+build/matrix/%: $(SRC) $(wildcard *.h) Makefile $(filter %.a,$(TLS))
 	@mkdir -p $(@D)
 	$(CC) $(FLAGS) $(call DEFINE,$*) -o $@ $(SRC) $(LINK)
 
