@@ -17,10 +17,7 @@
 #include <string.h>
 #include <unistd.h>
 
-static struct {
-	unsigned waiting, ticket;       /* those in the queue for a backend; the last ticket given */
-	bool stopping;
-} house;
+static struct { bool stopping; } house;
 
 static struct request request;
 
@@ -203,29 +200,22 @@ poison(struct conn *c, unsigned n)
 		memset(c->client.in.data + c->client.in.r, 0xdd, n);
 }
 
-/* It has to wait for a backend: the head stays where it is and is read again when there is a place. */
-static void
+/* It has to wait for a backend: the head stays where it is and is read again when there is a place.  False: too many
+ * do already. */
+static bool
 queue(struct conn *c, int64_t since)
 {
+	bool waited = c->ticket;
+
+	if (!queue_join(c))
+		return false;
 	conf_release(c->conf);
 	c->conf = NULL;
 	enter(c, HEAD);
 	c->retry = false;
-	if (c->ticket) {
+	if (waited)
 		c->since = since;
-		return;
-	}
-	c->ticket = ++house.ticket;
-	house.waiting++;
-}
-
-static void
-unqueue(struct conn *c)
-{
-	if (c->ticket)
-		house.waiting--;
-	c->ticket = 0;
-	c->retry = false;
+	return true;
 }
 
 /* The head that was made has no room: none of it may go out.  It may be the `header` lines that are too long. */
@@ -257,11 +247,13 @@ request_begin(struct conn *c, unsigned n)
 		status = trust_request(c, &request);
 	if (!status)
 		status = dispatch(c, &request);
-	if (status == BUSY) {
-		queue(c, since);
+	if (status == BUSY && queue(c, since))
 		return;
+	if (status == BUSY) {
+		status = 503;
+		c->why = "too many wait for a backend";
 	}
-	unqueue(c);
+	queue_leave(c);
 	c->requests++;
 	c->seen = 0;
 	if (status > 0) {
@@ -474,7 +466,7 @@ conn_close(struct conn *c)
 		setsockopt(c->client.fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
 		c->client.dead = true;          /* and TLS says nothing that sounds like an end */
 	}
-	unqueue(c);
+	queue_leave(c);
 	request_end(c);
 	stream_close(&c->client);
 	slot_free(c);
@@ -485,7 +477,7 @@ static void
 part(struct conn *c)
 {
 	c->why = c->why ? c->why : "TLS failed";
-	unqueue(c);
+	queue_leave(c);
 	request_end(c);
 	slot_lend(c);
 	stream_shut(&c->client);
@@ -550,7 +542,7 @@ expire(struct conn *c)
 		c->over = true;
 		break;
 	case T_QUEUE:
-		unqueue(c);
+		queue_leave(c);
 		request_prepare(c, no_request(), 503);
 		fail(c, 503, "no backend had a place in time");
 		break;
@@ -586,24 +578,6 @@ conn_on_time(struct conn *c)
 		slot_park(c);
 	else if (!c->again && !c->over)
 		expire(c);
-}
-
-void
-conn_serve_queue(void)
-{
-	for (unsigned tries = house.waiting; tries; tries--) {
-		struct conn *first = NULL;
-
-		for (unsigned i = 0; i < slot_count(); i++)
-			if (slot_at(i)->phase == HEAD && slot_at(i)->ticket && peer_has_place(slot_at(i)->share) &&
-			    (!first || slot_at(i)->ticket < first->ticket))
-				first = slot_at(i);
-		if (!first)
-			return;
-		first->retry = true;
-		first->seen = 0;
-		conn_turn(first);
-	}
 }
 
 /* -- arriving and stopping ----------------------------------------------------------------------------------- */

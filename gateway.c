@@ -208,9 +208,10 @@ gateway_take(struct conn *c, const struct dialect *d)
 	unsigned first = c->route->backends ? choose(c) : 0;
 
 	c->share = d->share;
-	c->peer = peer_take(c->route->backends ? backend_at(c->route, first) : NULL, d->share);
+	c->peer = queue_lets(c) ? peer_take(c->route->backends ? backend_at(c->route, first) : NULL, d->share) : NULL;
 	if (!c->peer)
 		return BUSY;
+	c->peer->from = c->from;
 	memset(g, 0, sizeof *g);
 	g->first = first;
 	g->dialect = d;

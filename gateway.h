@@ -22,6 +22,7 @@ struct peer {                           /* one connection to a backend */
 	unsigned served;                /* requests before this one */
 	unsigned replay;                /* bytes at out.data that are all that was sent: may be sent again; 0: not */
 	struct peer *next;              /* idle or free */
+	struct from from;               /* who asked for what it does */
 	struct child child;             /* cgi: the program at its other end */
 	struct conn *conn;              /* cgi: who waits for it; NULL: nobody any more */
 	bool late;                      /* cgi: its time was over once */

@@ -319,7 +319,7 @@ take_signals(int argc, char **argv)
 
 		if (number == SIGCHLD && CONFIG_CHILDREN) {
 			child_reap();
-			conn_serve_queue();
+			queue_serve();
 		}
 		if (number == SIGHUP && !stop_by)
 			reload(argc, argv);

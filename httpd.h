@@ -207,13 +207,19 @@ struct conn *conn_open(const struct parked *);          /* a slot for it, in HEA
 void conn_turn(struct conn *);          /* step it until nothing moves; it may be FREE after that */
 int64_t conn_due(const struct conn *);  /* when its time is over */
 void conn_on_time(struct conn *);       /* its time is over */
-void conn_serve_queue(void);            /* those that wait for a backend, the longest waiting first */
 /* Takes the descriptor; flags are those of the listener. */
 void conn_arrive(int fd, const struct addr *from, uint8_t flags);
 bool conn_full(void);                   /* no room to accept into: the listening sockets rest */
 void conn_stop(void);                   /* end the idle ones, and the others after their answer */
 bool conn_none(void);                   /* nobody is there */
 const struct from *conn_local(struct conn *);           /* our address on this connection */
+
+/* -- queue.c: who waits for a place --------------------------------------------------------------------- */
+
+bool queue_lets(const struct conn *);   /* it may take a place: nobody comes before it, and its address has not its part */
+bool queue_join(struct conn *);         /* it waits, if it does not already; false: too many do */
+void queue_leave(struct conn *);
+void queue_serve(void);                 /* those that may go on, the longest waiting first */
 
 /* -- polls.c: whom poll is asked about, and who gets what it said ------------------------------------- */
 

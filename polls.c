@@ -189,5 +189,5 @@ polls_take(const struct pollfd *set, unsigned n)
 	if (CONFIG_CHILDREN)
 		child_expire();
 	if (CONFIG_GATEWAY)
-		conn_serve_queue();
+		queue_serve();
 }

@@ -236,6 +236,7 @@ fake_accept(struct addr *a)
 		moves++;
 		a->size = sizeof a->u;
 		put_address(&a->u.any, &a->size, PORT_FIRST + e->actor);
+		a->u.in4.sin_addr.s_addr += htonl(e->actor & 1);        /* of two clients: none may have every place */
 		return fd_of(e);
 	}
 	return -1;
