@@ -1,6 +1,6 @@
 /* addr.c - addresses as text, and ranges of them
  *
- * Names are never looked up: a resolver waits for the network, and the network may be waiting for us.  Printing is our
+ * Names are not looked up here: that takes time (resolve.c).  Printing is our
  * own because inet_ntop of some C libraries brings the whole of printf with it.
  */
 #include "httpd.h"
@@ -263,6 +263,25 @@ from_of(const struct addr *a)
 	if (a->u.any.sa_family == AF_INET)
 		return from_ip(AF_INET, &a->u.in4.sin_addr, &a->u.in4.sin_port);
 	return (struct from){ .family = a->u.any.sa_family };
+}
+
+struct addr
+addr_of(const struct from *f, uint16_t port)
+{
+	struct addr a = { 0 };
+
+	if (f->family == AF_INET6) {
+		a.size = sizeof a.u.in6;
+		a.u.in6.sin6_family = AF_INET6;
+		a.u.in6.sin6_port = port;
+		memcpy(&a.u.in6.sin6_addr, f->ip, 16);
+	} else {
+		a.size = sizeof a.u.in4;
+		a.u.in4.sin_family = AF_INET;
+		a.u.in4.sin_port = port;
+		memcpy(&a.u.in4.sin_addr, f->ip, 4);
+	}
+	return a;
 }
 
 /* The port behind an address: none, a number, or one that is not told (RFC 7239 6.3). */

@@ -235,6 +235,7 @@ struct from { uint16_t family, port; unsigned char ip[16]; };   /* an address in
 
 struct from from_of(const struct addr *);       /* IPv4 within IPv6 becomes IPv4 */
 struct from from_ip(int family, const void *ip, const void *port);      /* the same, of bytes in network order */
+struct addr addr_of(const struct from *, uint16_t port);        /* of IPv4 or IPv6; the port in network order */
 /* "192.0.2.7", "2001:db8::1" or "[2001:db8::1]", and a port with ":" behind all but the second. */
 bool from_parse(struct from *, struct span text);
 void from_print(struct buf *, const struct from *);     /* without port; "unix" for a socket that has none, "unknown" */

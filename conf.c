@@ -5,6 +5,7 @@
  * Nothing here ends the program, because a running server reads its configuration again.  All mistakes are told in one
  * run.  Whatever is kept lies in an arena that goes when the last request under this configuration has ended.
  */
+#include "resolve.h"
 #include "tls.h"
 #include "words.h"
 
@@ -550,6 +551,9 @@ conf_release(struct conf *cf)
 				close_root(&rule->root);
 			for (struct rule *x = rule->sendfile; x; x = x->next)
 				close_root(&x->root);
+			for (struct backend *b = CONFIG_RESOLVE ? rule->backends : NULL; b; b = b->next)
+				if (b->name)
+					name_forget(b->name);
 		}
 	}
 	arena_free(&kept->arena);

@@ -20,17 +20,21 @@ struct pattern { enum { MATCH_BELOW, MATCH_PATH, MATCH_EXT } kind; struct span t
 struct root { const char *path; int fd; int64_t looked; };      /* opened at need, and anew after a second */
 
 struct backend {
-	struct addr addr;
+	struct addr addr;               /* size 0: none yet, of a name */
 	const char *text;
 	int64_t rests_until;
 	bool silent;                    /* it rests because it did not answer at all: asking costs a timeout */
 	unsigned busy;                  /* connections to it that are in use */
 	unsigned turn;                  /* of the first of a line: whose turn it is */
+	struct name *name;              /* that the address is of (resolve.h); NULL: it was written as a number */
+	unsigned changes;               /* how often it became another one */
 	struct backend *next;
 };
 
 enum share { FOR_SCRIPTS, FOR_PROXY, SHARES };          /* of the places for connections to backends */
 enum balance { IN_ORDER, IN_TURN, LEAST_BUSY, STICKY }; /* which of several backends is asked first */
+
+struct resolver { unsigned n; struct addr server[RESOLVERS_MAX]; const char *search; };        /* search: NULL, or domains */
 
 struct run {                            /* how a program is started: see child.h */
 	const char *user;               /* as written; NULL: as we are */
@@ -116,6 +120,7 @@ struct conf {                           /* one is in force; older ones live unti
 	enum log_target error_to, access_to;
 	const char *error_log, *access_log;
 	enum level level;
+	struct resolver resolver;       /* n 0: the system's */
 	struct net *trust;              /* proxies that are believed what they say of clients */
 	const char *state;              /* the folder for a certificate of our own */
 	struct type *types;             /* those of `types` files; the built-in ones are in mime.c */

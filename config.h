@@ -70,6 +70,11 @@
 #define CONFIG_TRUST 1
 #endif
 
+/* Names in the addresses of backends, looked up while running in /etc/hosts and by DNS. 5,000 */
+#ifndef CONFIG_RESOLVE
+#define CONFIG_RESOLVE 1
+#endif
+
 /* Names of users and groups for `user`; without it only numbers are understood. 220 */
 #ifndef CONFIG_USER_NAMES
 #define CONFIG_USER_NAMES 1
@@ -122,6 +127,8 @@
 #define STEPS_MAX       16      /* steps of one connection before another has its turn */
 #define ACCEPTS_MAX     8       /* connections taken in one turn from one listening socket */
 #define LISTEN_MAX      16      /* listening sockets */
+#define RESOLVERS_MAX   3       /* servers that are asked for names, one after the other */
+#define QUERIES_MAX     8       /* names that are asked for at once */
 #define PARK_AFTER      1000    /* milliseconds an idle connection keeps its place before it is parked */
 #define HANDSHAKES_MAX  16      /* TLS handshakes under way at once; the longest gives way to one more */
 #define LINGER_BODY     65536   /* bytes of an unwanted body that are read to save the connection */

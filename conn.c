@@ -53,6 +53,7 @@ conn_open(const struct parked *p)
 	memset(c, 0, sizeof *c);
 	stream_open(&c->client, p->fd);
 	c->client.tls = CONFIG_TLS && p->tls ? tls_at(p->tls) : NULL;
+	c->secure = c->client.tls;
 	c->from = p->from;
 	c->requests = p->requests;
 	c->watched = p->watched;

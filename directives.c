@@ -132,6 +132,55 @@ certificate_show(struct buf *b, const struct word *w, const void *from, unsigned
 	return c;
 }
 
+static void
+resolver_add(struct reader *r, struct resolver *to, const char *text)
+{
+	struct from f;
+
+	if (!from_parse(&f, span_of(text)))
+		mistake(r, "'%s' is no address of a resolver: those are numbers, 192.0.2.1, 192.0.2.1:5353 or [2001:db8::1]:5353",
+		    text);
+	else if (to->n == RESOLVERS_MAX)
+		mistake(r, "more than %d resolvers", RESOLVERS_MAX);
+	else
+		to->server[to->n++] = addr_of(&f, f.port ? f.port : htons(53));
+}
+
+void
+resolver_set(struct reader *r, const struct word *w, char *const *arg, unsigned n)
+{
+	struct resolver *to = &r->conf->resolver;
+	char *search = "";
+
+	if (!once(r, to, w->name))
+		return;
+	for (unsigned i = 0; i < n; i++) {
+		if (span_eq(r->key[i], SPAN("ADDR")))
+			resolver_add(r, to, arg[i]);
+		else if (r->key[i].n)
+			search = scratch_text(r, scratch_text(r, search, strlen(search), " "), strlen(search) + 1, arg[i]);
+	}
+	to->search = keep_text(r, search);
+}
+
+bool
+resolver_show(struct buf *b, const struct word *w, const void *from, unsigned i)
+{
+	const struct resolver *rs = &((const struct conf *)from)->resolver;
+
+	(void)w;
+	for (unsigned k = 0; k < rs->n; k++) {
+		buf_char(b, ' ');
+		addr_print(b, &rs->server[k], true);
+	}
+	for (const char *p = rs->n ? rs->search : ""; *p; p++)
+		if (*p == ' ')
+			buf_text(b, " search ");
+		else
+			buf_char(b, *p);
+	return rs->n && !i;
+}
+
 /* A line of /etc/passwd or /etc/group: name:password:number:..., and for a user the number of its group. */
 static void
 account_line(struct reader *r, char *text)

@@ -7,6 +7,7 @@
  * stale while it was idle, or an address that does not answer, is passed over without anybody noticing.
  */
 #include "gateway.h"
+#include "resolve.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -101,8 +102,24 @@ dial(struct conn *c, struct backend *b)
 	c->peer->s.connecting = connecting;
 	c->peer->s.writable = !connecting;
 	peer_turn_to(c->peer, b);
+	c->peer->changes = b->changes;
 	c->since = now;
 	g->sent = false;
+	return true;
+}
+
+/* No address is left, but a name is being asked for: the place is held until that is settled. */
+static bool
+wait_for_names(struct conn *c)
+{
+	struct gateway *g = STATE(c, gateway);
+
+	g->naming = CONFIG_RESOLVE && names_asking(c->route->backends);
+	if (!g->naming)
+		return false;
+	stream_open(&c->peer->s, -1);
+	c->peer->s.writable = false;
+	c->peer->s.connecting = true;
 	return true;
 }
 
@@ -120,6 +137,8 @@ dial_next(struct conn *c)
 			unsigned at = (g->first + i) % n;
 			struct backend *b = backend_at(c->route, at);
 
+			if (CONFIG_RESOLVE && b->name)
+				name_want(b->name);
 			if (g->tried >> at & 1 || (b->rests_until > now) != resting || (resting && b->silent))
 				continue;
 			g->tried |= (uint64_t)1 << at;
@@ -127,6 +146,8 @@ dial_next(struct conn *c)
 				return true;
 		}
 	}
+	if (wait_for_names(c))
+		return true;
 	g->unreachable = true;
 	c->status = 503;
 	c->why = "no backend can be reached";
@@ -212,6 +233,8 @@ gateway_take(struct conn *c, const struct dialect *d)
 	if (!c->peer)
 		return BUSY;
 	c->peer->from = c->from;
+	if (CONFIG_RESOLVE && c->peer->s.fd >= 0 && c->peer->backend->name)
+		name_want(c->peer->backend->name);
 	memset(g, 0, sizeof *g);
 	g->first = first;
 	g->dialect = d;
@@ -346,6 +369,25 @@ spool_end(struct conn *c)
 	return !c->peer->s.out.bad && (c->peer->s.fd >= 0 || dial_next(c));
 }
 
+/* False when that was in vain. */
+static bool
+named(struct conn *c)
+{
+	struct gateway *g = STATE(c, gateway);
+
+	if (c->peer->s.dead) {
+		g->unreachable = true;
+		c->status = 504;
+		c->why = "the name of the backend was not resolved in time";
+		return false;
+	}
+	if (names_asking(c->route->backends))
+		return true;
+	g->naming = false;
+	c->peer->s.connecting = false;
+	return dial_next(c);
+}
+
 enum io
 gateway_pull(struct conn *c)
 {
@@ -358,6 +400,12 @@ gateway_pull(struct conn *c)
 		return IO_WAIT;
 	if (g->spooling && !spool_end(c))
 		return IO_FAIL;
+	if (CONFIG_RESOLVE && g->naming) {
+		if (!named(c))
+			return IO_FAIL;
+		if (g->naming)
+			return IO_WAIT;
+	}
 	while (g->spooled && spool_out(c))
 		moved = true;
 	moved |= peer_io(c);
@@ -387,7 +435,7 @@ gateway_finish(struct conn *c)
 	if (!p)
 		return;
 	if (p->s.fd < 0 || !g->down.done || !c->up.done || p->s.eof || p->s.dead || p->s.shut || buf_used(&p->s.out) ||
-	    buf_used(&p->s.in) || g->closes || c->conf != conf) {
+	    buf_used(&p->s.in) || g->closes || c->conf != conf || p->changes != p->backend->changes) {
 		drop(c);
 		return;
 	}

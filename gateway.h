@@ -20,6 +20,7 @@ struct peer {                           /* one connection to a backend */
 	enum share share;               /* which of the places it takes */
 	int64_t since;
 	unsigned served;                /* requests before this one */
+	unsigned changes;               /* backend->changes, when it was dialled */
 	unsigned replay;                /* bytes at out.data that are all that was sent: may be sent again; 0: not */
 	struct peer *next;              /* idle or free */
 	struct from from;               /* who asked for what it does */
@@ -43,6 +44,7 @@ struct peer *peer_at(unsigned i);       /* the i-th place, free or not; NULL: so
 bool peer_has_place(enum share);        /* a request that was told BUSY may ask again */
 unsigned peer_idle_plan(struct pollfd *set, int64_t *due);
 void peer_idle_run(const struct pollfd *set, unsigned n);
+void peer_forget(const struct backend *);       /* close those to it: its address is another one now */
 void peer_flush(void);                  /* close the idle ones, on reload and at the end */
 extern struct pool peer_pool, peer_lent_pool;
 
@@ -108,6 +110,7 @@ struct gateway {                        /* the handler's state */
 	bool unreachable;               /* no address is left to try */
 	bool again;                     /* the request may be said again although a backend may have seen it */
 	bool closes;                    /* the connection cannot be kept after this answer */
+	bool naming;                    /* a name has to be resolved first */
 	bool spooling, spooled;
 	int spool;
 	off_t spool_at;

@@ -6,6 +6,7 @@
  */
 #include "child.h"
 #include "gateway.h"
+#include "resolve.h"
 #include "tls.h"
 
 #include <errno.h>
@@ -225,7 +226,7 @@ fit_descriptors(struct conf *cf)
 {
 	/* A place of CGI has four descriptors of pipes, and while it starts a program two more. */
 	unsigned fixed = 26 + cf->nlisten + cf->clients + cf->scripts * (CONFIG_CGI ? 4 : 1) + cf->proxied +
-	    cache_pool.count(cf);
+	    cache_pool.count(cf) + (CONFIG_RESOLVE ? QUERIES_MAX : 0);
 	struct rlimit l;
 
 	if (prlimit(0, RLIMIT_NOFILE, NULL, &l) < 0)
@@ -289,6 +290,8 @@ reload(int argc, char **argv)
 	conf = cf;
 	conf_release(old);
 	say_ready(cf);
+	if (CONFIG_RESOLVE)
+		resolve_all(cf);
 }
 
 /* -- the loop -------------------------------------------------------------------------------------------------- */
@@ -491,6 +494,8 @@ main(int argc, char **argv)
 	    !fit_descriptors(cf) || !pool_map(cf) || (CONFIG_TLS && !tls_open()) || (CONFIG_EPOLL && !park_open()))
 		return 1;
 	say_ready(cf);
+	if (CONFIG_RESOLVE)
+		resolve_all(cf);
 	log_flush();
 	stack_trim();
 	loop(argc, argv);

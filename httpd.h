@@ -164,7 +164,7 @@ struct conn {
 	bool watched;                   /* as in struct parked */
 	uint8_t before;                 /* as there */
 	bool vouched;                   /* `trust` has who is connected: hop; from is the client of this request, as told */
-	bool secure;                    /* who speaks TLS with that one: the scheme is https */
+	bool secure;                    /* the scheme of the client is https */
 	bool over;                      /* to be closed when its turn ends */
 	bool until_close;               /* the response body ends with the connection */
 	bool retry;                     /* a place may be free: ask again */

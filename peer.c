@@ -218,6 +218,21 @@ peer_idle_run(const struct pollfd *set, unsigned n)
 }
 
 void
+peer_forget(const struct backend *b)
+{
+	struct peer **at = &idle_peers, *p;
+
+	while ((p = *at)) {
+		if (p->backend != b) {
+			at = &p->next;
+			continue;
+		}
+		*at = p->next;
+		let_go(p);
+	}
+}
+
+void
 peer_flush(void)
 {
 	struct peer *p;

@@ -1,12 +1,13 @@
 /* polls.c - whom poll is asked about, and who gets what it said
  *
- *   | client, its backend | client | ... | idle backends | stderr of scripts | the one behind which sleepers stand, ... |
- *                                        ^ idle_at       ^ errors_at         ^ parked_at
+ *   | client, its backend | client | ... | idle backends | stderr of scripts | resolvers | the sleepers' one, ...
+ *                                        ^ idle_at       ^ errors_at         ^ names_at  ^ parked_at
  *
  * What to poll for is never stored: it follows from the buffers, each turn anew.  A full buffer asks for nothing.
  */
 #include "child.h"
 #include "gateway.h"
+#include "resolve.h"
 
 #include <assert.h>
 
@@ -16,12 +17,13 @@ struct owner { struct conn *c; struct stream *s; };
 struct pool set_pool = { "poll set", sizeof (struct pollfd), polls_size, NULL, 0 };
 struct pool owner_pool = { "who is polled", sizeof (struct owner), polls_size, NULL, 0 };
 
-static struct { unsigned idle_at, errors_at, parked_at; bool park_waits; } part;
+static struct { unsigned idle_at, errors_at, names_at, parked_at; bool park_waits; } part;
 
 unsigned
 polls_size(const struct conf *cf)
 {
-	return 1 + LISTEN_MAX + cf->clients + 3 * cf->scripts + 2 * cf->proxied + cf->parked + 1;
+	return 1 + LISTEN_MAX + cf->clients + 3 * cf->scripts + 2 * cf->proxied + (CONFIG_RESOLVE ? QUERIES_MAX : 0) +
+	    cf->parked + 1;
 }
 
 static struct owner *
@@ -114,6 +116,9 @@ polls_make(struct pollfd *set, int *wait)
 	part.errors_at = n;
 	if (CONFIG_CGI)
 		n += cgi_plan(set + n);
+	part.names_at = n;
+	if (CONFIG_RESOLVE)
+		n += resolve_plan(set + n, &next);
 	part.parked_at = n;
 	part.park_waits = !slots_left() && park_count();
 	if (!part.park_waits)
@@ -148,6 +153,17 @@ wake(const struct pollfd *set, unsigned n)
 	}
 }
 
+/* Those whose backend has a name that was being asked for. */
+static void
+wake_waiting(void)
+{
+	for (unsigned i = 0; i < slot_count(); i++) {
+		struct conn *c = slot_at(i);
+
+		c->ready |= c->phase == EXCHANGE && c->peer && c->peer->s.fd < 0 && c->peer->s.connecting;
+	}
+}
+
 static void
 take_revents(struct owner *o, short revents)
 {
@@ -172,7 +188,9 @@ polls_take(const struct pollfd *set, unsigned n)
 	if (CONFIG_GATEWAY)
 		peer_idle_run(set + part.idle_at, part.errors_at - part.idle_at);
 	if (CONFIG_CGI)
-		cgi_take(set + part.errors_at, part.parked_at - part.errors_at);
+		cgi_take(set + part.errors_at, part.names_at - part.errors_at);
+	if (CONFIG_RESOLVE && resolve_run(set + part.names_at, part.parked_at - part.names_at))
+		wake_waiting();
 	for (unsigned i = 0; i < slot_count(); i++) {
 		struct conn *c = slot_at(i);
 

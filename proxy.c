@@ -11,6 +11,7 @@
  * is, too.  upstream.c reads the answers, tunnel.c takes over when both sides switch to another protocol.
  */
 #include "gateway.h"
+#include "resolve.h"
 
 #include <string.h>
 
@@ -209,6 +210,8 @@ put_host(const struct conn *c, const struct request *r, struct buf *to)
 	buf_text(to, " HTTP/1.1\r\nHost: ");
 	if (r->known[F_HOST].n)
 		buf_span(to, r->known[F_HOST]);
+	else if (c->route->backends->name)
+		buf_span(to, c->route->backends->name->host);
 	else
 		addr_print(to, &c->route->backends->addr, true);
 	buf_mem(to, "\r\n", 2);

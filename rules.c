@@ -3,6 +3,7 @@
  *   redirect PATTERN TARGET [STATUS]        every part of a line has its row in parts[], which checks, keeps and
  *            \_____/ \____/  \____/         shows it; so a new rule is a row of words[] and nothing else
  */
+#include "resolve.h"
 #include "words.h"
 
 #include <string.h>
@@ -200,18 +201,34 @@ cut_url(struct reader *r, struct rule *rule, char *text)
 	return address;
 }
 
+static struct backend *
+keep_name(struct reader *r, const struct name *parsed, const char *text)
+{
+	struct name *name = keep(r, sizeof *name);
+	struct backend *backends = keep(r, NAME_ADDRS * sizeof *backends);
+
+	*name = *parsed;
+	name->host = keep_span(r, parsed->host);
+	name_begin(name, backends, text);
+	return backends;
+}
+
 static bool
 set_backend(struct reader *r, const struct word *w, struct rule *rule, char *text)
 {
 	struct backend *backend = keep(r, sizeof *backend), **end;
+	const char *written = text;
+	struct name name;
 
 	backend->text = text;
 	if (w->kind == R_PROXY && !(text = cut_url(r, rule, text)))
 		return false;
-	if (!addr_parse(&backend->addr, text, "127.0.0.1") ||
-	    (backend->addr.u.any.sa_family != AF_UNIX && !addr_port(&backend->addr))) {
-		return mistake(r, "'%s' is no address: those are HOST:PORT, [V6]:PORT, PORT and unix:PATH", text);
-	}
+	if (CONFIG_RESOLVE && !addr_parse(&backend->addr, text, "127.0.0.1") && name_parse(&name, text))
+		backend = keep_name(r, &name, written);
+	else if (!addr_parse(&backend->addr, text, "127.0.0.1") ||
+	    (backend->addr.u.any.sa_family != AF_UNIX && !addr_port(&backend->addr)))
+		return mistake(r, "'%s' is no address: those are HOST:PORT, [V6]:PORT, PORT and unix:PATH%s", text,
+		    CONFIG_RESOLVE ? "" : ", without names in this build (CONFIG_RESOLVE)");
 	for (end = &rule->backends; *end; end = &(*end)->next)
 		;
 	*end = backend;
@@ -222,7 +239,8 @@ static void
 show_backends(struct buf *b, const struct rule *rule)
 {
 	for (const struct backend *backend = rule->backends; backend; backend = backend->next)
-		text_show(b, span_of(backend->text));
+		if (!backend->name || backend == backend->name->backends)
+			text_show(b, span_of(backend->text));
 }
 
 static const char *const balances[] = { [IN_TURN] = "in-turn", [LEAST_BUSY] = "least-busy", [STICKY] = "sticky" };

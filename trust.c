@@ -309,7 +309,8 @@ trust_request(struct conn *c, struct request *r)
 		return 400;
 	c->why = NULL;
 	c->from = x.from;
-	c->secure = span_eq_nocase(x.proto, SPAN("https"));
+	if (x.proto.n)
+		c->secure = span_eq_nocase(x.proto, SPAN("https"));
 	return 0;
 }
 
@@ -318,5 +319,6 @@ trust_forget(struct conn *c)
 {
 	if (c->vouched)
 		c->from = c->hop;
-	c->vouched = c->secure = false;
+	c->vouched = false;
+	c->secure = c->client.tls;
 }

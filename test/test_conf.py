@@ -41,6 +41,7 @@ listen 127.0.0.1:8443 [::1]:8443 tls
 user 1234:99
 listen 127.0.0.1:8003 proxy-protocol
 trust 10.0.0.0/8 unix fd00::/8
+resolver 127.0.0.1:53 [::1]:53 search lan search home.arpa
 pid /run/x.pid
 types mime.types
 log errors /var/log/errors debug
@@ -60,7 +61,7 @@ certificate /srv/two.pem "/srv/its key.pem"
 dotfiles show
 root /srv
 fastcgi *.php unix:/run/php.sock 9000 remote /far sendfile /one sendfile "/t w o"
-fastcgi /app/ [::1]:9000
+fastcgi /app/ [::1]:9000 app.lan:9000 nas:80
 scgi /RPC2 127.0.0.1:5000 unix:/run/scgi.sock sendfile /one
 cgi /cgi-bin/ folder root user 1234:99 memory 64m cpu 10 time 600 nice 5
 cgi *.pl /usr/bin/perl nice 1
@@ -142,7 +143,13 @@ def test_a_folder_that_is_missing_is_a_warning_and_no_mistake(tmp_path):
     ("redirect /a /b 200", 1, "301, 302, 303, 307 and 308"),
     ("redirect a /b", 1, "'a' is no pattern: those are /dir/, /path and *.ext"),
     ("rewrite /a//b /c", 1, "no path"),
-    ("fastcgi / php:9000", 1, "'php:9000' is no address"),
+    ("fastcgi / php:9000x", 1, "'php:9000x' is no address"),
+    ("resolver lan", 1, "no address of a resolver"),
+    ("resolver 1.1.1.1 1.1.1.2 1.1.1.3 1.1.1.4", 1, "more than 3 resolvers"),
+    ("fastcgi / app.lan", 1, "is no address"),
+    ("fastcgi / app.lan:0", 1, "is no address"),
+    ("fastcgi / 300.1.1.1:80", 1, "is no address"),
+    ("fastcgi / a..b:80", 1, "is no address"),
     ("trust 10.0.0.0/33", 1, "no range of addresses"),
     ("root /\nlisten 80 proxy-protocol", 2, "needs a line that says who may speak it"),
     ("fastcgi *.php 9000", 1, "there is no 'root'"),
