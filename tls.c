@@ -79,7 +79,7 @@ wanted(const struct conf *cf)
 static unsigned
 connections(const struct conf *cf)
 {
-	return wanted(cf) ? cf->clients + cf->parked + 1 : 0;   /* number 0 is none */
+	return wanted(cf) ? cf->clients + cf->parked + 2 : 0;   /* number 0 is none, and one may be arriving */
 }
 
 static unsigned
@@ -698,7 +698,7 @@ static void
 control(struct stream *s, int type, const unsigned char *p, unsigned n)
 {
 	if (type == ALERT && n == 2 && p[1] == 0)
-		s->tls->fin = true;             /* close_notify: nothing after it is looked at */
+		s->tls->fin = true;             /* close_notify; what comes after it is dropped */
 	else if (type == ALERT && n == 2 && p[0] == FATAL)
 		refused(s, p[1]);
 	else if (type == HANDSHAKE && n && p[0] == 1)
@@ -760,15 +760,19 @@ static bool
 work(struct stream *s)
 {
 	struct tls *t = s->tls;
-	bool moved = pass_on(s);
+	bool moved = pass_on(s), part = !input.raw_n;
 
-	while (!input.plain_n && input.raw_n && !s->dead && !s->broken && !t->fin) {
-		if (t->state < OPEN ? s->sealed || !handshake(s) : !buf_room(&s->in) || !open_record(s))
+	while (!input.plain_n && input.raw_n && !s->dead && !s->broken) {
+		if (t->state < OPEN ? s->sealed : !buf_room(&s->in))
+			break;
+		part = t->state < OPEN ? !handshake(s) : !open_record(s);
+		if (part)
 			break;
 		moved = true;
+		part = !input.raw_n;
 		pass_on(s);
 	}
-	if (t->fin && !input.plain_n && !s->eof) {
+	if (t->fin && !input.plain_n && part && !s->eof) {
 		input.raw_n = 0;
 		s->eof = moved = true;
 	}
@@ -780,7 +784,7 @@ receive(struct stream *s)
 {
 	unsigned n;
 
-	if (s->dead || s->eof || !s->readable || s->tls->fin || input.plain_n)
+	if (s->dead || s->eof || !s->readable || s->tls->fin || (!buf_room(&s->in) && !s->broken))
 		return false;
 	memmove(input.bytes, input.bytes + input.raw, input.raw_n);
 	input.raw = 0;

@@ -2,6 +2,8 @@
 
 Every server is asked to stop at the end of its test and has to leave well: status 0, no connection left open, no
 word from a sanitizer."""
+import atexit
+import functools
 import os
 import re
 import resource
@@ -15,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from peers import fcgi, scgi
-from wire import PATIENCE, Client, eventually
+from wire import PATIENCE, SECURE, Client, eventually
 
 ROOT = Path(__file__).resolve().parent.parent
 BINARY = Path(os.environ.get("CUBHTTPD") or ROOT / "cubhttpd").resolve()
@@ -27,6 +29,7 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "slow: moves a gigabyte or takes many seconds")
     config.addinivalue_line("markers", "native: measures the process itself, so not under an emulator")
     config.addinivalue_line("markers", "once: looks at the dynamic build, or at no server; not repeated on others")
+    config.addinivalue_line("markers", "plain(why): makes no sense over TLS (CUBHTTPD_TLS=1)")
     config.addinivalue_line("markers", "xdist_group: tests that one worker runs, for what they share")
 
 
@@ -34,6 +37,9 @@ def pytest_itemcollected(item):
     """WordPress and the demo are started once for all tests of their file, so one worker has them all."""
     if item.module.__name__ in ("test_wordpress", "test_demo"):
         item.add_marker(pytest.mark.xdist_group(item.module.__name__))
+    plain = item.get_closest_marker("plain")
+    if SECURE and plain:
+        item.add_marker(pytest.mark.skip(reason=plain.args[0]))
 
 
 class Server:
@@ -55,7 +61,7 @@ class Server:
         self.pid = self.process.pid
         self.reader = threading.Thread(target=self.listen, daemon=True)
         self.reader.start()
-        self.addresses = []
+        self.addresses, self.secure = [], []
         if wait:
             line = self.line(r" listens on ")
             self.addresses = re.search(r" listens on (.*)", line)[1].split(", ")
@@ -93,6 +99,8 @@ class Server:
         return self.address()[1]
 
     def connect(self, n=0, **more):
+        if SECURE and self.secure[n:n + 1] == [True]:
+            more.setdefault("secure", True)
         client = Client(self.address(n), **more)
         self.clients.append(client)
         return client
@@ -203,6 +211,34 @@ def www(folder):
     return path
 
 
+@functools.cache
+def certificate():
+    """A file with a key and a certificate that it signed itself; gone when the tests are."""
+    folder = tempfile.TemporaryDirectory(prefix="cub")
+    atexit.register(folder.cleanup)
+    os.chmod(folder.name, 0o755)
+    path = Path(folder.name) / "pem"
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+                    "-keyout", path, "-out", f"{path}.crt", "-days", "30", "-subj", "/CN=localhost",
+                    "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"], check=True, capture_output=True)
+    path.write_text(path.read_text() + Path(f"{path}.crt").read_text())
+    path.chmod(0o644)                   # servers that are somebody else by then read it again
+    return path
+
+
+def secured(configuration):
+    """The same, with TLS on every address but unix sockets and those with a PROXY header, which comes before TLS; and
+    which addresses these are."""
+    lines, flags = configuration.splitlines(keepends=True), []
+    for i, line in enumerate(lines):
+        word, *addresses = line.split() or [""]
+        if word == "listen":
+            plain = "unix:" in line or "proxy-protocol" in line
+            flags += [not plain] * sum(x != "proxy-protocol" for x in addresses)
+            lines[i] = line if plain else line.rstrip("\n") + " tls\n"
+    return "".join(lines), flags
+
+
 @pytest.fixture
 def start(folder, www):
     """start(configuration, ...) runs a server on a port that the kernel gives, with www as its root; `listen` or
@@ -214,9 +250,11 @@ def start(folder, www):
         words = {line.split()[0] for line in configuration.splitlines() if line[:1].isalpha()}
         head = "" if "listen" in words else "listen 127.0.0.1:0\n"
         head += "" if "root" in words else f"root {www}\n"
-        path.write_text(head + configuration)
-        server = Server(["-f", path, *args], cwd=folder, **more)
-        server.configuration = path
+        text, flags = secured(head + configuration) if SECURE else (head + configuration, [])
+        path.write_text(text)
+        own = ["--certificate", certificate()] if SECURE else []
+        server = Server(["-f", path, *own, *args], cwd=folder, **more)
+        server.configuration, server.secure = path, flags
         servers.append(server)
         return server
 

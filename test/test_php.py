@@ -137,6 +137,7 @@ def test_a_picture_is_never_run(server, www):
         assert answer.status in (400, 404) and b"run2" not in answer.body
 
 
+@pytest.mark.plain("test_tls.py has curl")
 def test_curl_gets_along(server, folder):
     url = f"http://127.0.0.1:{server.port}"
     (folder / "up").write_bytes(b"z" * 200_000)

@@ -40,6 +40,7 @@ def test_the_ready_line_is_one_line_with_all_addresses(start, files):
     assert re.search(r"cubhttpd \S+ listens on 127\.0\.0\.1:\d+, \[::1\]:\d+$", said[0])
 
 
+@pytest.mark.plain("a command line without a certificate")
 def test_a_folder_alone_is_enough(folder, files):
     """`cubhttpd DIR`: the port is 8000 there, so it is given here."""
     server = Server([files, "--listen", "127.0.0.1:0"], cwd=folder)
@@ -291,6 +292,7 @@ def test_a_long_answer_lives_through_reloads(start, files, backend):
         assert len(slow.answer().body) == 8 << 20
 
 
+@pytest.mark.plain("unix sockets are spoken to in plain text")
 def test_reload_changes_the_listening_addresses(start, files, folder):
     server = start("listen 127.0.0.1:0\n")
     text = server.configuration.read_text()

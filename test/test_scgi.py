@@ -296,6 +296,7 @@ def test_a_python_application_in_uwsgi(start, folder, run):
         assert len(c.get("/app/down").body) == 64 * 65536
 
 
+@pytest.mark.plain("a client for plain text")
 def test_rtorrent_by_xml_rpc(start, folder, run):
     held = socket.socket()              # nobody else gets the port; rtorrent may still listen on it
     held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

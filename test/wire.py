@@ -1,13 +1,78 @@
 """A client that trusts nobody: raw bytes out, and every answer held against RFC 9112 as it is read."""
+import os
 import re
 import select
 import socket
+import ssl
+import threading
 import time
 
 TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
 DATE = re.compile(r"(Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d\d (Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) \d{4} "
                   r"\d\d:\d\d:\d\d GMT\Z")
 PATIENCE = 20
+SECURE = bool(os.environ.get("CUBHTTPD_TLS"))   # the whole suite once more, over TLS
+
+
+def trusting():
+    """A context for servers that nobody vouches for."""
+    c = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    c.check_hostname = False
+    c.verify_mode = ssl.CERT_NONE
+    return c
+
+
+CONTEXT = trusting()
+
+
+class Secured:
+    """A TLS connection that one thread may read while another one writes: Python's own is not made for that."""
+
+    def __init__(self, sock, context=CONTEXT, **more):
+        self.patience = sock.gettimeout()
+        self.ssl = context.wrap_socket(sock, suppress_ragged_eofs=False, **more)
+        self.ssl.setblocking(False)
+        self.lock = threading.Lock()
+
+    def patiently(self, call):
+        while True:
+            with self.lock:
+                try:
+                    return call()
+                except ssl.SSLWantReadError:
+                    wanted = [self.ssl], []
+                except ssl.SSLWantWriteError:
+                    wanted = [], [self.ssl]
+                except ssl.SSLEOFError as e:            # an end without close_notify is a cut
+                    raise ConnectionResetError("TLS was cut off") from e
+            if not any(select.select(*wanted, [], self.patience)):
+                raise TimeoutError("timed out") if self.patience else BlockingIOError()
+
+    def recv(self, n):
+        return self.patiently(lambda: self.ssl.recv(n))
+
+    def recv_into(self, into):
+        return self.patiently(lambda: self.ssl.recv_into(into))
+
+    def send(self, data):
+        return self.patiently(lambda: self.ssl.send(data))
+
+    def sendall(self, data):
+        view = memoryview(data)
+        while view:
+            view = view[self.send(view[:16384]):]
+
+    def settimeout(self, seconds):
+        self.patience = seconds
+
+    def setblocking(self, flag):
+        self.patience = None if flag else 0
+
+    def shutdown(self, how):
+        socket.socket.shutdown(self.ssl, how)           # of TCP alone: ssl's own would go on in the clear
+
+    def __getattr__(self, name):
+        return getattr(self.ssl, name)
 
 
 class Cut(Exception):
@@ -40,7 +105,7 @@ class Answer:
 class Client:
     """One connection.  Every read has a deadline, so that a server that hangs is a failure and not a wait."""
 
-    def __init__(self, address, patience=PATIENCE, rcvbuf=None):
+    def __init__(self, address, patience=PATIENCE, rcvbuf=None, secure=False):
         family = socket.AF_UNIX if isinstance(address, str) else \
             socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         self.sock = socket.socket(family, socket.SOCK_STREAM)
@@ -50,6 +115,8 @@ class Client:
         self.sock.connect(address)
         if family != socket.AF_UNIX:
             self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if secure:
+            self.sock = Secured(self.sock)
         self.buffer = b""
         self.eof = False
 
@@ -209,6 +276,8 @@ class Client:
 
     def silent(self, seconds=0.2):
         """True when nothing at all comes within this time: no data, no end."""
+        if isinstance(self.sock, Secured) and self.sock.pending():
+            return False
         return not self.buffer and not select.select([self.sock], [], [], seconds)[0]
 
 
