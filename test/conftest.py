@@ -37,6 +37,8 @@ def pytest_itemcollected(item):
     """WordPress and the demo are started once for all tests of their file, so one worker has them all."""
     if item.module.__name__ in ("test_wordpress", "test_demo"):
         item.add_marker(pytest.mark.xdist_group(item.module.__name__))
+    if item.module.__name__ in ("test_wordpress", "test_demo", "test_tls", "test_certificates"):
+        item.add_marker(pytest.mark.plain("it has TLS of its own, or a server that is not started here"))
     plain = item.get_closest_marker("plain")
     if SECURE and plain:
         item.add_marker(pytest.mark.skip(reason=plain.args[0]))

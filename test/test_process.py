@@ -13,7 +13,7 @@ import time
 import pytest
 
 from conftest import ROOT, SANITIZED, Server
-from wire import Client, Cut, eventually
+from wire import SECURE, Client, Cut, eventually
 
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root can change its user")
 
@@ -321,7 +321,8 @@ def test_many_reloads_leak_nothing(start, files):
         server.reload()
     server.get("/a.txt")
     eventually(lambda: len(server.descriptors()) <= fds, "as few descriptors as before")
-    assert server.memory() - before < 200 or SANITIZED, "a sanitizer looks for leaks by its own means"
+    grown = server.memory() - before        # an identity outlives its configuration by as long as a handshake may take
+    assert grown < (500 if SECURE else 200) or SANITIZED, "a sanitizer looks for leaks by its own means"
 
 
 # -- stopping
