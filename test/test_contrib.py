@@ -2,15 +2,11 @@
 import os
 import re
 import shutil
-import signal
 import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
-from conftest import ROOT, Server
-from wire import eventually
+from conftest import BINARY, ROOT
 
 pytestmark = pytest.mark.once
 CONTRIB = ROOT / "contrib"
@@ -126,3 +122,97 @@ def test_every_script_is_clean():
     scripts = [p for p in CONTRIB.rglob("*") if p.is_file() and re.match(rb"#!.*sh\b|#!.*openrc", p.read_bytes())]
     assert len(scripts) >= 8
     run("shellcheck", "-x", *scripts, CONTRIB / "openwrt/files/uci.sh", cwd=ROOT)
+
+
+# -- uhttpd's options
+
+HTTPD_CONF = """# busybox
+/secret:bob:$1$abcdefgh$irWbblnpmw.5z7wgBnprh0
+*.sh:/bin/sh
+I:start.html
+E404:/none.html
+A:192.168.
+A:10.1.2.3
+D:*
+Q:what
+"""
+
+
+def converted(folder, config, section=None):
+    """What uci.sh makes of a file of options, by section, and what it tells."""
+    script = f"""
+        . {ROOT}/test/peers/uci.sh
+        . {CONTRIB}/openwrt/files/uci.sh
+        cub_print() {{ echo "=== $1"; cub_conf "$1"; }}
+        config_load {config}
+        config_foreach cub_print uhttpd"""
+    done = subprocess.run(["/bin/sh", "-euc", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                          env=dict(os.environ, CUB_PROGRAM=str(BINARY), CUB_RUN=str(folder / "run")), timeout=60)
+    assert done.returncode == 0, done.stderr
+    parts = dict(part.split("\n", 1) for part in done.stdout.split("=== ")[1:])
+    return parts, done.stderr
+
+
+def check(folder, text):
+    """`cubhttpd -t` takes it, and what it prints says it all again."""
+    (folder / "made.conf").write_text(text)
+    return run(BINARY, "-t", "-f", folder / "made.conf")
+
+
+def test_the_configuration_that_openwrt_ships_for_uhttpd(folder):
+    parts, told = converted(folder, ROOT / "test/cases/uci/default")
+    made = parts["main"]
+    check(folder, made)
+    lines = made.splitlines()
+    assert "listen 80" in lines and "listen 0.0.0.0:80" not in lines, "one socket is for both families"
+    assert {"root /www", "clients 100", "scripts 3", "timeout backend 60", "timeout body 30", "timeout send 30",
+            "timeout idle 20", "cgi /cgi-bin/", "links any", "listing /"} <= set(lines)
+    assert ("listen 443 tls" in lines) == ("CONFIG_TLS 1" in run(BINARY, "-V"))
+    assert "lua_prefix has no equal" in told and "rfc1918_filter has no equal" in told
+
+
+def test_everything_that_uhttpd_can_be_told(folder):
+    (folder / "httpd.conf").write_text(HTTPD_CONF)
+    config = (ROOT / "test/cases/uci/everything").read_text().replace("@HTTPD_CONF@", str(folder / "httpd.conf"))
+    (folder / "uhttpd").write_text(config)
+    parts, told = converted(folder, folder / "uhttpd")
+    made = parts["main"]
+    auth = [line for line in made.splitlines() if line.startswith("auth ")]
+    shown = check(folder, made if "CONFIG_AUTH 1" in run(BINARY, "-V") else
+                  "".join(line + "\n" for line in made.splitlines() if not line.startswith("auth ")))
+    assert set(made.splitlines()) >= {
+        "listen 192.168.1.1:8080", "listen [fd00::1]:8080", "listen 0.0.0.0:81", r'root "/srv/my \"site\""',
+        "cgi *.php /usr/bin/php-cgi", "cgi *.pl /usr/bin/perl", "cgi *.sh /bin/sh",
+        "alias /films /mnt/sda1/films", "alias /a/b /tmp", "index index.php index.html start.html",
+        "error 404 /cgi-bin/missing", "links inside", "scripts 16", "allow / 192.168.0.0/16 10.1.2.3"}
+    assert 'listing' not in made and "timeout backend" not in made and "timeout idle" not in made
+    assert "option script_timeout 'many' is no number" in told and "'Q:what' has no equal" in told
+    realm = r'"The $HOME of all"'
+    assert auth == [f"auth /admin {folder}/run/main_admin.users {realm}", f"auth /system system {realm}",
+                    f"auth /secret {folder}/run/main_secret.users {realm}"]
+    assert (folder / "run/main_admin.users").read_text() == "alice:{PLAIN}secret\n"
+    assert (folder / "run/main_secret.users").read_text() == "bob:$1$abcdefgh$irWbblnpmw.5z7wgBnprh0\n"
+    assert (folder / "run/main_admin.users").stat().st_mode & 0o77 == 0, "others may read the passwords"
+    assert "alias /films /mnt/sda1/films" in shown
+    assert parts["guests"].startswith("# made from") and "listen 8081" in parts["guests"]
+    assert "secret" not in parts["guests"], "one server has the users of another"
+
+
+def test_the_init_script_of_openwrt(folder):
+    """procd is told of one instance for each section; a mistake leaves the last configuration that was good."""
+    init = (CONTRIB / "openwrt/files/cubhttpd.init").read_text()
+    init = init.replace("/usr/share/cubhttpd/uci.sh", f"{CONTRIB}/openwrt/files/uci.sh")
+    init = init.replace("/usr/sbin/cubhttpd", str(BINARY)).replace("/var/etc/cubhttpd", f"{folder}/run")
+    (folder / "init").write_text(init)
+    (folder / "cubhttpd").write_text("config cubhttpd main\n list listen_http 8080\n option home /tmp\n option jail 1\n"
+                                     "config cubhttpd off\n option enabled 0\n")
+    script = f"cd {folder} && . {ROOT}/test/peers/uci.sh && . {folder}/init && start_service"
+    said = run("/bin/sh", "-euc", script)
+    assert f"procd_set_param command {BINARY} -f {folder}/run/main.conf" in said
+    assert "procd_set_param respawn" in said and "procd_set_param reload_signal HUP" in said
+    assert "procd_add_jail cubhttpd-main" in said and said.count("procd_open_instance") == 1
+    good = (folder / "run/main.conf").read_text()
+    (folder / "cubhttpd").write_text("config cubhttpd main\n list listen_http 99999\n")
+    said = run("/bin/sh", "-euc", script)
+    assert "log: -t cubhttpd" in said and "99999" in said
+    assert (folder / "run/main.conf").read_text() == good

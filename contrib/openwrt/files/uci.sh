@@ -13,10 +13,14 @@
 
 command -v cub_told >/dev/null || cub_told() { echo "cubhttpd: $*" >&2; }
 
-# An argument in quotes, as cubhttpd.conf(5) wants it.
+# An argument, in quotes where cubhttpd.conf(5) wants them.
 cub_quote() {
 	local rest="$1" done=''
 
+	case $rest in
+	'' | *[!A-Za-z0-9/._*:@%+=,-]*) ;;
+	*)	printf '%s' "$rest"; return ;;
+	esac
 	while :; do
 		case $rest in
 		*[\"\\]*)
@@ -31,7 +35,7 @@ cub_quote() {
 	printf '"%s%s"' "$done" "$rest"
 }
 
-# A line: a word as it is, and arguments in quotes.
+# A line: a word and its arguments.
 cub_line() {
 	printf '%s' "$1"
 	shift
@@ -148,7 +152,7 @@ cub_password() {
 $(cub_line auth "$pattern" system "$CUB_REALM")" ;;
 	*)	file="$CUB_RUN/$CUB_NAME$(printf '%s' "$pattern" | tr -c 'A-Za-z0-9' _).users"
 		case $CUB_AUTH in
-		*"\"$file\""*) ;;
+		*" $file "*) ;;
 		*)	mkdir -p "$CUB_RUN"
 			(umask 077 && : >"$file")
 			CUB_AUTH="$CUB_AUTH
@@ -228,13 +232,13 @@ cub_tls() {
 	# Without a certificate, or with one that is not there yet, the server makes its own and keeps it.
 	[ -z "$cert" ] || [ ! -e "$cert" ] || cub_line certificate "$cert" ${key:+"$key"}
 	config_get_bool redirect "$1" redirect_https 0
-	[ "$redirect" = 0 ] || echo "$CUB_REDIRECT"
+	[ "$redirect" = 0 ] || cub_told "option redirect_https has no equal here yet"
 }
 
 cub_conf() {
 	local section="$1" value
 
-	CUB_NAME="$section" CUB_INDEX='' CUB_AUTH='' CUB_ACCESS='' CUB_REDIRECT='redirect / https 307'
+	CUB_NAME="$section" CUB_INDEX='' CUB_AUTH='' CUB_ACCESS=''
 	config_get CUB_REALM "$section" realm "$(cat /proc/sys/kernel/hostname 2>/dev/null || echo OpenWrt)"
 
 	echo "# made from /etc/config/cubhttpd, section $section; changes here are lost"
