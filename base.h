@@ -108,7 +108,8 @@ enum field_id {                         /* the fields that somebody here looks a
 	F_OTHER, F_ACCEPT_ENCODING, F_AUTHORIZATION, F_CONNECTION, F_CONTENT_LENGTH, F_CONTENT_TYPE, F_EXPECT, F_HOST,
 	F_IF_MATCH, F_IF_MODIFIED_SINCE, F_IF_NONE_MATCH, F_IF_RANGE, F_IF_UNMODIFIED_SINCE, F_PROXY, F_RANGE,
 	F_REFERER, F_TRANSFER_ENCODING, F_UPGRADE, F_USER_AGENT,
-	F_CACHE_CONTROL, F_DATE, F_EXPIRES, F_KEEP_ALIVE, F_LOCATION, F_SERVER, F_STATUS, F_TRAILER, F_X_SENDFILE,
+	F_CACHE_CONTROL, F_DATE, F_EXPIRES, F_KEEP_ALIVE, F_LOCATION, F_SERVER, F_STATUS,
+	F_CONTENT_LOCATION, F_REFRESH, F_SET_COOKIE, F_TRAILER, F_X_SENDFILE,
 	FIELDS
 };
 
@@ -193,6 +194,7 @@ struct body {                           /* where a source stands in its framing 
 	uint8_t padding;                /* FastCGI: of the record under way */
 	uint8_t failed;                 /* FastCGI: protocolStatus, 0 when the request was completed */
 	bool ended;                     /* the stream has no more bytes to come (set by whoever reads it) */
+	bool trails;                    /* chunks: trailers are for the sink, if it has chunks, too */
 };
 
 struct relay {
@@ -210,7 +212,7 @@ struct relay {
 
 enum io relay(struct relay *, struct buf *in, struct buf *out);         /* one step */
 enum io length_next(struct body *, struct buf *);       /* body.left set beforehand */
-enum io chunked_next(struct body *, struct buf *);      /* RFC 9112 7.1; trailers are dropped */
+enum io chunked_next(struct body *, struct buf *);      /* RFC 9112 7.1; trailers are dropped, or see body.trails */
 enum io until_eof_next(struct body *, struct buf *);
 bool until_eof_whole(const struct body *, const struct buf *);  /* its end is there: no more than `left` is to come */
 unsigned raw_put(struct buf *, const char *, unsigned);

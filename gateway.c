@@ -215,6 +215,7 @@ begin(struct conn *c, const struct request *r, const struct script *s)
 		return out->bad ? 431 : g->spool < 0 ? 503 : 0;
 	}
 	g->dialect->length(out, r->framing == BODY_LENGTH, r->length);
+	c->up.body.trails = r->framing == BODY_CHUNKED;
 	c->up.put = r->framing == BODY_CHUNKED ? g->dialect->put_chunks : g->dialect->put;
 	if (c->up.done && !g->dialect->put(out, NULL, 0))
 		out->bad = true;

@@ -96,7 +96,7 @@ struct dialect {                        /* how gateway.c speaks to the other sid
 
 extern const struct dialect fcgi_dialect, scgi_dialect, cgi_dialect, proxy_dialect;
 
-enum { UPGRADE_MOST = 32 };             /* bytes of an Upgrade field that is passed on */
+enum { UPGRADE_MOST = 32, HOST_MOST = 96 };     /* bytes of an Upgrade field that is passed on; of a Host that is kept */
 
 struct gateway {                        /* the handler's state */
 	const struct dialect *dialect;
@@ -115,7 +115,8 @@ struct gateway {                        /* the handler's state */
 	int spool;
 	off_t spool_at;
 	uint8_t upgrade_n;              /* the protocols that the client would switch to: a 101 names one of them */
-	char upgrade[UPGRADE_MOST];
+	uint8_t host_n;                 /* its Host, when it is not too long */
+	char upgrade[UPGRADE_MOST], host[HOST_MOST];
 };
 
 _Static_assert(sizeof (struct gateway) <= HANDLER_STATE, "HANDLER_STATE is too small for gateways");
@@ -144,6 +145,12 @@ enum io answer_head(struct conn *);
 bool upstream_line(struct span *text, struct answer *);
 bool upstream_heed(struct answer *, enum field_id, struct span value);
 bool upstream_frame(struct conn *, const struct answer *, struct passed *, unsigned n, enum io *io);
+
+/* -- mapped.c: what answers say of places over there --------------------------------------------------------- */
+
+/* Location, Content-Location, Refresh and Set-Cookie are made to mean what the client can reach.  New values hold until
+ * the next call. */
+void mapped_fields(const struct conn *, struct passed *, unsigned n);
 
 /* -- tunnel.c: bytes for their own sake, both ways ------------------------------------------------------- */
 

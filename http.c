@@ -47,6 +47,9 @@ const struct span method_names[METHODS] = {
 	X(F_TRANSFER_ENCODING, "Transfer-Encoding", 't', 'g') \
 	X(F_UPGRADE, "Upgrade", 'u', 'e') \
 	X(F_USER_AGENT, "User-Agent", 'u', 't') \
+	X(F_CONTENT_LOCATION, "Content-Location", 'c', 'n') \
+	X(F_REFRESH, "Refresh", 'r', 'h') \
+	X(F_SET_COOKIE, "Set-Cookie", 's', 'e') \
 	X(F_CACHE_CONTROL, "Cache-Control", 'c', 'l') \
 	X(F_DATE, "Date", 'd', 'e') \
 	X(F_EXPIRES, "Expires", 'e', 's') \

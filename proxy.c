@@ -107,10 +107,10 @@ connection_has(const struct request *r, struct span token)
 static bool
 withheld(enum field_id id)
 {
-	static const uint32_t ids = 1u << F_CONNECTION | 1u << F_CONTENT_LENGTH | 1u << F_EXPECT | 1u << F_HOST |
-	    1u << F_KEEP_ALIVE | 1u << F_PROXY | 1u << F_TRANSFER_ENCODING | 1u << F_UPGRADE;
+	static const uint64_t ids = 1ull << F_CONNECTION | 1ull << F_CONTENT_LENGTH | 1ull << F_EXPECT | 1ull << F_HOST |
+	    1ull << F_KEEP_ALIVE | 1ull << F_PROXY | 1ull << F_TRANSFER_ENCODING | 1ull << F_UPGRADE;
 
-	_Static_assert(FIELDS <= 32, "a word of bits for fields is too short");
+	_Static_assert(FIELDS <= 64, "a word of bits for fields is too short");
 	return ids >> id & 1;
 }
 
@@ -155,6 +155,9 @@ put_fields(const struct request *r, struct buf *to)
 	for (const struct field *f = r->fields, *end = f + r->nfields; f < end; f++) {
 		struct span name = field_name(r, f);
 
+		if (f->id == F_OTHER && name.n == 2 && span_eq_nocase(name, SPAN("TE")) &&
+		    list_has(field_value(r, f), SPAN("trailers")))
+			buf_text(to, "Connection: TE\r\nTE: trailers\r\n");
 		if (withheld(f->id) || (f->id == F_OTHER && may_be_withheld(*name.p) && withheld_name(name)) ||
 		    (named && connection_has(r, name)))
 			continue;
@@ -165,31 +168,44 @@ put_fields(const struct request *r, struct buf *to)
 /* -- who asks ---------------------------------------------------------------------------------------------------- */
 
 static void
-put_client(struct buf *to, const struct from *f)
+put_address(struct buf *to, const struct from *f)
+{
+	if (f->family == AF_INET || f->family == AF_INET6)
+		from_print(to, f);
+	else
+		buf_text(to, "unknown");        /* RFC 7239 6.2 */
+}
+
+static void
+put_client(struct buf *to, const struct from *f, bool secure)
 {
 	bool v6 = f->family == AF_INET6;
 
 	buf_text(to, "X-Forwarded-For: ");
-	from_print(to, f);
-	buf_text(to, "\r\nX-Forwarded-Proto: http\r\nForwarded: proto=http;for=");
+	put_address(to, f);
+	buf_print(to, "\r\nX-Forwarded-Proto: http%s\r\nForwarded: proto=http%s;for=", secure ? "s" : "", secure ? "s" : "");
 	buf_text(to, v6 ? "\"[" : "");
-	from_print(to, f);
+	put_address(to, f);
 	buf_text(to, v6 ? "]\"" : "");
 }
 
-/* The text is kept as it was last written: most requests come from the client that asked before. */
+/* The client as we know it, or as a proxy that is trusted has told.  The text is kept as it was last written: most
+ * requests come from the client that asked before. */
 static void
 put_forwarded(const struct conn *c, const struct request *r, struct buf *to)
 {
 	static char store[256];
 	static struct buf text = { store, 0, 0, sizeof store, false };
 	static struct from from;
+	static bool was_secure;
+	bool secure = c->secure || (c->client.tls && !c->vouched);
 	struct span host = r->known[F_HOST];
 
-	if (!text.w || memcmp(&from, &c->from, sizeof from)) {
+	if (!text.w || secure != was_secure || memcmp(&from, &c->from, sizeof from)) {
 		from = c->from;
+		was_secure = secure;
 		text.w = 0;
-		put_client(&text, &from);
+		put_client(&text, &from, secure);
 	}
 	buf_mem(to, text.data, text.w);
 	if (host.n) {
@@ -245,8 +261,12 @@ idempotent(enum method m)
 static void
 proxy_head(struct conn *c, const struct request *r, const struct script *s, struct buf *to)
 {
+	struct gateway *g = STATE(c, gateway);
+
 	(void)s;
-	STATE(c, gateway)->again = idempotent(r->method);
+	g->again = idempotent(r->method);
+	g->host_n = r->known[F_HOST].n <= HOST_MOST ? r->known[F_HOST].n : 0;
+	memcpy(g->host, r->known[F_HOST].p ? r->known[F_HOST].p : "", g->host_n);
 	buf_span(to, r->name);
 	buf_char(to, ' ');
 	put_target(c, r, to);

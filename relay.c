@@ -61,15 +61,16 @@ until_eof_whole(const struct body *body, const struct buf *in)
 	return body->ended;
 }
 
-/* The line at in->r: true when it has come whole, in CRLF and without controls.  When not, *io says what that means. */
+/* The line `from` bytes behind in->r: true when it has come whole, in CRLF and without controls.  When not, *io says what
+ * that means. */
 static bool
-cut_line(const struct body *body, const struct buf *in, unsigned max, struct span *line, enum io *io)
+cut_line(const struct body *body, const struct buf *in, unsigned from, unsigned max, struct span *line, enum io *io)
 {
-	const char *p = in->data + in->r, *lf;
-	unsigned used = buf_used(in), n = least(used, max);
+	const char *p = in->data + in->r + from, *lf;
+	unsigned used = buf_used(in) - from, n = least(used, max);
 
 	lf = n ? memchr(p, '\n', n) : NULL;
-	*io = lf || used >= max || used == in->size || body->ended ? IO_FAIL : IO_WAIT;
+	*io = lf || used >= max || buf_used(in) == in->size || body->ended ? IO_FAIL : IO_WAIT;
 	if (!lf || lf == p || lf[-1] != '\r')
 		return false;
 	*line = (struct span){ p, (unsigned)(lf - 1 - p) };
@@ -96,7 +97,7 @@ chunk_size(struct span line, uint64_t *size)
 
 enum { CHUNK_SIZE, CHUNK_ENDING, CHUNK_TRAILERS, CHUNK_END };   /* body->at */
 
-/* What a line means where it stands: false when it may not stand there.  Trailers are dropped (RFC 9110 6.5.1). */
+/* What a line means where it stands: false when it may not stand there.  Of trailers the bytes are counted. */
 static bool
 chunk_line(struct body *body, struct span line)
 {
@@ -110,7 +111,7 @@ chunk_line(struct body *body, struct span line)
 		body->at = CHUNK_SIZE;
 		return !line.n;
 	default:
-		body->skip += line.n + 2;       /* bytes of trailers so far */
+		body->skip += line.n + 2;
 		if (!line.n)
 			body->at = CHUNK_END;
 		return !line.n || (*line.p != ' ' && *line.p != '\t' && *line.p != ':' && memchr(line.p, ':', line.n));
@@ -123,14 +124,16 @@ chunked_next(struct body *body, struct buf *in)
 	while (!body->left && body->at != CHUNK_END) {
 		unsigned max = body->at == CHUNK_TRAILERS ? CHUNK_TRAILERS_MAX - body->skip :
 		    body->at == CHUNK_ENDING ? 2 : CHUNK_LINE_MAX;
+		bool stays = body->trails && body->at == CHUNK_TRAILERS;
 		struct span line;
 		enum io io;
 
-		if (!cut_line(body, in, max, &line, &io))
+		if (!cut_line(body, in, stays ? body->skip : 0, max, &line, &io))
 			return io;
 		if (!chunk_line(body, line))
 			return IO_FAIL;
-		buf_take(in, line.n + 2);
+		if (!stays)
+			buf_take(in, line.n + 2);
 	}
 	return body->left ? ahead(body, in) : IO_DONE;
 }
@@ -187,11 +190,44 @@ pack_crumbs(struct buf *b)
 		buf_pack(b);
 }
 
+/* Not what frames, routes or describes a message (RFC 9110 6.5.1): whoever merges trailers into the head would be led
+ * astray.  All fields that somebody here knows are of that kind. */
 static bool
-relay_end(struct relay *r, struct buf *out)
+may_trail(struct span name)
+{
+	static const struct span never[] = { SPAN("content-"), SPAN("forwarded"), SPAN("x-forwarded-"), SPAN("cookie"),
+		SPAN("proxy-") };
+
+	for (unsigned i = 0; i < sizeof never / sizeof *never; i++)
+		if (name.n >= never[i].n && span_eq_nocase((struct span){ name.p, never[i].n }, never[i]))
+			return false;
+	return name.n && field_find(name) == F_OTHER;
+}
+
+/* Trailers lie at in->r, whole: they go on with the last chunk, or not at all. */
+static bool
+end_with_trailers(struct relay *r, struct buf *in, struct buf *out)
+{
+	struct span text = { in->data + in->r, r->body.skip }, name, value;
+
+	if (r->put == chunked_put) {
+		if (buf_room(out) < text.n + 3)
+			return false;
+		buf_mem(out, "0\r\n", 3);
+		while (field_next(&text, &name, &value))
+			if (may_trail(name))
+				buf_mem(out, name.p, text.p - name.p);
+		buf_mem(out, "\r\n", 2);
+	}
+	buf_take(in, r->body.skip);
+	return true;
+}
+
+static bool
+relay_end(struct relay *r, struct buf *in, struct buf *out)
 {
 	pack_crumbs(out);
-	r->done = r->put(out, NULL, 0);
+	r->done = r->body.trails ? end_with_trailers(r, in, out) : r->put(out, NULL, 0);
 	return r->done;
 }
 
@@ -229,7 +265,7 @@ relay(struct relay *r, struct buf *in, struct buf *out)
 	while ((io = r->next(&r->body, in)) == IO_MOVED && (io = relay_payload(r, in, out)) == IO_MOVED)
 		moved = IO_MOVED;
 	if (io == IO_DONE)
-		return relay_end(r, out) ? IO_DONE : moved;
+		return relay_end(r, in, out) ? IO_DONE : moved;
 	if (io == IO_WAIT && !r->body.left && buf_room(in) < in->size / 2)
 		buf_pack(in);           /* half a frame's head, for the rest of which there must be room */
 	return io == IO_WAIT ? moved : io;

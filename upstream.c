@@ -117,7 +117,9 @@ upstream_frame(struct conn *c, const struct answer *a, struct passed *f, unsigne
 		*io = a->status == 101 ? upgrade(c, a, f, n) : interim(c, a, f, n);
 		return false;
 	}
+	mapped_fields(c, f, n);
 	down->body = (struct body){ .left = none ? 0 : a->length, .ended = ended };
+	down->body.trails = !none && a->chunked;
 	down->next = none || a->measured ? length_next : a->chunked ? chunked_next : until_eof_next;
 	g->closes = a->close || (!a->minor && (!a->keep || a->chunked)) || down->next == until_eof_next;
 	return true;

@@ -198,6 +198,32 @@ def test_expect_passes_and_the_backend_decides(start, peer):
         assert c.answer(interim=True).status == 417
 
 
+def test_trailers_pass_both_ways_but_not_those_that_frame(start, peer):
+    def script(call):
+        call.read_body()
+        call.raw(OK + "Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\nX-Sum: 7\r\nContent-Length: 5\r\nSet-Cookie: a\r\n\r\n")
+    server = front(start, peer(script))
+    text = ("POST / HTTP/1.1\r\nHost: test\r\nTE: trailers\r\nConnection: TE\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n"
+            "0\r\nX-Own: 1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\nX-Forwarded-For: 6\r\nX-Two: 2\r\n\r\n")
+    with server.connect() as c:
+        for i in range(2):
+            c.send(text)
+            answer = c.answer()
+            assert answer.body == b"a" and answer.trailers == [("X-Sum", "7")]
+            call = server.peer.call(i)
+            assert call.trailers == [("X-Own", "1"), ("X-Two", "2")] and call["TE"] == "trailers"
+        assert server.get("/", "TE: gzip").body == b"a" and server.peer.call(2)["TE"] is None
+        with server.connect() as old:
+            assert old.request("GET", "/", version="1.0").answer().body == b"a"
+    assert server.peer.connections == 1
+
+
+def test_a_flood_of_trailers_is_no_answer(start, peer):
+    text = OK + "Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n" + 1000 * "X-Long: trailer\r\n" + "\r\n"
+    with pytest.raises((Cut, ConnectionResetError)):
+        front(start, peer(say(text))).get("/")
+
+
 # -- the other protocol
 
 def echo(call):
@@ -431,3 +457,39 @@ def test_a_rewritten_path_is_the_one_that_is_asked_for(start, peer):
     p = peer()
     server = start(f"rewrite /old/ /new/\nproxy /new/ {p.address}\n")
     assert seen(server.get("/old/a%20b?c"))[0] == "GET /new/a%20b?c"
+
+
+# -- places over there
+
+def says(peer, *fields):
+    return peer(say(OK + "".join(f + "\r\n" for f in fields) + "Content-Length: 0\r\n\r\n", close=False))
+
+
+@pytest.mark.parametrize("pattern, path, said, told", [
+    ("/api/", "/v1/", "/v1/x?y#z", "/api/x?y#z"), ("/api/", "/v1/", "http://{address}/v1/x", "/api/x"),
+    ("/api/", "/v1/", "http://test/v1/", "/api/"), ("/api/", "/v1/", "/v1", "/api/"), ("/api/", "/v1", "/v1?x", "/api/?x"),
+    ("/api/", "/v1/", "/v10/x", "/v10/x"), ("/api/", "/v1/", "/other", "/other"), ("/api/", "/", "/x", "/api/x"),
+    ("/api/", "/", "http://{address}", "/api/"), ("/api", "/", "/x", "/api/x"), ("/api/", "/v1/", "x/y", "x/y"),
+    ("/api/", "/v1/", "?x", "?x"), ("/api/", "/v1/", "//{address}/v1/x", "//{address}/v1/x"),
+    ("/api/", "/v1/", "https://test/v1/x", "https://test/v1/x"), ("/api/", "/v1/", "http://else/v1/x", "http://else/v1/x"),
+    ("/api/", "", "http://{address}/api/x", "/api/x"), ("/api/", "", "/x", "/x"),
+    ("/api/", "/v1/", "http://{address}.evil/v1/x", "http://{address}.evil/v1/x"), ("/a b/", "/", "/x", "/a%20b/x"),
+])
+@pytest.mark.parametrize("name, before", [("Location", ""), ("Content-Location", ""), ("Refresh", "5; url=")])
+def test_where_an_answer_points(start, peer, pattern, path, said, told, name, before):
+    p = peer(lambda call: call.answer("", "201 Created", f"{name}: {before}{said.format(address=p.address)}"))
+    server = start(f'proxy "{pattern}" http://{p.address}{path}\n')
+    answer = server.get(pattern.rstrip("/").replace(" ", "%20") + "/x")
+    assert answer[name] == before + told.format(address=p.address)
+
+
+@pytest.mark.parametrize("said, told", [
+    ("a=b; Path=/v1; HttpOnly", "a=b; Path=/api/; HttpOnly"), ("a=b;path=/v1/x;Secure", "a=b; Path=/api/x; Secure"),
+    ("a=/v1/; Path=/", "a=/v1/; Path=/"), ("a=b; Domain=127.0.0.1; Path=/v1/", "a=b; Path=/api/"), ("a=b", "a=b"),
+    ("a=b; Domain=example.org", "a=b; Domain=example.org"), ("a=b;  Max-Age=5", "a=b;  Max-Age=5"),
+    ('a="path=/v1/"; Path=/v1/', 'a="path=/v1/"; Path=/api/'),
+])
+def test_where_a_cookie_belongs(start, peer, said, told):
+    p = says(peer, f"Set-Cookie: {said}", "Set-Cookie: second=1")
+    answer = start(f"proxy /api/ http://{p.address}/v1/\n").get("/api/x")
+    assert answer.all("Set-Cookie") == [told, "second=1"]

@@ -254,8 +254,7 @@ class Client:
                 answer.body = b"".join(parts)
                 raise Cut(f"cut within chunks: {e}", answer) from e
         answer.body = b"".join(parts)
-        while self.line():
-            pass
+        answer.trailers = [tuple(line.decode("latin-1").split(": ", 1)) for line in iter(self.line, b"")]
 
     def rest(self):
         """All bytes to the end of the stream."""
