@@ -273,9 +273,10 @@ take_time(struct span *rest, int64_t *to)
 static struct span
 common_name(struct span subject)
 {
-	struct span found = SPAN(""), set, pair, oid, value;
+	struct span found = SPAN(""), sets = SPAN(""), set, pair, oid, value;
 
-	while (der_take(&subject, DER_SET, &set))
+	der_take(&subject, DER_SEQUENCE, &sets);
+	while (der_take(&sets, DER_SET, &set))
 		if (der_take(&set, DER_SEQUENCE, &pair) && der_take(&pair, DER_OID, &oid) &&
 		    span_eq(oid, oid_common_name) && der_next(&pair, &value))
 			found = value;
@@ -299,6 +300,19 @@ alt_names(struct span rest)
 	return none;
 }
 
+/* A Name, with its tag and length. */
+static bool
+take_name(struct span *rest, struct span *to)
+{
+	struct span body;
+
+	*to = *rest;
+	if (!der_take(rest, DER_SEQUENCE, &body))
+		return false;
+	to->n -= rest->n;
+	return true;
+}
+
 static bool
 validity_parse(struct span times, struct certificate *c)
 {
@@ -318,8 +332,8 @@ certificate_parse(struct span der, struct certificate *c)
 		return false;
 	der_take(&rest, VERSION_0, &x);
 	if (!der_take(&rest, DER_INTEGER, &x) || !der_take(&rest, DER_SEQUENCE, &x) ||
-	    !der_take(&rest, DER_SEQUENCE, &c->issuer) || !der_take(&rest, DER_SEQUENCE, &x) || !validity_parse(x, c) ||
-	    !der_take(&rest, DER_SEQUENCE, &c->subject) || !der_take(&rest, DER_SEQUENCE, &x) ||
+	    !take_name(&rest, &c->issuer) || !der_take(&rest, DER_SEQUENCE, &x) || !validity_parse(x, c) ||
+	    !take_name(&rest, &c->subject) || !der_take(&rest, DER_SEQUENCE, &x) ||
 	    !public_key_parse(x, &c->key))
 		return false;
 	c->common_name = common_name(c->subject);

@@ -37,7 +37,7 @@ struct private_key {
 };
 
 struct certificate {
-	struct span der, issuer, subject;
+	struct span der, issuer, subject;       /* whole elements */
 	struct public_key key;
 	int64_t from, until;            /* seconds since 1970 */
 	struct span names;              /* what subjectAltName holds, one GeneralName after the other; may be empty */
