@@ -123,6 +123,9 @@ struct conf {                           /* one is in force; older ones live unti
 	struct resolver resolver;       /* n 0: the system's */
 	struct net *trust;              /* proxies that are believed what they say of clients */
 	const char *state;              /* the folder for a certificate of our own */
+	struct anchors *client_ca;      /* who vouches for clients, of verify.h */
+	const char *client_ca_file;
+	bool client_ca_optional;
 	struct type *types;             /* those of `types` files; the built-in ones are in mime.c */
 	void *arena;
 	struct listener listen[LISTEN_MAX];

@@ -97,6 +97,11 @@
 #define CONFIG_TLS 0
 #endif
 
+/* Certificates of clients: `client-ca`, and what it proved as SSL_CLIENT_* for programs. */
+#ifndef CONFIG_CLIENT_CERTS
+#define CONFIG_CLIENT_CERTS 1
+#endif
+
 /* Large files leave by sendfile; without it they are read and written. 210 */
 #ifndef CONFIG_SENDFILE
 #define CONFIG_SENDFILE 1
@@ -156,6 +161,7 @@
 
 /* -- what follows from them ------------------------------------------------------------------------ */
 
+#define CONFIG_VERIFY   (CONFIG_TLS && CONFIG_CLIENT_CERTS)     /* chains of others are looked at */
 #define CONFIG_GATEWAY  (CONFIG_FCGI || CONFIG_SCGI || CONFIG_CGI || CONFIG_PROXY)      /* some kind of backend is built in */
 #define CONFIG_CHILDREN (CONFIG_FCGI || CONFIG_SCGI || CONFIG_CGI)      /* programs are started */
 

@@ -387,3 +387,111 @@ certificate_is_for(const struct certificate *c, struct span host)
 	}
 	return !c->names.n && !n && name_matches(c->common_name, host);
 }
+
+/* -- names of subjects ------------------------------------------------------------------------------------- */
+
+static const struct { struct span oid; const char *name; } attributes[] = {
+	{ { "\x55\4\3", 3 }, "CN" }, { { "\x55\4\6", 3 }, "C" }, { { "\x55\4\7", 3 }, "L" }, { { "\x55\4\x8", 3 }, "ST" },
+	{ { "\x55\4\x9", 3 }, "street" }, { { "\x55\4\xa", 3 }, "O" }, { { "\x55\4\xb", 3 }, "OU" },
+	{ { "\x55\4\5", 3 }, "serialNumber" }, { { "\x2a\x86\x48\x86\xf7\x0d\1\x9\1", 9 }, "emailAddress" },
+	{ { "\x09\x92\x26\x89\x93\xf2\x2c\x64\1\x19", 10 }, "DC" }, { { "\x09\x92\x26\x89\x93\xf2\x2c\x64\1\1", 10 }, "UID" },
+};
+
+/* 1.2.840...: the first byte holds two numbers (X.690 8.19.4). */
+static void
+oid_print(struct buf *b, struct span oid)
+{
+	unsigned n = 0, first = 1;
+
+	for (unsigned i = 0; i < oid.n; i++) {
+		n = n << 7 | (oid.p[i] & 0x7f);
+		if (oid.p[i] & 0x80)
+			continue;
+		if (first)
+			buf_print(b, "%u.%u", n / 40 > 2 ? 2 : n / 40, n / 40 > 2 ? n - 80 : n % 40);
+		else
+			buf_print(b, ".%u", n);
+		n = first = 0;
+	}
+}
+
+static void
+hex_print(struct buf *b, struct span s)
+{
+	for (unsigned i = 0; i < s.n; i++) {
+		buf_char(b, "0123456789ABCDEF"[(unsigned char)s.p[i] >> 4]);
+		buf_char(b, "0123456789ABCDEF"[s.p[i] & 15]);
+	}
+}
+
+/* RFC 4514 2.4; controls as \XX too, so that no name can end a line. */
+static void
+value_print(struct buf *b, struct span s)
+{
+	for (unsigned i = 0; i < s.n; i++) {
+		unsigned char c = s.p[i];
+
+		if (c < ' ' || c == 127) {
+			buf_char(b, '\\');
+			hex_print(b, (struct span){ s.p + i, 1 });
+			continue;
+		}
+		if (strchr(",+\"\\<>;=", c) || (c == '#' && !i) || (c == ' ' && (!i || i + 1 == s.n)))
+			buf_char(b, '\\');
+		buf_char(b, c);
+	}
+}
+
+/* One AttributeTypeAndValue.  Strings of one byte a letter, or UTF-8, are text, the others what they are made of. */
+static void
+attribute_print(struct buf *b, struct span pair)
+{
+	struct span oid, value, whole;
+	unsigned i, tag;
+
+	if (!der_take(&pair, DER_OID, &oid))
+		return;
+	for (i = 0; i < sizeof attributes / sizeof *attributes && !span_eq(attributes[i].oid, oid); i++)
+		;
+	if (i < sizeof attributes / sizeof *attributes)
+		buf_text(b, attributes[i].name);
+	else
+		oid_print(b, oid);
+	buf_char(b, '=');
+	whole = pair;
+	tag = der_next(&pair, &value);
+	if (tag == DER_UTF8 || tag == DER_PRINTABLE || tag == DER_IA5) {
+		value_print(b, value);
+	} else {
+		buf_char(b, '#');
+		hex_print(b, (struct span){ whole.p, whole.n - pair.n });
+	}
+}
+
+/* Up to the element that begins at `end`, from the last to the first: a list has no way back, so it is walked anew. */
+void
+name_print(struct buf *b, struct span name)
+{
+	struct span sets, rest, set, pair;
+	const char *end;
+
+	if (!der_take(&name, DER_SEQUENCE, &sets))
+		return;
+	for (end = sets.p + sets.n; end > sets.p; end = set.p) {
+		const char *head = sets.p;
+
+		rest = sets;
+		while (der_take(&rest, DER_SET, &set) && rest.p < end)
+			head = rest.p;
+		if (rest.p != end)
+			return;
+		if (end < sets.p + sets.n)
+			buf_char(b, ',');
+		for (rest = set; der_take(&rest, DER_SEQUENCE, &pair); ) {
+			attribute_print(b, pair);
+			if (rest.n)
+				buf_char(b, '+');
+		}
+		set.p = head;
+	}
+}

@@ -8,7 +8,7 @@
 #include "base.h"
 
 enum der_tag {                          /* X.690 8.1.2 */
-	DER_BOOLEAN = 0x01, DER_INTEGER = 0x02, DER_BITS = 0x03, DER_OCTETS = 0x04, DER_OID = 0x06, DER_UTF8 = 0x0c,
+	DER_BOOLEAN = 0x01, DER_INTEGER = 0x02, DER_BITS = 0x03, DER_OCTETS = 0x04, DER_OID = 0x06, DER_UTF8 = 0x0c, DER_PRINTABLE = 0x13, DER_IA5 = 0x16,
 	DER_UTC_TIME = 0x17, DER_TIME = 0x18, DER_SEQUENCE = 0x30, DER_SET = 0x31,
 };
 
@@ -50,6 +50,8 @@ bool certificate_parse(struct span der, struct certificate *);
 bool private_key_parse(struct span der, struct private_key *);
 /* Does it speak for this host: a name in lower case, or an address as text (RFC 6125 6.4)? */
 bool certificate_is_for(const struct certificate *, struct span host);
+/* A Name as text, the most specific part first: CN=Joe,O=Example (RFC 4514). */
+void name_print(struct buf *, struct span name);
 extern const struct span oid_p256, oid_ec, oid_common_name, oid_alt_names;      /* for those who write them */
 
 #endif

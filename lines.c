@@ -352,6 +352,16 @@ file_read(struct reader *r, const char *path, struct source *source, char **text
 	return n;
 }
 
+struct span
+file_text(struct reader *r, const char *path)
+{
+	struct source source;
+	char *text = NULL;
+	ssize_t n = file_read(r, path, &source, &text);
+
+	return n < 0 ? (struct span){ NULL, 0 } : (struct span){ text, (unsigned)n };
+}
+
 bool
 file_lines(struct reader *r, const char *path, void (*line)(struct reader *, char *))
 {

@@ -12,6 +12,7 @@
 #include "tls.h"
 
 #include "cert.h"
+#include "verify.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -49,6 +50,7 @@ struct tls {                            /* all that is kept of a connection betw
 	uint16_t next;                  /* of the free ones */
 	uint16_t pending;               /* what was put aside; 0: nothing */
 	uint16_t version, suite;
+	uint16_t proof;                 /* what the client's certificate has proved */
 	uint16_t most;                  /* plain bytes in a record that we send */
 	uint8_t stub_n;                 /* what of a sealed record found no room in stream.out goes before it */
 	unsigned char stub[OVERHEAD];
@@ -58,6 +60,7 @@ struct place {                          /* a handshake under way */
 	struct tls *tls;                /* NULL: free */
 	int fd;
 	int64_t since;
+	struct conf *conf;              /* whose `client-ca` the client is asked by; held */
 	br_ssl_server_context server;
 	unsigned char in[ENGINE_IN], out[ENGINE_OUT];
 };
@@ -268,8 +271,12 @@ alert_for(int error)
 		return 40;
 	case BR_ERR_BAD_FRAGLEN:
 		return 47;
+	case BR_ERR_X509_EXPIRED:
+		return 45;
+	case BR_ERR_X509_NOT_TRUSTED:
+		return 48;
 	default:
-		return 50;
+		return error > BR_ERR_X509_OK && error < BR_ERR_X509_NOT_TRUSTED ? 42 : 50;
 	}
 }
 
@@ -385,6 +392,8 @@ place_free(struct tls *t)
 {
 	if (!t->place)
 		return;
+	if (CONFIG_VERIFY && t->place->conf)
+		conf_release(t->place->conf);
 	memset(t->place, 0, sizeof *t->place);          /* keys were in it */
 	t->place = NULL;
 }
@@ -531,9 +540,10 @@ tls_open(void)
 bool
 tls_fits(const struct conf *cf)
 {
-	if (tls_pool.n || !wanted(cf))
+	if ((tls_pool.n || !wanted(cf)) && (!CONFIG_VERIFY || verifier_pool.n || !cf->client_ca || !wanted(cf)))
 		return true;
-	log_line(LOG_ERROR, "`listen ... tls` needs memory that is set aside at the start: stop and start the server");
+	log_line(LOG_ERROR, "`listen ... tls` and `client-ca` need memory that is set aside at the start: stop and start the "
+	    "server");
 	return false;
 }
 
@@ -559,8 +569,13 @@ engine_setup(struct place *p)
 	br_ssl_engine_set_protocol_names(eng, protocols, 1);
 	br_ssl_engine_set_all_flags(eng, BR_OPT_ENFORCE_SERVER_PREFERENCES | BR_OPT_NO_RENEGOTIATION);
 	br_ssl_server_set_policy(&p->server, &policy);
-	if (tls_session_pool.n)
+	if (CONFIG_VERIFY && conf->client_ca) { /* resumed sessions would lack what their client has proved */
+		p->conf = conf;
+		conf->users++;
+		verify_client(p - (struct place *)(void *)tls_place_pool.at, &p->server);
+	} else if (tls_session_pool.n) {
 		br_ssl_server_set_cache(&p->server, &cache.vtable);
+	}
 	br_ssl_engine_set_buffers_bidi(eng, p->in, sizeof p->in, p->out, sizeof p->out);
 	eng->log_max_frag_len = 14;     /* records are sealed here, so the engine's buffers are no limit to agree upon */
 	if (getrandom(seed, sizeof seed, 0) == sizeof seed)
@@ -631,6 +646,8 @@ established(struct stream *s)
 	t->suite = eng->session.cipher_suite;
 	t->most = eng->peer_log_max_frag_len ? 1 << eng->peer_log_max_frag_len : PLAIN_MOST;
 	t->state = OPEN;
+	if (CONFIG_VERIFY && t->place->conf)
+		t->proof = verify_result(t->place - (struct place *)(void *)tls_place_pool.at);
 	place_free(t);
 }
 
@@ -648,7 +665,8 @@ engine_failed(struct stream *s, int error)
 	} else if (error > BR_ERR_RECV_FATAL_ALERT) {
 		refused(s, error - BR_ERR_RECV_FATAL_ALERT);
 	} else if (error) {
-		fail(s, alert_for(error), "the handshake is not one");
+		fail(s, alert_for(error), error >= BR_ERR_X509_OK && error <= BR_ERR_X509_NOT_TRUSTED ?
+		    "the client's certificate was refused" : "the handshake is not one");
 	} else {
 		place_free(s->tls);
 		s->tls->state = CLOSED;
@@ -841,6 +859,8 @@ tls_close(struct stream *s)
 	if (input.owner == t)
 		input.owner = NULL;
 	pending_free(t);
+	if (CONFIG_VERIFY)
+		proof_free(t->proof);
 	memset(t, 0, sizeof *t);
 	t->next = house.free;
 	house.free = t - tls_at(0);
@@ -862,6 +882,12 @@ tls_protocol(const struct tls *t)
 {
 	(void)t;
 	return SPAN("TLSv1.2");
+}
+
+uint16_t
+tls_proof(const struct tls *t)
+{
+	return t->proof;
 }
 
 struct span

@@ -30,6 +30,16 @@ struct span tls_protocol(const struct tls *);   /* "TLSv1.2" */
 struct span tls_cipher(const struct tls *);     /* "ECDHE-ECDSA-CHACHA20-POLY1305" */
 extern struct pool tls_pool, tls_place_pool, tls_pending_pool, tls_session_pool;
 
+uint16_t tls_proof(const struct tls *); /* what the client has proved; 0: nothing */
+
+/* -- verify.c: certificates of clients -------------------------------------------------------------------- */
+
+struct span proof_state(uint16_t);      /* NONE, SUCCESS or FAILED:why */
+struct span proof_name(uint16_t);       /* CN=Joe,O=Example; p is NULL when nothing was proved */
+struct span proof_fingerprint(uint16_t, char store[64]);        /* SHA-256 of the certificate, in hex; p as above */
+void proof_free(uint16_t);
+extern struct pool verifier_pool, proof_pool;
+
 /* -- certificate.c, selfmade.c: what a server proves itself with (see cert.h) ------------------------------------ */
 
 /* Read what the lines of cf name; what cannot be used is told, and the one of `old` stays in its place.  Where there is

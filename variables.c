@@ -5,13 +5,14 @@
  * letters, digits and "-", because "_" would pass for "-" there.
  */
 #include "gateway.h"
+#include "tls.h"
 
 #include <arpa/inet.h>
 #include <string.h>
 
 enum variable {
 	V_GATEWAY, V_SOFTWARE, V_SCHEME, V_HTTPS, V_ROOT, V_ADDR, V_PORT, V_PROTOCOL, V_REDIRECT, /* of the server */
-	V_REMOTE, V_REMOTE_PORT,                                                                /* of the client */
+	V_REMOTE, V_REMOTE_PORT, V_CLIENT_VERIFY, V_CLIENT_NAME, V_CLIENT_FINGERPRINT,          /* of the client */
 	V_METHOD, V_URI, V_QUERY, V_SCRIPT, V_FILE, V_INFO, V_TRANSLATED, V_SERVER, V_TYPE,     /* of the request */
 	VARIABLES
 };
@@ -26,7 +27,8 @@ static const struct span names[VARIABLES] = {
 	[V_SCHEME] = SPAN("REQUEST_SCHEME"), [V_SERVER] = SPAN("SERVER_NAME"), [V_ADDR] = SPAN("SERVER_ADDR"),
 	[V_PORT] = SPAN("SERVER_PORT"), [V_REMOTE] = SPAN("REMOTE_ADDR"), [V_REMOTE_PORT] = SPAN("REMOTE_PORT"),
 	[V_REDIRECT] = SPAN("REDIRECT_STATUS"), [V_TYPE] = SPAN("CONTENT_TYPE"),
-	[V_HTTPS] = SPAN("HTTPS"),
+	[V_HTTPS] = SPAN("HTTPS"), [V_CLIENT_VERIFY] = SPAN("SSL_CLIENT_VERIFY"),
+	[V_CLIENT_NAME] = SPAN("SSL_CLIENT_S_DN"), [V_CLIENT_FINGERPRINT] = SPAN("SSL_CLIENT_FINGERPRINT"),
 };
 
 static struct span
@@ -46,6 +48,16 @@ number_text(unsigned n, char *store, size_t size)
 
 	buf_uint(&b, n);
 	return (struct span){ store, b.w };
+}
+
+/* What the client's certificate has proved. */
+static struct span
+proof_value(enum variable v, const struct conn *c, char store[64])
+{
+	uint16_t proof = tls_proof(c->client.tls);
+
+	return v == V_CLIENT_VERIFY ? proof_state(proof) : v == V_CLIENT_NAME ? proof_name(proof) :
+	    proof_fingerprint(proof, store);
 }
 
 /* The value, p NULL when the variable is not to be set; store is room for one that has to be made. */
@@ -89,6 +101,11 @@ value_of(enum variable v, struct conn *c, const struct request *r, const struct 
 		return ip_text(&c->from, store, size);
 	case V_REMOTE_PORT:
 		return number_text(ntohs(c->from.port), store, size);
+	case V_CLIENT_VERIFY:
+	case V_CLIENT_NAME:
+	case V_CLIENT_FINGERPRINT:
+		return CONFIG_VERIFY && c->client.tls && c->conf->client_ca ? proof_value(v, c, store) :
+		    (struct span){ NULL, 0 };
 	case V_REDIRECT:
 		return c->errors ? number_text(c->status, store, size) : SPAN("200");
 	case V_TYPE:

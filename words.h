@@ -60,6 +60,8 @@ setter nets_set, text_set, root_set, number_set, clients_set, memory_set, timeou
 shower nets_show, text_field_show, number_show, clients_show, memory_show, timeout_show, spool_show, choice_show, index_show;
 setter listen_set, certificate_set, user_set, log_set, types_set, include_set, host_set, resolver_set;
 shower listen_show, certificate_show, log_show, types_show, resolver_show;
+setter client_ca_set;                   /* verify.c */
+shower client_ca_show;
 unsigned name_index(const char *text, const char *(*name)(unsigned));   /* of the name that is text, or of the end */
 
 /* -- rules.c: routes and filters, and values ------------------------------------------------------- */
@@ -86,6 +88,8 @@ struct piece {                          /* of a pattern of arguments */
 	unsigned from, to;              /* the first and last piece of its [ ] */
 };
 unsigned pieces_of(const char *args, struct piece to[PIECES_MAX]);
+/* What is in a file, for the time of reading, which may change it; p is NULL after a mistake. */
+struct span file_text(struct reader *, const char *path);
 /* Set what a word and its arguments say.  opens: there is a `{` behind them. */
 void apply(struct reader *, const char *name, char *const *arg, unsigned n, bool opens);
 /* The lines of a file, each with r->file and r->line set; false after a mistake when it cannot be read. */

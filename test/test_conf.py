@@ -32,7 +32,7 @@ def effective(done):
 def words():
     """Name, pattern of arguments and help line of each word, as -h has them."""
     text = run("-h").stdout
-    return re.findall(r"^  ([a-z]+) ([A-Za-z\[{][^\n]*?)(?:  +|\n {10,})(\S[^\n]*)$", text.split("\n\n", 3)[3], re.M)
+    return re.findall(r"^  ([a-z-]+) ([A-Za-z\[{][^\n]*?)(?:  +|\n {10,})(\S[^\n]*)$", text.split("\n\n", 3)[3], re.M)
 
 
 ALL = r"""
@@ -56,6 +56,7 @@ spool /tmp 3k
 index "a b.html" index.php
 links any
 certificate /srv/one.pem
+client-ca ROOT/test/cases/pem/root.pem optional
 state /srv/state
 certificate /srv/two.pem "/srv/its key.pem"
 dotfiles show
@@ -87,7 +88,7 @@ host example.org *.Example.net {
 }
 host [::1] {
 }
-"""
+""".replace("ROOT", str(ROOT))
 
 
 # -- reading back
@@ -106,7 +107,7 @@ def test_what_t_prints_is_read_back_as_the_same(tmp_path):
 
 def test_t_uses_every_word(tmp_path):
     """A word that ALL forgets is one whose printing nobody looks at."""
-    assert {name for name, *_ in words()} - {"include"} == set(re.findall(r"^ *([a-z]+) ", ALL, re.M))
+    assert {name for name, *_ in words()} - {"include"} == set(re.findall(r"^ *([a-z-]+) ", ALL, re.M))
 
 
 def test_the_plan_of_memory_is_printed_and_its_ceiling_kept(tmp_path):

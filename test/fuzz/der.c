@@ -12,6 +12,22 @@ inside(struct span s)
 	HOLDS(!s.n || (s.p >= first && s.p + s.n <= first + size_all));
 }
 
+/* No control leaves it, whatever room there is. */
+static void
+subject(struct span name)
+{
+	char text[200];
+
+	for (unsigned size = 0; size <= sizeof text; size += 50) {
+		struct buf b = { text, 0, 0, size, false };
+
+		name_print(&b, name);
+		HOLDS(b.w <= size);
+		for (unsigned i = 0; i < b.w; i++)
+			HOLDS((unsigned char)text[i] >= ' ' && text[i] != 127);
+	}
+}
+
 static void
 read_as_both(struct span der)
 {
@@ -34,6 +50,7 @@ read_as_both(struct span der)
 	for (unsigned i = 0; i < sizeof hosts / sizeof *hosts; i++)
 		certificate_is_for(&c, span_of(hosts[i]));
 	certificate_is_for(&c, c.common_name);
+	subject(c.subject);
 }
 
 int

@@ -152,6 +152,32 @@ test_names(void)
 	give_back(whole);
 }
 
+/* Subjects as text: order, escapes, sets of several, and what is no text. */
+static void
+test_subjects(void)
+{
+	static const struct { const char *der; unsigned n; const char *text; } cases[] = {
+		{ "\x30\x00", 2, "" },
+		{ "\x30\x0e\x31\x0c\x30\x0a\6\3\x55\4\3\x0c\3Joe", 16, "CN=Joe" },
+		{ "\x30\x1a\x31\x0a\x30\x08\6\3\x55\4\xa\x13\1A\x31\x0c\x30\x0a\6\3\x55\4\3\x0c\3Joe", 28, "CN=Joe,O=A" },
+		{ "\x30\x16\x31\x14\x30\x08\6\3\x55\4\xa\x13\1A\x30\x08\6\3\x55\4\xb\x13\1B", 24, "O=A+OU=B" },
+		{ "\x30\x12\x31\x10\x30\x0e\6\3\x55\4\3\x0c\7 ,\n#\"=\\", 20, "CN=\\ \\,\\0A#\\\"\\=\\\\" },
+		{ "\x30\x0d\x31\x0b\x30\x09\6\3\x55\4\3\x1e\2\0J", 15, "CN=#1E02004A" },
+		{ "\x30\x0d\x31\x0b\x30\x09\6\4\x2a\x86\x48\1\x13\1x", 15, "1.2.840.1=x" },
+		{ "\x30\x04\x31\x7f\x30\x00", 6, "" },
+	};
+	char text[64];
+
+	for (unsigned i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct span der = exactly(cases[i].der, cases[i].n);
+		struct buf b = { text, 0, 0, sizeof text, false };
+
+		name_print(&b, der);
+		CHECK(span_eq((struct span){ text, b.w }, span_of(cases[i].text)) || !printf("%.*s\n", (int)b.w, text));
+		give_back(der);
+	}
+}
+
 /* What is cut short at any byte is refused or says less; it is never read past its end. */
 static void
 test_cuts(void)
@@ -235,6 +261,8 @@ main(void)
 	group("certificates");
 	test_names();
 	group("names");
+	test_subjects();
+	group("subjects");
 	test_cuts();
 	group("files that are cut short");
 	return unit_end();

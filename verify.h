@@ -1,0 +1,33 @@
+/* verify.h - who the other side of a handshake is: its chain of certificates, looked at as it comes
+ *
+ *   `client-ca FILE` --> struct anchors --.
+ *                                          > struct verifier --> proof, with the connection --> SSL_CLIENT_*
+ *   the chain, from BearSSL's engine -----'  of a handshake
+ */
+#ifndef VERIFY_H
+#define VERIFY_H
+
+#include "der.h"
+#include "tls.h"
+
+#include <bearssl.h>
+
+enum { LEAF_MOST = 4096 };              /* bytes of a certificate that is looked into */
+
+struct anchors { size_t n; const br_x509_trust_anchor *all; };  /* authorities that are believed */
+
+struct verifier {
+	const br_x509_class *vtable;    /* first, as BearSSL wants it */
+	br_x509_minimal_context minimal;
+	unsigned n;                     /* certificates so far */
+	unsigned error;                 /* of the chain, once it has ended: 0, or one of BearSSL's */
+	unsigned leaf_n;
+	unsigned char leaf[LEAF_MOST];  /* the first of them */
+};
+
+/* The client of this handshake, the i-th of those under way, will be asked for a certificate, as `client-ca` says. */
+void verify_client(unsigned i, br_ssl_server_context *);
+/* What came of it, to be kept with the connection; 0 when the client has shown none. */
+uint16_t verify_result(unsigned i);
+
+#endif
