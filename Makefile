@@ -28,8 +28,9 @@ CFLAGS_static  = $(OPT)
 CFLAGS_asan    = -O1 -g
 CFLAGS_fuzz    = -O1 -g
 MORE_static    = $(SMALL)
-MORE_asan      = $(SAN) -DCONFIG_CHECKS=1
-MORE_fuzz      = $(SAN),fuzzer-no-link -DCONFIG_CHECKS=1
+# The sanitizers have a crypt() of their own, around one that is not there.
+MORE_asan      = $(SAN) -DCONFIG_CHECKS=1 -DCONFIG_CRYPT=0
+MORE_fuzz      = $(SAN),fuzzer-no-link -DCONFIG_CHECKS=1 -DCONFIG_CRYPT=0
 LINK_static    = $(SMALLER)
 LINK_asan      = $(SAN)
 LINK_fuzz      = $(SAN)
@@ -44,8 +45,8 @@ OPT    := $(or $(call TRY,-Oz),-Os)
 TRIED  := $(call TRY,-flto -flto-partition=none) $(call TRY,-malign-data=abi)
 endif
 CFLAGS ?= $(or $(CFLAGS_$(BUILD)),-O2 -g)
-FLAGS  += $(MORE_$(BUILD)) $(CFLAGS) $(CPPFLAGS) $(BEARSSL:%=-isystem %/inc)
-LINK   += $(LINK_$(BUILD)) $(LDFLAGS)
+FLAGS  += $(MORE_$(BUILD)) $(CFLAGS) $(CPPFLAGS) $(CRYPT:1=-DCONFIG_CRYPT=1) $(BEARSSL:%=-isystem %/inc)
+LINK   += $(LINK_$(BUILD)) $(CRYPT:1=-Wl,-u,crypt -Wl,--no-as-needed -lcrypt) $(LDFLAGS)
 
 # TLS: BearSSL from its source tree, built along (make BEARSSL=DIR; test/bearssl fetches one to build/bearssl), else the
 # library that the compiler finds, else none, and no TLS then.  Rooms that name BearSSL compile only where it is.
@@ -212,7 +213,7 @@ help:
 	@echo 'make size             bytes of the static build'
 	@echo 'make deb dist         build/cubhttpd_VERSION_ARCH.deb, build/cubhttpd-VERSION.tar.gz'
 	@echo 'make install          below DESTDIR, PREFIX=/usr/local'
-	@echo 'Honoured: CC CFLAGS CPPFLAGS LDFLAGS WERROR=1 BUILD=NAME BEARSSL=DIR'
+	@echo 'Honoured: CC CFLAGS CPPFLAGS LDFLAGS WERROR=1 BUILD=NAME BEARSSL=DIR CRYPT=1'
 
 FORCE:
 .PHONY: all static asan cross deb dist install run wordpress size test unit replay fuzz run-units run-replay run-fuzz matrix man

@@ -1,9 +1,13 @@
 /* answers.c - what the program says about itself: -h, -V, -t, -H, all from the one table of directives */
+#include "auth.h"
 #include "tls.h"
 #include "words.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <string.h>
+#include <sys/random.h>
+#include <termios.h>
 #include <unistd.h>
 
 static const char *const section_titles[GROUPS] = {
@@ -52,7 +56,7 @@ line(const char *text)
 static const char usage[] =
     "usage: cubhttpd DIR                      serve DIR on port 8000\n"
     "       cubhttpd [-t] -f FILE [DIR] [--WORD ARGUMENT...]...\n"
-    "       cubhttpd --make-certificate [DIR]\n"
+    "       cubhttpd --make-certificate [DIR] | --hash USER\n"
     "       cubhttpd -h | -V\n";
 
 static void
@@ -64,7 +68,8 @@ help(void)
 	line("\n  -f FILE   the configuration\n"
 	     "  -t        check it; print what memory it takes, and all that is in force\n"
 	     "  -h        this help\n"
-	     "  -V        version, features and limits\n\n"
+	     "  -V        version, features and limits\n"
+	     "  --hash    ask for a password and print a line for a file of `auth`\n\n"
 	     "The words of the configuration are options too, and go before what the file says:\n"
 	     "  cubhttpd /www --listen 80 --user nobody --fastcgi '*.php' unix:/run/php/php-fpm.sock");
 	for (unsigned g = 0; g < GROUPS; g++) {
@@ -93,10 +98,12 @@ help(void)
 static const char build[] = "cubhttpd " VERSION "\n"
 	ENTRY(CONFIG_FCGI) ENTRY(CONFIG_SCGI) ENTRY(CONFIG_CGI) ENTRY(CONFIG_PROXY) ENTRY(CONFIG_LISTING)
 	ENTRY(CONFIG_ALLOW) ENTRY(CONFIG_RANGE) ENTRY(CONFIG_PRECOMPRESSED)
+	ENTRY(CONFIG_AUTH) ENTRY(CONFIG_APR1) ENTRY(CONFIG_CRYPT)
 	ENTRY(CONFIG_ACCESS_LOG) ENTRY(CONFIG_SYSLOG) ENTRY(CONFIG_USER_NAMES) ENTRY(CONFIG_EPOLL)
 	ENTRY(CONFIG_TLS) ENTRY(CONFIG_SENDFILE) ENTRY(CONFIG_TRUST) ENTRY(CONFIG_RESOLVE) ENTRY(CONFIG_CHECKS)
 	ENTRY(CONFIG_CLIENT_CERTS)
 	ENTRY(CLIENT_IN) ENTRY(CLIENT_OUT) ENTRY(CLIENT_LOG) ENTRY(HANDLER_STATE) ENTRY(PEER_IN) ENTRY(PEER_OUT)
+	ENTRY(USER_MOST)
 	ENTRY(FIELDS_MAX) ENTRY(RANGES_MAX) ENTRY(PATH_STORE) ENTRY(FILTERS_MAX) ENTRY(CACHE_FILES)
 	ENTRY(BACKEND_RESTS) ENTRY(CACHE_NAME) ENTRY(INDEX_MAX)
 	ENTRY(DISPATCH_MAX) ENTRY(STEPS_MAX) ENTRY(ACCEPTS_MAX) ENTRY(LISTEN_MAX) ENTRY(PARK_AFTER)
@@ -235,12 +242,21 @@ host_show(const struct host *host, const struct host *first)
 
 /* A folder may come later, with the disk it is on, so this is no mistake. */
 static void
-warn_missing(const char *path)
+warn_missing(const char *path, int rights)
 {
-	if (!*path || access(path, R_OK | X_OK) == 0)
+	if (!*path || access(path, rights) == 0)
 		return;
 	buf_print(&out, "warning: %s: %s\n", path, error_text(errno));
 	flush(STDERR_FILENO);
+}
+
+/* The same for the files of users, and as whoever asks now. */
+static void
+warn_unreadable(const struct host *host)
+{
+	for (const struct rule *rule = host->filters; rule; rule = rule->next)
+		if (rule->kind == R_AUTH && rule->root.path && *rule->root.path)
+			warn_missing(rule->root.path, R_OK);
 }
 
 static void
@@ -248,12 +264,14 @@ warn(const struct conf *cf)
 {
 	for (const struct host *host = cf->hosts; host; host = host->next) {
 		if (host == cf->hosts || host->root.path != cf->hosts->root.path)
-			warn_missing(host->root.path);
+			warn_missing(host->root.path, R_OK | X_OK);
+		if (host == cf->hosts || host->filters != cf->hosts->filters)
+			warn_unreadable(host);
 		for (const struct rule *rule = host->routes; rule; rule = rule->next) {
 			if (host != cf->hosts && rule == cf->hosts->routes)
 				break;
 			if (rule->kind == R_ALIAS)
-				warn_missing(rule->root.path);
+				warn_missing(rule->root.path, R_OK | X_OK);
 		}
 		for (const struct credential *c = host->credentials; CONFIG_TLS && c; c = c->next) {
 			certificate_warn(c, &out);
@@ -287,6 +305,100 @@ check(int argc, char **argv)
 	return fits ? 0 : 1;
 }
 
+/* -- --hash ---------------------------------------------------------------------------------------- */
+
+static void
+interrupted(int number)
+{
+	(void)number;
+}
+
+/* A line of stdin, without its end; not shown while it is typed, and a terminal that is left shows the next one again. */
+static bool
+ask(const char *question, char *to, unsigned size, unsigned *n)
+{
+	struct sigaction a = { .sa_handler = interrupted };
+	struct termios t, quiet;
+	bool terminal = tcgetattr(STDIN_FILENO, &t) == 0;
+	ssize_t k = 1;
+
+	quiet = t;
+	quiet.c_lflag &= ~(tcflag_t)ECHO;
+	if (terminal) {
+		sigaction(SIGINT, &a, NULL);
+		tcsetattr(STDIN_FILENO, TCSAFLUSH, &quiet);
+		buf_text(&out, question);
+		flush(STDERR_FILENO);
+	}
+	for (*n = 0; *n < size && (k = read(STDIN_FILENO, to + *n, 1)) == 1 && to[*n] != '\n'; ++*n)
+		;
+	if (terminal) {
+		tcsetattr(STDIN_FILENO, TCSAFLUSH, &t);
+		buf_char(&out, '\n');
+		flush(STDERR_FILENO);
+	}
+	return k >= 0;
+}
+
+/* $6$ and a fresh salt. */
+static bool
+new_setting(struct buf *to)
+{
+	static const char letters[] = "./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+	unsigned char salt[16];
+
+	buf_text(to, "$6$");
+	if (getrandom(salt, sizeof salt, 0) != sizeof salt)
+		return false;
+	for (unsigned i = 0; i < sizeof salt; i++)
+		buf_char(to, letters[salt[i] & 63]);
+	return true;
+}
+
+static bool
+typed(const char *p, unsigned n)
+{
+	while (n && (unsigned char)p[n - 1] >= ' ' && p[n - 1] != 127)
+		n--;
+	return !n;
+}
+
+/* What is wrong with the password, or NULL when the line has been made. */
+static const char *
+hash_line(const char *user)
+{
+	static char password[PASSWORD_MOST + 1], again[PASSWORD_MOST + 1], store[32];
+	struct buf setting = { store, 0, 0, sizeof store, false };
+	unsigned n, m;
+
+	if (!*user || strlen(user) > USER_MOST || strchr(user, ':') || *user == '#' || !text_clean(user))
+		return "a name has 1 to 64 bytes, no colon and does not begin with #";
+	if (!ask("password: ", password, sizeof password, &n) || !n)
+		return "there is no password";
+	if (n > PASSWORD_MOST || !typed(password, n))
+		return "a password has up to 128 bytes and no control characters";
+	if (isatty(STDIN_FILENO) && (!ask("again: ", again, sizeof again, &m) || m != n || memcmp(password, again, n)))
+		return "the two differ";
+	buf_print(&out, "%s:", user);
+	if (!new_setting(&setting) || !password_hash(&out, (struct span){ password, n }, (struct span){ store, setting.w }))
+		return "there is no chance for a salt";
+	end_line();
+	return NULL;
+}
+
+static int
+make_hash(const char *user)
+{
+	const char *mistake = user ? hash_line(user) : "--hash USER: the name is missing";
+
+	if (!mistake)
+		return 0;
+	out.w = out.r = 0;
+	buf_print(&out, "%s\n", mistake);
+	flush(STDERR_FILENO);
+	return 1;
+}
+
 bool
 conf_answers(int argc, char **argv, int *exit_status)
 {
@@ -308,6 +420,8 @@ conf_answers(int argc, char **argv, int *exit_status)
 			return *exit_status = selfmade_command(argv[i + 1]), true;
 		if (!strcmp(argv[i], "-t"))
 			return *exit_status = check(argc, argv), true;
+		if (CONFIG_AUTH && !strcmp(argv[i], "--hash"))
+			return *exit_status = make_hash(argv[i + 1]), true;
 	}
 	return false;
 }

@@ -95,6 +95,7 @@ const char *error_text(int number);     /* of an errno; "error N" for one that n
 
 extern int64_t now, wall;               /* milliseconds of the monotonic clock; seconds since 1970 */
 void clock_tick(void);                  /* once a turn */
+int64_t clock_now(void);                /* what now would be, for what takes long within a turn */
 
 /* -- http.c, fields.c: grammar only ------------------------------------------------------------------------ */
 

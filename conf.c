@@ -380,7 +380,7 @@ check_filters(struct reader *r, const struct host *host)
 static bool
 is_guard(const struct rule *rule)
 {
-	return rule->kind == R_ALLOW;
+	return rule->kind == R_ALLOW || rule->kind == R_AUTH;
 }
 
 /* The line before it that leaves nothing for it; those of the command line are meant to go before a file's. */

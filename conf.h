@@ -48,7 +48,7 @@ struct run {                            /* how a program is started: see child.h
 
 enum rule_kind {
 	R_FASTCGI, R_SCGI, R_CGI, R_PROXY, R_ALIAS, R_REDIRECT, R_REWRITE,      /* routes: the first that matches */
-	R_ALLOW,
+	R_ALLOW, R_AUTH, R_AUTHORIZATION,
 	R_FALLBACK, R_HEADER, R_EXPIRES, R_LIMIT_BODY, R_LISTING, R_ERROR       /* filters: all that match */
 };
 
@@ -77,7 +77,7 @@ struct host {
 	unsigned nindex;
 	enum links links;
 	bool dotfiles;
-	bool guarded;                   /* there are `allow` lines among its filters */
+	bool guarded;                   /* there are `allow` or `auth` lines among its filters */
 	struct rule *routes, *filters;  /* its own, then those of the first host */
 	struct span index[INDEX_MAX];
 	struct credential *credentials;

@@ -45,6 +45,21 @@
 #define CONFIG_ALLOW 1
 #endif
 
+/* `auth`: who may ask, by password. 4,000 */
+#ifndef CONFIG_AUTH
+#define CONFIG_AUTH 1
+#endif
+
+/* Passwords kept as MD5, $1$ and htpasswd's $apr1$. 900 */
+#ifndef CONFIG_APR1
+#define CONFIG_APR1 1
+#endif
+
+/* Hashes of passwords that are not known here are left to crypt(3), when libc.so has one or `make CRYPT=1` brings it. 90 */
+#ifndef CONFIG_CRYPT
+#define CONFIG_CRYPT 1
+#endif
+
 /* Ranges: resumed downloads, seeking in films. 960 */
 #ifndef CONFIG_RANGE
 #define CONFIG_RANGE 1
@@ -116,6 +131,7 @@
 
 #define CLIENT_IN       8192    /* a request head must fit: long cookies are 4 KB */
 #define CLIENT_OUT      16384   /* a response head, and a small file with it in one write */
+#define USER_MOST       64      /* the name of a user, with `auth` */
 #define CLIENT_LOG      640     /* a line of the access log, kept from head to end */
 #define HANDLER_STATE   512     /* scratch of the handler in charge */
 #define PEER_IN         16384   /* a backend's head must fit; more makes fewer reads of large answers */

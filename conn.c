@@ -62,6 +62,13 @@ conn_open(const struct parked *p)
 	return c;
 }
 
+/* Its head is there, and nothing is to be done about it yet. */
+static bool
+held_back(const struct conn *c)
+{
+	return c->dozes || (c->ticket && !c->retry);
+}
+
 /* What keeps it from going on, as the name of the time it is given for that. */
 static enum timeout
 waits_for(const struct conn *c)
@@ -95,6 +102,8 @@ conn_due(const struct conn *c)
 {
 	if (c->again || c->over)
 		return now;
+	if (c->dozes)
+		return c->since;
 	if (slot_idle(c) && park_pool.n > 1)
 		return c->since + PARK_AFTER;
 	return c->since + conf->timeout[waits_for(c)];
@@ -178,7 +187,8 @@ request_prepare(struct conn *c, const struct request *r, int status)
 	c->status = 0;
 	c->sent = 0;
 	c->headers = 0;
-	c->route = NULL;
+	c->route = c->challenge = NULL;
+	c->credentials = false;
 	c->host = conf->hosts;
 	c->begun = c->errors = c->until_close = c->hold = c->tunnel = false;
 	c->parting = !status && !r->keep;
@@ -219,6 +229,19 @@ queue(struct conn *c, int64_t since)
 	return true;
 }
 
+/* The same, until a time that is in c->since. */
+static void
+doze(struct conn *c)
+{
+	int64_t until = c->since;
+
+	conf_release(c->conf);
+	c->conf = NULL;
+	enter(c, HEAD);
+	c->since = until;
+	c->dozes = true;
+}
+
 /* The head that was made has no room: none of it may go out.  It may be the `header` lines that are too long. */
 static void
 too_large(struct conn *c)
@@ -255,6 +278,11 @@ request_begin(struct conn *c, unsigned n)
 		c->why = "too many wait for a backend";
 	}
 	queue_leave(c);
+	if (status == LATER) {
+		doze(c);
+		return;
+	}
+	c->refused = false;
 	c->requests++;
 	c->seen = 0;
 	if (status > 0) {
@@ -279,7 +307,7 @@ head_step(struct conn *c)
 	bool fresh = !c->lent, moved;
 	unsigned n;
 
-	if (c->ticket && !c->retry)
+	if (held_back(c))
 		return false;
 	if (fresh && !c->client.readable)
 		return false;
@@ -572,11 +600,20 @@ expire(struct conn *c)
 	log_about = NULL;
 }
 
+static void
+wake(struct conn *c)
+{
+	c->dozes = false;
+	c->seen = 0;
+}
+
 void
 conn_on_time(struct conn *c)
 {
 	if (slot_idle(c) && park_pool.n > 1 && !house.stopping)
 		slot_park(c);
+	else if (c->dozes)
+		wake(c);
 	else if (!c->again && !c->over)
 		expire(c);
 }
@@ -618,7 +655,7 @@ conn_stop(void)
 		;
 	for (unsigned i = 0; i < slot_count(); i++) {
 		slot_at(i)->keep = false;
-		if (slot_at(i)->phase == HEAD && !slot_at(i)->ticket)
+		if (slot_at(i)->phase == HEAD && !slot_at(i)->ticket && !slot_at(i)->dozes)
 			slot_at(i)->over = true;
 	}
 }

@@ -515,12 +515,21 @@ on_expect(struct request *r, struct span value)
 	return span_eq_nocase(value, SPAN("100-continue")) ? 0 : 417;
 }
 
+/* Of two, another server might take the other. */
+static int
+on_authorization(struct request *r, struct span value)
+{
+	(void)value;
+	return r->known[F_AUTHORIZATION].p ? 400 : 0;
+}
+
 static int (*const on_field[FIELDS])(struct request *, struct span) = {
 	[F_HOST] = on_host,
 	[F_CONTENT_LENGTH] = on_length,
 	[F_TRANSFER_ENCODING] = on_transfer,
 	[F_CONNECTION] = on_connection,
 	[F_EXPECT] = on_expect,
+	[F_AUTHORIZATION] = on_authorization,
 };
 
 /* field-name ":" OWS value OWS CRLF: nothing before the colon, no folding (RFC 9112 5.1, 5.2).  The head ends in an empty

@@ -4,6 +4,7 @@
  *
  * What can fail because of rights or memory fails before the line that says where the server listens.
  */
+#include "auth.h"
 #include "child.h"
 #include "gateway.h"
 #include "resolve.h"
@@ -282,6 +283,8 @@ reload(int argc, char **argv)
 	if (CONFIG_TLS)
 		certificates_open(cf, old);
 	cache_flush();
+	if (CONFIG_AUTH)
+		auth_flush();
 	if (CONFIG_GATEWAY) {
 		peer_flush();
 		cgi_flush();

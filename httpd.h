@@ -69,9 +69,10 @@ void reply_continue(struct conn *);     /* 100 Continue, when the client waits f
 
 /* -- route.c -------------------------------------------------------------------------------------- */
 
-/* From a parsed request to a started handler.  0, or a status to answer with, or BUSY: ask again later. */
+/* From a parsed request to a started handler.  0, or a status to answer with, or BUSY or LATER: ask again. */
 int dispatch(struct conn *, struct request *);
 enum { AGAIN = -1, BUSY = -2, PASS = -3 };      /* from start(): path was changed; no place free; not mine */
+enum { LATER = -4 };                    /* from dispatch(): not before c->since */
 
 struct handler {                        /* what answers a request */
 	const char *name;
@@ -165,6 +166,9 @@ struct conn {
 	uint8_t before;                 /* as there */
 	bool vouched;                   /* `trust` has who is connected: hop; from is the client of this request, as told */
 	bool secure;                    /* the scheme of the client is https */
+	bool dozes;                     /* in HEAD: its head is read again at `since` */
+	bool refused;                   /* and then it is known that the password was wrong */
+	bool credentials;               /* programs see the Authorization field */
 	bool over;                      /* to be closed when its turn ends */
 	bool until_close;               /* the response body ends with the connection */
 	bool retry;                     /* a place may be free: ask again */
@@ -181,6 +185,7 @@ struct conn {
 	struct conf *conf;              /* of the request under way, and held by it */
 	const struct host *host;
 	const struct rule *route;
+	const struct rule *challenge;   /* the `auth` line that refuses; NULL: none does */
 	const struct rule *alias;       /* its folder stands for the root; NULL: none */
 	const struct handler *handler;
 	struct peer *peer;
@@ -195,6 +200,8 @@ struct conn {
 struct lent {
 	_Alignas(16) char state[HANDLER_STATE];
 	uint16_t line_n, referer_n, agent_n;
+	uint8_t user_n;
+	char user[USER_MOST];           /* whose password was right; none: user_n is 0 */
 	char log[CLIENT_LOG];           /* request line, Referer, User-Agent: what the access line needs of the head */
 	char out[CLIENT_OUT], in[CLIENT_IN];
 };

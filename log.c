@@ -226,6 +226,7 @@ log_request(struct conn *c, const struct request *r)
 {
 	struct lent *l = c->lent;
 
+	l->user_n = 0;
 	l->line_n = keep(l->log, r->line, LINE_MOST);
 	if (access_to == TO_NOWHERE)
 		return;
@@ -250,7 +251,12 @@ access_line(struct buf *b, const struct conn *c)
 	const struct lent *l = c->lent;
 
 	from_print(b, &c->from);
-	buf_text(b, " - - [");
+	buf_text(b, " - ");
+	if (l->user_n)
+		buf_log(b, (struct span){ l->user, l->user_n });
+	else
+		buf_char(b, '-');
+	buf_text(b, " [");
 	date_log(b, wall);
 	buf_char(b, ']');
 	quoted(b, l->log, l->line_n);
@@ -274,7 +280,7 @@ log_access(struct conn *c)
 		log_line(LOG_DEBUG, "%s", c->why);
 	if (!CONFIG_ACCESS_LOG || access_to == TO_NOWHERE)
 		return;
-	if (buf_room(&lines) < sizeof lines / 2 || buf_room(&lines) < 4 * CLIENT_LOG + 256)
+	if (buf_room(&lines) < sizeof lines / 2 || buf_room(&lines) < 4 * (CLIENT_LOG + USER_MOST) + 256)
 		log_flush();
 	before = lines.w;
 	access_line(&lines, c);

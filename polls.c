@@ -43,7 +43,7 @@ client_wants(const struct conn *c)
 	if (c->phase == HEAD && s->sealed)
 		return POLLOUT;         /* the handshake goes on when its last words have gone */
 	if (c->phase == HEAD)
-		return c->ticket ? 0 : POLLIN;
+		return c->ticket || c->dozes ? 0 : POLLIN;
 	if (c->phase == LINGER)
 		return POLLIN;
 	if (!c->up.done && !s->eof && buf_room(&s->in) && (c->phase == EXCHANGE || c->keep))
@@ -175,7 +175,7 @@ take_revents(struct owner *o, short revents)
 	if (revents & (POLLOUT | POLLHUP | POLLERR))
 		o->s->writable = true;
 	if (revents & (o->c->tunnel ? POLLERR : POLLHUP | POLLERR) && client &&
-	    (o->c->phase == EXCHANGE || o->c->phase == FLUSH || o->c->ticket))
+	    (o->c->phase == EXCHANGE || o->c->phase == FLUSH || o->c->ticket || o->c->dozes))
 		o->s->dead = true;      /* both directions are closed: nobody is there for the answer */
 }
 

@@ -148,9 +148,9 @@ put_field(struct buf *to, struct span name, struct span value)
 }
 
 static void
-put_fields(const struct request *r, struct buf *to)
+put_fields(const struct conn *c, const struct request *r, struct buf *to)
 {
-	bool named = names_fields(r);
+	bool named = names_fields(r), ours = c->lent->user_n && !c->credentials;       /* a password for this server */
 
 	for (const struct field *f = r->fields, *end = f + r->nfields; f < end; f++) {
 		struct span name = field_name(r, f);
@@ -159,7 +159,7 @@ put_fields(const struct request *r, struct buf *to)
 		    list_has(field_value(r, f), SPAN("trailers")))
 			buf_text(to, "Connection: TE\r\nTE: trailers\r\n");
 		if (withheld(f->id) || (f->id == F_OTHER && may_be_withheld(*name.p) && withheld_name(name)) ||
-		    (named && connection_has(r, name)))
+		    (named && connection_has(r, name)) || (ours && f->id == F_AUTHORIZATION))
 			continue;
 		put_field(to, name, field_value(r, f));
 	}
@@ -271,7 +271,7 @@ proxy_head(struct conn *c, const struct request *r, const struct script *s, stru
 	buf_char(to, ' ');
 	put_target(c, r, to);
 	put_host(c, r, to);
-	put_fields(r, to);
+	put_fields(c, r, to);
 	put_forwarded(c, r, to);
 	put_upgrade(c, r, to);
 	if (r->continues)

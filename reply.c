@@ -4,7 +4,7 @@
  *   (handler)     Content-Type, Content-Length, ...
  *   reply_end     what `header` and `expires` say, empty line
  */
-#include "httpd.h"
+#include "auth.h"
 
 #include <string.h>
 
@@ -123,6 +123,8 @@ reply_start(struct conn *c, int status)
 		buf_text(out, "Connection: close\r\n");
 	else if (!c->chunks)
 		buf_text(out, "Connection: keep-alive\r\n");
+	if (CONFIG_AUTH && c->challenge)
+		auth_challenge(c);
 }
 
 /* -- what a backend says ------------------------------------------------------------------------------- */
@@ -229,7 +231,7 @@ page(struct conn *c, int status, struct span location)
 		reply_field(c, "Allow: ", SPAN("GET, HEAD, OPTIONS"));
 	if (status == 406)
 		reply_field(c, "Vary: ", SPAN("Accept-Encoding"));
-	if (status == 503)
+	if (status == 503 || status == 429)
 		reply_field(c, "Retry-After: ", SPAN("5"));
 	reply_field(c, "Content-Type: ", SPAN("text/html; charset=utf-8"));
 	buf_text(&c->client.out, "Content-Length: ");

@@ -6,7 +6,7 @@
  *             redirect  answers; rewrite  changes the path and starts again
  *        -> nothing there (404)?  `fallback` gives another path, once
  */
-#include "httpd.h"
+#include "auth.h"
 
 #include <string.h>
 
@@ -49,6 +49,8 @@ filter(struct conn *c, const struct request *r)
 			continue;
 		if ((f->kind == R_HEADER || f->kind == R_EXPIRES) && i < FILTERS_MAX)
 			c->headers |= (uint64_t)1 << i;
+		if (f->kind == R_AUTHORIZATION)
+			c->credentials = true;
 		if (f->kind != R_LIMIT_BODY || limited)
 			continue;
 		limited = true;         /* the host's own lines come before those of all hosts */
@@ -167,6 +169,8 @@ follow(struct conn *c, struct request *r, const struct rule *rule)
 	case R_ALIAS:
 		return start(c, r, &file_handler);
 	case R_ALLOW:
+	case R_AUTH:
+	case R_AUTHORIZATION:
 	case R_FALLBACK:
 	case R_HEADER:
 	case R_EXPIRES:
@@ -195,12 +199,13 @@ static int
 guard(struct conn *c, const struct request *r)
 {
 	const struct rule *allow = CONFIG_ALLOW ? guard_find(c, R_ALLOW, r->path) : NULL;
+	const struct rule *auth = CONFIG_AUTH ? guard_find(c, R_AUTH, r->path) : NULL;
 
 	if (allow && !net_has(allow->nets, &c->from)) {
 		c->why = "the address is not allowed here";
 		return 403;
 	}
-	return 0;
+	return auth && auth->root.path ? auth_check(c, auth, r->known[F_AUTHORIZATION], 401) : 0;
 }
 
 /* The routes in their order, until one does not say that the path is not its own. */
@@ -259,7 +264,7 @@ dispatch(struct conn *c, struct request *r)
 	for (unsigned i = 0; i < DISPATCH_MAX; i++) {
 		const struct rule *f;
 
-		status = CONFIG_ALLOW && c->host->guarded && !c->errors ? guard(c, r) : 0;
+		status = (CONFIG_ALLOW || CONFIG_AUTH) && c->host->guarded && !c->errors ? guard(c, r) : 0;
 		if (!status)
 			status = try_routes(c, r);
 		if (status == 404 && !fell && (f = fallback(c, r))) {

@@ -297,6 +297,46 @@ show_nets(struct buf *b, const struct rule *rule)
 }
 
 static bool
+set_value(struct reader *r, const struct word *w, struct rule *rule, char *text)
+{
+	(void)w;
+	rule->value = span_trim(span_of(text));
+	return take_clean(r, text);
+}
+
+static void
+show_value(struct buf *b, const struct rule *rule)
+{
+	text_show(b, rule->value);
+}
+
+static bool
+set_users(struct reader *r, const struct word *w, struct rule *rule, char *text)
+{
+	(void)w;
+	rule->value = SPAN("cubhttpd");
+	rule->root.path = strcmp(text, "off") ? strcmp(text, "system") ? text : "" : NULL;
+	return *text || mistake(r, "the name of a file is empty");
+}
+
+static void
+show_users(struct buf *b, const struct rule *rule)
+{
+	const char *path = rule->root.path;
+
+	text_show(b, path ? *path ? span_of(path) : SPAN("system") : SPAN("off"));
+}
+
+/* It goes out between quotes (RFC 9110 5.6.4). */
+static bool
+set_realm(struct reader *r, const struct word *w, struct rule *rule, char *text)
+{
+	if (strchr(text, '"') || strchr(text, '\\'))
+		return mistake(r, "a realm has no quotes and backslashes in it");
+	return set_value(r, w, rule, text);
+}
+
+static bool
 set_remote(struct reader *r, const struct word *w, struct rule *rule, char *text)
 {
 	(void)w;
@@ -367,20 +407,6 @@ set_target(struct reader *r, const struct word *w, struct rule *rule, char *text
 	if (*text && !strchr(text, ' '))
 		return take_clean(r, text);
 	return mistake(r, "'%s' is no target: that is a path or an URL, without blanks", text);
-}
-
-static bool
-set_value(struct reader *r, const struct word *w, struct rule *rule, char *text)
-{
-	(void)w;
-	rule->value = span_trim(span_of(text));
-	return take_clean(r, text);
-}
-
-static void
-show_value(struct buf *b, const struct rule *rule)
-{
-	text_show(b, rule->value);
 }
 
 /* A token (RFC 9110 5.6.2), and none of the fields that say where a message ends. */
@@ -585,6 +611,8 @@ static const struct part {              /* the piece of a pattern of arguments, 
 	{ "ADDR", set_backend, show_backends },
 	{ "RANGE", set_net, show_nets },
 	{ "in-turn|least-busy|sticky", set_balance, show_balance },
+	{ "FILE|system|off", set_users, show_users },
+	{ "REALM", set_realm, show_value },
 	{ "remote", set_remote, show_remote },
 	{ "sendfile", set_sendfile, show_sendfile },
 	{ "DIR", set_root, show_root },

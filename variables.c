@@ -4,6 +4,7 @@
  * Proxy (it would be HTTP_PROXY, which programs take for their own proxy), and none whose name has a byte beside
  * letters, digits and "-", because "_" would pass for "-" there.
  */
+#include "auth.h"
 #include "gateway.h"
 #include "tls.h"
 
@@ -14,6 +15,7 @@ enum variable {
 	V_GATEWAY, V_SOFTWARE, V_SCHEME, V_HTTPS, V_ROOT, V_ADDR, V_PORT, V_PROTOCOL, V_REDIRECT, /* of the server */
 	V_REMOTE, V_REMOTE_PORT, V_CLIENT_VERIFY, V_CLIENT_NAME, V_CLIENT_FINGERPRINT,          /* of the client */
 	V_METHOD, V_URI, V_QUERY, V_SCRIPT, V_FILE, V_INFO, V_TRANSLATED, V_SERVER, V_TYPE,     /* of the request */
+	V_USER, V_AUTH, V_LOGIN, V_PASSWORD,                                                    /* of who may ask */
 	VARIABLES
 };
 
@@ -29,6 +31,8 @@ static const struct span names[VARIABLES] = {
 	[V_REDIRECT] = SPAN("REDIRECT_STATUS"), [V_TYPE] = SPAN("CONTENT_TYPE"),
 	[V_HTTPS] = SPAN("HTTPS"), [V_CLIENT_VERIFY] = SPAN("SSL_CLIENT_VERIFY"),
 	[V_CLIENT_NAME] = SPAN("SSL_CLIENT_S_DN"), [V_CLIENT_FINGERPRINT] = SPAN("SSL_CLIENT_FINGERPRINT"),
+	[V_USER] = SPAN("REMOTE_USER"), [V_AUTH] = SPAN("AUTH_TYPE"),
+	[V_LOGIN] = SPAN("HTTP_AUTH_USER"), [V_PASSWORD] = SPAN("HTTP_AUTH_PASS"),
 };
 
 static struct span
@@ -39,6 +43,19 @@ ip_text(const struct from *f, char *store, size_t size)
 	if (f->family == AF_INET || f->family == AF_INET6)
 		from_print(&b, f);
 	return (struct span){ store, b.w };
+}
+
+/* The password that was right, for programs that are to see it. */
+static struct span
+password_text(const struct conn *c, const struct request *r)
+{
+	static char store[USER_MOST + PASSWORD_MOST + 4];
+	struct buf b = { store, 0, 0, sizeof store, false };
+	struct span user, password = { NULL, 0 };
+
+	if (CONFIG_AUTH && c->credentials)
+		auth_basic(r->known[F_AUTHORIZATION], &b, &user, &password);
+	return password;
 }
 
 static struct span
@@ -110,6 +127,14 @@ value_of(enum variable v, struct conn *c, const struct request *r, const struct 
 		return c->errors ? number_text(c->status, store, size) : SPAN("200");
 	case V_TYPE:
 		return r->known[F_CONTENT_TYPE];
+	case V_USER:
+		return (struct span){ c->lent->user, c->lent->user_n };
+	case V_AUTH:
+		return SPAN("Basic");
+	case V_LOGIN:
+		return (struct span){ c->credentials ? c->lent->user : NULL, c->lent->user_n };
+	case V_PASSWORD:
+		return password_text(c, r);
 	case VARIABLES:
 		break;
 	}
@@ -131,12 +156,20 @@ field_value(const struct request *r, const struct field *f)
 	return (struct span){ r->head + f->value, f->value_n };
 }
 
-/* Not for programs: what could be taken for something else, what has a variable of its own, and the framing, which is
- * undone before they see the body. */
+/* Not for programs: what could be taken for something else, what has a variable of its own, the framing, which is undone
+ * before they see the body, and the password, unless a line says so. */
 static bool
-withheld(enum field_id id)
+withheld(const struct conn *c, enum field_id id)
 {
-	return id == F_PROXY || id == F_CONTENT_TYPE || id == F_CONTENT_LENGTH || id == F_TRANSFER_ENCODING || id == F_TRAILER;
+	return id == F_PROXY || id == F_CONTENT_TYPE || id == F_CONTENT_LENGTH || id == F_TRANSFER_ENCODING ||
+	    id == F_TRAILER || (id == F_AUTHORIZATION && !c->credentials);
+}
+
+/* What the server says of a password that it has checked: no client says that. */
+static bool
+is_ours(struct span name)
+{
+	return name.n == 9 && (span_eq_nocase(name, SPAN("Auth-User")) || span_eq_nocase(name, SPAN("Auth-Pass")));
 }
 
 /* Letters become capitals, hyphens underscores: 0x20 goes, and what then lacks 0x40 was a hyphen and gets 0x52. */
@@ -172,12 +205,12 @@ shout_each(char *p, unsigned n)
 
 /* HTTP_ACCEPT_LANGUAGE for Accept-Language; the empty span for a field that programs must not see. */
 static struct span
-variable_name(const struct request *r, const struct field *f, char store[136])
+variable_name(const struct conn *c, const struct request *r, const struct field *f, char store[136])
 {
 	static const char prefix[8] = "   HTTP_";
 	struct span name = field_name(r, f);
 
-	if (withheld(f->id) || name.n > 120)
+	if (withheld(c, f->id) || is_ours(name) || name.n > 120)
 		return SPAN("");
 	memcpy(store, prefix, 8);
 	copy(store + 8, name.p, name.n);
@@ -312,10 +345,10 @@ cgi_variables(struct conn *c, const struct request *r, const struct script *s, s
 	char store[136];
 
 	put_constant(c, r, to, put);
-	put_range(c, r, s, to, put, V_REQUEST, VARIABLES);
+	put_range(c, r, s, to, put, V_REQUEST, c->lent->user_n ? VARIABLES : V_USER);
 	for (unsigned i = 0; i < r->nfields; i++) {
 		const struct field *f = &r->fields[i];
-		struct span name = variable_name(r, f, store), value;
+		struct span name = variable_name(c, r, f, store), value;
 
 		if (!name.n)
 			continue;

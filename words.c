@@ -92,6 +92,11 @@ const struct word words[] = {
 
 	{ "allow", "PATTERN RANGE...", FILTER(R_ALLOW), .set = CONFIG_ALLOW ? rule_set : NULL, .feature = "CONFIG_ALLOW",
 	  .help = "who may ask, by address; the others get 403" },
+	{ "auth", "PATTERN FILE|system|off [REALM]", FILTER(R_AUTH), .set = CONFIG_AUTH ? rule_set : NULL,
+	  .feature = "CONFIG_AUTH",
+	  .help = "who may ask, by password: users of a file, or accounts of the system; the others get 401" },
+	{ "authorization", "PATTERN", FILTER(R_AUTHORIZATION), .set = rule_set,
+	  .help = "let programs see the field with the password" },
 	{ "fallback", "PATTERN PATH", FILTER(R_FALLBACK), .set = rule_set,
 	  .help = "answer with PATH what no file answers" },
 	{ "header", "PATTERN NAME VALUE", FILTER(R_HEADER), .set = rule_set,

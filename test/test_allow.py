@@ -58,7 +58,7 @@ def test_no_way_within_leads_there(start, site, line, target):
 
 def test_an_extension_is_guarded_through_the_index_too(start, site, backend):
     (site / "index.php").write_text("")
-    peer = backend(lambda call: call.out("\n\nran"))
+    peer = backend(lambda call: call.out("Content-Type: text/plain\n\nran"))
     server = start(f"index index.php\nfastcgi *.php {peer.address}\nallow *.php {OUTSIDE}\n")
     for target in ("/", "/index.php", "/index.php/more", "/x.php/../"):
         assert server.get(target).status == 403, target

@@ -74,6 +74,10 @@ redirect /old2 https://example.org/ 308
 rewrite /r /index.html
 allow /a/ 192.168.1.0/24 fd00::/8 unix
 allow / *
+auth /a/ "/etc/my users" "with a realm"
+auth /b/ system
+auth / off
+authorization /b/
 fallback / /index.php
 header / Cache-Control "max-age=1, \"x\""
 header /empty/ X-Empty ""
@@ -169,6 +173,9 @@ def test_a_folder_that_is_missing_is_a_warning_and_no_mistake(tmp_path):
     ("allow /a/ *\nroot /\nallow /a/b 10.0.0.1", 3, "never asked: 'allow' of line 1"),
     ("allow / *\nallow *.php 10.0.0.1", 2, "never asked"),
     ("host a {\nallow *.gz *\nallow *.tar.gz *\n}", 3, "never asked"),
+    ("auth /", 1, "'auth' is written: auth PATTERN FILE|system|off [REALM]"),
+    ('auth / users "say \\"cheese\\""', 1, "a realm has no quotes"),
+    ("auth / users\nroot /\nauth /b/ off", 3, "never asked: 'auth' of line 1"),
     ("error 302 /x", 1, "no number from 400 to 599"),
     ("root \"/a b", 1, "a closing '\"' is missing"),
     ("root \"/a\"b", 1, "a blank is missing"),

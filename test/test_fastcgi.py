@@ -75,7 +75,8 @@ def test_fields_sent_twice_are_joined(php):
 
 
 @pytest.mark.parametrize("field", ["Proxy: evil", "proxy: evil", "PROXY: evil", "X_Forwarded_For: evil",
-                                   "Content_Length: evil", "Content_Type: evil", "Pro_xy: evil", "X.Own: evil"])
+                                   "Content_Length: evil", "Content_Type: evil", "Pro_xy: evil", "X.Own: evil",
+                                   "Auth-User: evil", "AUTH-PASS: evil", "Authorization: evil"])
 def test_no_field_passes_for_another(php, field):
     """httpoxy, and the underscore that becomes a hyphen's."""
     v = variables(php.get("/a.php", field))
@@ -92,8 +93,11 @@ def test_a_client_names_no_variable_of_ours(php):
     assert v["REMOTE_ADDR"] == "127.0.0.1" and "HTTPS" not in v
 
 
-def test_credentials_reach_the_application(php):
-    assert variables(php.get("/a.php", "Authorization: Basic eDp5"))["HTTP_AUTHORIZATION"] == "Basic eDp5"
+def test_credentials_reach_the_application_where_a_line_says_so(start, backend, php):
+    assert "HTTP_AUTHORIZATION" not in variables(php.get("/a.php", "Authorization: Basic eDp5"))
+    server = app(start, backend, more="authorization /app/in\n")
+    for target, seen in (("/app/in", "Basic eDp5"), ("/app/out", None)):
+        assert variables(server.get(target, "Authorization: Basic eDp5")).get("HTTP_AUTHORIZATION") == seen
 
 
 def test_long_variables(php):

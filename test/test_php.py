@@ -74,7 +74,8 @@ def server(start, www, fpm):
     for name, text in SCRIPTS.items():
         (www / name).write_text(text)
     (www / "real.txt").write_text("hello")
-    return start(f"index index.php\nfastcgi *.php unix:{fpm}\nfallback /pretty/ /info.php\n")
+    return start(f"index index.php\nfastcgi *.php unix:{fpm}\nfallback /pretty/ /info.php\n"
+                 "authorization /\n")
 
 
 def test_php_runs(server, www):

@@ -105,12 +105,14 @@ class Answer:
 class Client:
     """One connection.  Every read has a deadline, so that a server that hangs is a failure and not a wait."""
 
-    def __init__(self, address, patience=PATIENCE, rcvbuf=None, secure=False):
+    def __init__(self, address, patience=PATIENCE, rcvbuf=None, source=None, secure=False):
         family = socket.AF_UNIX if isinstance(address, str) else \
             socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         self.sock = socket.socket(family, socket.SOCK_STREAM)
         if rcvbuf:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, rcvbuf)
+        if source:
+            self.sock.bind((source, 0))
         self.sock.settimeout(patience)
         self.sock.connect(address)
         if family != socket.AF_UNIX:
