@@ -259,7 +259,8 @@ run(struct conn *c, const struct request *r, const struct script *s)
 	_Static_assert(WORDS_MOST * sizeof (char *) <= PEER_IN, "PEER_IN is too small for pointers to variables");
 	argv[0] = (char *)(uintptr_t)program.path;
 	argv[1] = rule->value.p ? (char *)(uintptr_t)file : NULL;
-	put_word(b, SPAN("PATH"), SPAN("/usr/sbin:/usr/bin:/sbin:/bin"));
+	if (!env_has(c, SPAN("PATH")))
+		put_word(b, SPAN("PATH"), SPAN("/usr/sbin:/usr/bin:/sbin:/bin"));
 	cgi_variables(c, r, s, b, put_word);
 	if (r->framing == BODY_LENGTH)
 		put_length(b, r->length);

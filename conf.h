@@ -69,6 +69,8 @@ struct rule {                           /* a route or a filter, in the order wri
 	enum field_id field;            /* header: which, when it is one we know */
 };
 
+struct env { struct env *next; struct span name, value; };      /* a variable for programs */
+
 struct host {
 	struct host *next;
 	struct span *names;             /* lower case, "*.example.org" too; the first host of all has none */
@@ -78,6 +80,7 @@ struct host {
 	enum links links;
 	bool dotfiles;
 	bool guarded;                   /* there are `allow` or `auth` lines among its filters */
+	struct env *env;                /* its own; those of the first host count behind them */
 	struct rule *routes, *filters;  /* its own, then those of the first host */
 	struct span index[INDEX_MAX];
 	struct credential *credentials;

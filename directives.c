@@ -366,6 +366,52 @@ types_show(struct buf *b, const struct word *w, const void *from, unsigned i)
 	return file;
 }
 
+/* The names that shells know. */
+static bool
+is_variable(const char *name)
+{
+	const char *p = name;
+
+	while ((lower(*p) >= 'a' && lower(*p) <= 'z') || *p == '_' || (p > name && *p >= '0' && *p <= '9'))
+		p++;
+	return p > name && !*p;
+}
+
+void
+env_set(struct reader *r, const struct word *w, char *const *arg, unsigned n)
+{
+	struct env *env = keep(r, sizeof *env), **end;
+
+	(void)w;
+	(void)n;
+	if (!is_variable(arg[0])) {
+		mistake(r, "'%s' is no name of a variable: those have letters, digits and '_'", arg[0]);
+		return;
+	}
+	env->name = span_of(keep_text(r, arg[0]));
+	env->value = span_of(keep_text(r, arg[1]));
+	for (end = &r->host->env; *end; end = &(*end)->next)
+		if (span_eq((*end)->name, env->name) && !once(r, (*end)->name.p, arg[0]))
+			return;
+	remember(r, env->name.p);
+	*end = env;
+}
+
+bool
+env_show(struct buf *b, const struct word *w, const void *from, unsigned i)
+{
+	const struct env *env = ((const struct host *)from)->env;
+
+	(void)w;
+	while (env && i--)
+		env = env->next;
+	if (!env)
+		return false;
+	text_show(b, env->name);
+	text_show(b, env->value);
+	return true;
+}
+
 void
 include_set(struct reader *r, const struct word *w, char *const *arg, unsigned n)
 {

@@ -57,6 +57,7 @@ struct script { struct span name, info, file, translated; };
 int script_find(struct conn *, struct request *, struct script *);
 void cgi_variables(struct conn *, const struct request *, const struct script *, struct buf *to,
     void (*put)(struct buf *, struct span name, struct span value));
+bool env_has(const struct conn *, struct span name);    /* an `env` line says it: it takes the place of ours */
 void cgi_flush(void);                   /* forget what was kept for a configuration that is no longer in force */
 
 /* -- gateway.c: what all backends share ------------------------------------------------------------- */

@@ -271,6 +271,32 @@ joined(const struct request *r, unsigned i)
 
 typedef void put_variable(struct buf *, struct span name, struct span value);
 
+static bool
+env_in(const struct env *env, struct span name)
+{
+	while (env && !span_eq(env->name, name))
+		env = env->next;
+	return env;
+}
+
+bool
+env_has(const struct conn *c, struct span name)
+{
+	return env_in(c->host->env, name) || env_in(c->conf->hosts->env, name);
+}
+
+static void
+put_env(const struct conn *c, struct buf *to, put_variable *put)
+{
+	const struct env *first = c->conf->hosts->env;
+
+	for (const struct env *env = c->host->env; env; env = env->next)
+		put(to, env->name, env->value);
+	for (const struct env *env = first; env && c->host != c->conf->hosts; env = env->next)
+		if (!env_in(c->host->env, env->name))
+			put(to, env->name, env->value);
+}
+
 static void
 put_range(struct conn *c, const struct request *r, const struct script *s, struct buf *to, put_variable *put,
     enum variable from, enum variable end)
@@ -280,9 +306,11 @@ put_range(struct conn *c, const struct request *r, const struct script *s, struc
 	for (enum variable v = from; v < end; v++) {
 		struct span value = value_of(v, c, r, s, store, sizeof store);
 
-		if (value.p)
+		if (value.p && !env_has(c, names[v]))
 			put(to, names[v], value);
 	}
+	if (!from)
+		put_env(c, to, put);
 }
 
 /* Variables that are the same for many requests are kept as they were last written, with what they were made from. */

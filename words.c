@@ -71,6 +71,10 @@ const struct word words[] = {
 	{ "dotfiles", "show|hide", SITE(dotfiles), .set = choice_set, .show = choice_show,
 	  .help = "names that begin with a dot; hidden when nothing is said, all but /.well-known/" },
 
+	{ "env", "NAME VALUE", SITE(env), .set = CONFIG_GATEWAY ? env_set : NULL, .show = CONFIG_GATEWAY ? env_show : NULL,
+	  .feature = "CONFIG_GATEWAY",
+	  .help = "a variable for programs, in place of one of that name" },
+
 	{ "fastcgi", "PATTERN ADDR... [remote DIR] [sendfile DIR]...", ROUTE(R_FASTCGI),
 	  .set = CONFIG_FCGI ? rule_set : NULL, .feature = "CONFIG_FCGI",
 	  .help = "ask a FastCGI program, the next address when one does not answer" },
@@ -78,7 +82,7 @@ const struct word words[] = {
 	  .set = CONFIG_SCGI ? rule_set : NULL, .feature = "CONFIG_SCGI",
 	  .help = "ask an SCGI program, the next address when one does not answer" },
 	{ "cgi", "PATTERN [INTERPRETER] [folder WHICH] [user NAME] [memory SIZE] [cpu SECONDS] "
-	  "[time SECONDS] [nice N]", ROUTE(R_CGI), .set = CONFIG_CGI ? rule_set : NULL, .feature = "CONFIG_CGI",
+	  "[time SECONDS] [nice N]", ROUTE(R_CGI), .set = CONFIG_CGI ? rule_set : NULL, .feature = "CONFIG_GATEWAY",
 	  .help = "run a program for each request: the file itself, or an interpreter with it" },
 	{ "proxy", "PATTERN ADDR... [in-turn|least-busy|sticky]", ROUTE(R_PROXY),
 	  .set = CONFIG_PROXY ? rule_set : NULL, .initial = IN_TURN, .feature = "CONFIG_PROXY",

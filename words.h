@@ -62,6 +62,8 @@ setter listen_set, certificate_set, user_set, log_set, types_set, include_set, h
 shower listen_show, certificate_show, log_show, types_show, resolver_show;
 setter client_ca_set;                   /* verify.c */
 shower client_ca_show;
+setter env_set;
+shower env_show;
 unsigned name_index(const char *text, const char *(*name)(unsigned));   /* of the name that is text, or of the end */
 
 /* -- rules.c: routes and filters, and values ------------------------------------------------------- */

@@ -91,6 +91,20 @@ def test_a_full_head_still_fits(cgi):
     assert all(v[f"HTTP_X_{i}"] == "v" * 60 for i in range(90)) and v["HTTP_COOKIE"] == "c" * 1000
 
 
+def test_variables_of_the_configuration(start, script, www):
+    script("env", HEAD + "env")
+    server = start(f"cgi /cgi-bin/\nenv A 'x\nenv B \"b c\"\nenv PATH /bin\nenv HTTPS on\nenv SERVER_NAME other\n"
+                   f"host named {{\n root {www}\n cgi /cgi-bin/\n env A y\n}}\n")
+    for _ in range(2):
+        text = server.get("/cgi-bin/env").body.decode()
+        names = [line.split("=")[0] for line in text.splitlines()]
+        assert len(names) == len(set(names)), "none comes twice"
+        v = dict(line.split("=", 1) for line in text.splitlines())
+        assert [v[n] for n in ("A", "B", "PATH", "HTTPS", "SERVER_NAME")] == ["'x", "b c", "/bin", "on", "other"]
+        v = variables(server.get("/cgi-bin/env", "Host: named", host=None))
+        assert (v["A"], v["B"]) == ("y", "b c"), "a host's own, and those of the server"
+
+
 def test_cookies_of_four_kilobytes(cgi):
     assert variables(cgi.get("/cgi-bin/env", "Cookie: " + "c" * 4096))["HTTP_COOKIE"] == "c" * 4096
 

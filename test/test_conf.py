@@ -61,6 +61,8 @@ state /srv/state
 certificate /srv/two.pem "/srv/its key.pem"
 dotfiles show
 root /srv
+env LANG "C UTF"
+env _x1 ""
 fastcgi *.php unix:/run/php.sock 9000 remote /far sendfile /one sendfile "/t w o"
 fastcgi /app/ [::1]:9000 app.lan:9000 nas:80
 scgi /RPC2 127.0.0.1:5000 unix:/run/scgi.sock sendfile /one
@@ -87,6 +89,7 @@ listing /pub/
 error 404 "/no such page.html"
 host example.org *.Example.net {
     root /srv/other
+    env LANG de
     index x
     redirect /only /here 301
 }
