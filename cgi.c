@@ -312,6 +312,7 @@ cgi_start(struct conn *c, struct request *r)
 	c->peer->conn = c;
 	c->up.put = raw_put;
 	STATE(c, gateway)->sent = true; /* nothing can be said again */
+	c->hold = c->route->run->local && r->framing == BODY_NONE;
 	if (c->route->run->time)
 		c->peer->child.due = now + c->route->run->time * (int64_t)1000;
 	if (span_starts(base_of(s.name), SPAN("nph-")))
@@ -351,6 +352,61 @@ look_at_end(struct peer *p, struct body *body)
 	return body->at != at || p->s.eof != eof;
 }
 
+/* The head of the request once more, for path; false when it cannot be. */
+static bool
+ask_again(const struct conn *c, struct request *r, struct span target)
+{
+	struct span path = span_cut(&target, '?');
+
+	if (request_parse(r, c->client.in.data + c->client.in.r, c->held) || request_path(r, path))
+		return false;
+	r->query = target;
+	r->has_query = target.p > path.p + path.n;
+	if (r->method != M_HEAD) {
+		r->method = M_GET;
+		r->name = SPAN("GET");
+	}
+	return true;
+}
+
+/* With `location server` a path and nothing else (RFC 3875 6.2.2) is answered as if the client had asked for it, once this
+ * script has given its place back.  Until then the path lies in client.out, which holds nothing else yet. */
+static bool
+cgi_frame(struct conn *c, const struct answer *h, struct passed *fields, unsigned n, enum io *io)
+{
+	struct gateway *g = STATE(c, gateway);
+
+	if (!c->hold || !h->located || n != 1 || !span_starts(fields->value, SPAN("/")) || c->hops == DISPATCH_MAX ||
+	    fields->value.n > PATH_STORE)
+		return true;
+	memmove(c->client.out.data, fields->value.p, fields->value.n);
+	g->gathered = fields->value.n;
+	g->elsewhere = true;
+	stream_close(&c->peer->s);
+	*io = IO_MOVED;
+	return false;
+}
+
+static enum io
+go_elsewhere(struct conn *c)
+{
+	static struct request r;
+	struct gateway *g = STATE(c, gateway);
+	struct span target = { c->client.out.data, g->gathered };
+	int status;
+
+	if (c->peer->child.pid)
+		return IO_WAIT;
+	c->hops++;
+	c->until_close = false;
+	g->down.done = true;
+	c->handler->finish(c);
+	status = ask_again(c, &r, target) ? dispatch(c, &r) : 502;
+	if (status)
+		reply_status(c, &r, status < 0 ? 503 : status);
+	return IO_MOVED;
+}
+
 static enum io
 cgi_pull(struct conn *c)
 {
@@ -363,8 +419,10 @@ cgi_pull(struct conn *c)
 		c->why = "the script ran for longer than its `time`";
 		return IO_FAIL;
 	}
+	if (g->elsewhere)
+		return go_elsewhere(c);
 	io = gateway_pull(c);
-	if (c->peer != p)
+	if (g->elsewhere)
 		return io;
 	if (c->up.done && !buf_used(&p->s.out))
 		stream_shut(&p->s);     /* the script's stdin ends after exactly the body */
@@ -410,5 +468,7 @@ cgi_leave(void)
 			child_stop(&p->child);
 }
 
-const struct dialect cgi_dialect = { "cgi", .next = cgi_next, .put = raw_put, .share = FOR_SCRIPTS };
+const struct dialect cgi_dialect = {
+	"cgi", .next = cgi_next, .put = raw_put, .share = FOR_SCRIPTS, .frame = cgi_frame
+};
 const struct handler cgi_handler = { "cgi", cgi_start, gateway_push, cgi_pull, cgi_finish };

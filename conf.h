@@ -44,6 +44,7 @@ struct run {                            /* how a program is started: see child.h
 	unsigned cpu, time;             /* seconds of the processor, and in all; 0 for no limit */
 	unsigned nice;
 	bool at_root;                   /* cgi: works in the root, not in its own folder */
+	bool local;                     /* cgi: a path in Location is answered here */
 };
 
 enum rule_kind {

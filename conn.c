@@ -187,6 +187,7 @@ request_prepare(struct conn *c, const struct request *r, int status)
 	c->status = 0;
 	c->sent = 0;
 	c->headers = 0;
+	c->hops = 0;
 	c->route = c->challenge = NULL;
 	c->credentials = false;
 	c->host = conf->hosts;

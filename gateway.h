@@ -108,6 +108,7 @@ struct gateway {                        /* the handler's state */
 	bool headed;                    /* the response head has been passed on */
 	bool sent;                      /* a byte has gone to this connection */
 	bool measured;                  /* the length of the response is known: down.limit */
+	bool elsewhere;                 /* cgi: another path answers, see cgi.c */
 	bool unreachable;               /* no address is left to try */
 	bool again;                     /* the request may be said again although a backend may have seen it */
 	bool closes;                    /* the connection cannot be kept after this answer */

@@ -173,6 +173,7 @@ struct conn {
 	bool until_close;               /* the response body ends with the connection */
 	bool retry;                     /* a place may be free: ask again */
 	bool hold;                      /* keep the head at client.in until the request ends */
+	uint8_t hops;                   /* paths that scripts named as its answer */
 	bool parting;                   /* the client itself closes after this one */
 	bool drains;                    /* the request body is short enough to be read when nobody wants it */
 	bool tunnel;                    /* both directions are bytes for their own sake */

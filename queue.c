@@ -62,7 +62,7 @@ queue_lets(const struct conn *c)
 {
 	const struct conn *next = c->ticket || !queue.waiting ? NULL : first(c->share);
 
-	return !next && within_part(c);
+	return c->hops || (!next && within_part(c));    /* it has just given one back */
 }
 
 /* How many may wait: slots are left for those under way, and a quarter of the others. */

@@ -511,6 +511,22 @@ show_folder(struct buf *b, const struct rule *rule)
 }
 
 static bool
+set_location(struct reader *r, const struct word *w, struct rule *rule, char *text)
+{
+	(void)w;
+	run_of(r, rule)->local = !strcmp(text, "server");
+	return rule->run->local || !strcmp(text, "client") ||
+	    mistake(r, "'location' is for the 'client' or the 'server', not for '%s'", text);
+}
+
+static void
+show_location(struct buf *b, const struct rule *rule)
+{
+	if (rule->run->local)
+		buf_text(b, " location server");
+}
+
+static bool
 set_account(struct reader *r, const struct word *w, struct rule *rule, char *text)
 {
 	struct run *run = run_of(r, rule);
@@ -626,6 +642,7 @@ static const struct part {              /* the piece of a pattern of arguments, 
 	{ "body", set_body, show_body },
 	{ "INTERPRETER", set_interpreter, show_interpreter },
 	{ "folder", set_folder, show_folder },
+	{ "location", set_location, show_location },
 	{ "user", set_account, show_account },
 	{ "memory", set_memory, show_memory },
 	{ "cpu", set_cpu, show_cpu },

@@ -81,7 +81,7 @@ const struct word words[] = {
 	{ "scgi", "PATTERN ADDR... [remote DIR] [sendfile DIR]...", ROUTE(R_SCGI),
 	  .set = CONFIG_SCGI ? rule_set : NULL, .feature = "CONFIG_SCGI",
 	  .help = "ask an SCGI program, the next address when one does not answer" },
-	{ "cgi", "PATTERN [INTERPRETER] [folder WHICH] [user NAME] [memory SIZE] [cpu SECONDS] "
+	{ "cgi", "PATTERN [INTERPRETER] [folder WHICH] [location WHO] [user NAME] [memory SIZE] [cpu SECONDS] "
 	  "[time SECONDS] [nice N]", ROUTE(R_CGI), .set = CONFIG_CGI ? rule_set : NULL, .feature = "CONFIG_GATEWAY",
 	  .help = "run a program for each request: the file itself, or an interpreter with it" },
 	{ "proxy", "PATTERN ADDR... [in-turn|least-busy|sticky]", ROUTE(R_PROXY),

@@ -313,6 +313,31 @@ def test_statuses(cgi, script, head, status):
         assert answer["Location"] == re.search(r"Location: ([^\\]*)", head)[1], "to the client, not to us"
 
 
+def test_a_local_redirect_only_when_it_is_configured(start, script, www):
+    """RFC 3875 6.2.2: a path and nothing else."""
+    (www / "file").write_text("content")
+    script("env", HEAD + "env")
+    script("here", "printf 'Location: /file\n\n'")
+    script("again", "printf 'Location: /cgi-bin/env/i?q=1\n\n'")
+    script("more", "printf 'Location: /file\nX: y\n\n'")
+    script("gone", "printf 'Location: /none\n\n'")
+    script("round", "printf 'Location: /cgi-bin/round\n\n'")
+    assert start("cgi /cgi-bin/\n").get("/cgi-bin/here").status == 302
+    server = start("cgi /cgi-bin/ location server\nscripts 1\n")
+    with server.connect() as c:
+        for _ in range(3):
+            assert c.get("/cgi-bin/here").body == b"content"
+            v = variables(c.get("/cgi-bin/again?old", "X-Own: own"))
+            assert (v["PATH_INFO"], v["QUERY_STRING"], v["HTTP_X_OWN"]) == ("/i", "q=1", "own")
+            assert c.request("HEAD", "/cgi-bin/here").answer("HEAD")["Content-Length"] == "7"
+            assert c.get("/cgi-bin/more")["Location"] == "/file"
+            assert c.get("/cgi-bin/gone").status == 404
+    assert server.ask("POST", "/cgi-bin/here", body=b"x").status == 302, "a body cannot be said again"
+    assert server.get("/cgi-bin/round")["Location"] == "/cgi-bin/round", "a circle ends"
+    assert server.get("/cgi-bin/here", version="1.0").body == b"content"
+    childless(server)
+
+
 def test_several_cookies(cgi, script):
     cookie = "c" * 3000
     script("cookies", f"printf 'set-cookie: a=1\\nSet-Cookie: b={cookie}\\nSet-Cookie: c=3\\n\\n'")

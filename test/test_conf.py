@@ -66,7 +66,7 @@ env _x1 ""
 fastcgi *.php unix:/run/php.sock 9000 remote /far sendfile /one sendfile "/t w o"
 fastcgi /app/ [::1]:9000 app.lan:9000 nas:80
 scgi /RPC2 127.0.0.1:5000 unix:/run/scgi.sock sendfile /one
-cgi /cgi-bin/ folder root user 1234:99 memory 64m cpu 10 time 600 nice 5
+cgi /cgi-bin/ folder root location server user 1234:99 memory 64m cpu 10 time 600 nice 5
 cgi *.pl /usr/bin/perl nice 1
 proxy /p/ http://127.0.0.1:81/q/ http://[::1]/q/ sticky
 proxy /r unix:/run/h.sock 8080
