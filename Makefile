@@ -70,7 +70,7 @@ $(OUT)/bearssl.a: $(BEAR:$(BEARSSL)/src/%.c=$(OUT)/bearssl/%.o)
 
 $(OUT)/bearssl/%.o: $(BEARSSL)/src/%.c $(OUT)/flags
 	@mkdir -p $(@D)
-	$(CC) -I$(BEARSSL)/src -I$(BEARSSL)/inc -w -ffunction-sections -fdata-sections $(MORE_$(BUILD)) $(CFLAGS) -c -o $@ $<
+	$(CC) -I$(BEARSSL)/src -I$(BEARSSL)/inc -w -ffunction-sections -fdata-sections $(MORE_$(BUILD)) $(CFLAGS) $(BEARFLAGS) -c -o $@ $<
 
 $(PROGRAM): $(OBJ) $(filter %.a,$(TLS))
 	$(CC) $(FLAGS) -o $@ $(OBJ) $(LINK)
