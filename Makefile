@@ -70,7 +70,8 @@ $(OUT)/bearssl.a: $(BEAR:$(BEARSSL)/src/%.c=$(OUT)/bearssl/%.o)
 
 $(OUT)/bearssl/%.o: $(BEARSSL)/src/%.c $(OUT)/flags
 	@mkdir -p $(@D)
-	$(CC) -I$(BEARSSL)/src -I$(BEARSSL)/inc -w -ffunction-sections -fdata-sections $(MORE_$(BUILD)) $(CFLAGS) $(BEARFLAGS) -c -o $@ $<
+	$(CC) -I$(BEARSSL)/src -I$(BEARSSL)/inc -w -ffunction-sections -fdata-sections $(MORE_$(BUILD)) $(CFLAGS) \
+	$(BEARFLAGS) -c -o $@ $<
 
 $(PROGRAM): $(OBJ) $(filter %.a,$(TLS))
 	$(CC) $(FLAGS) -o $@ $(OBJ) $(LINK)
@@ -129,6 +130,12 @@ wordpress:
 size: static
 	size build/static/cubhttpd
 	ls -l build/static/cubhttpd
+
+# A whole router in qemu: mipsel and arm64, or ARCH=armhf.  Long, so not part of the test.
+router:
+	test/setup router
+	test/bearssl || true
+	test/router $(ARCH)
 
 # -- proving ---------------------------------------------------------------------------------------
 
@@ -211,10 +218,11 @@ help:
 	@echo 'make test             everything: builds, units, corpora, matrix, end to end'
 	@echo 'make unit replay fuzz matrix man        its parts; FUZZ_TIME=60 for each fuzzer'
 	@echo 'make size             bytes of the static build'
+	@echo 'make router           routers in qemu, with cubhttpd in their initramfs; ARCH=armhf'
 	@echo 'make deb dist         build/cubhttpd_VERSION_ARCH.deb, build/cubhttpd-VERSION.tar.gz'
 	@echo 'make install          below DESTDIR, PREFIX=/usr/local'
 	@echo 'Honoured: CC CFLAGS CPPFLAGS LDFLAGS WERROR=1 BUILD=NAME BEARSSL=DIR CRYPT=1'
 
 FORCE:
-.PHONY: all static asan cross deb dist install run wordpress size test unit replay fuzz run-units run-replay run-fuzz matrix man
-.PHONY: clean help FORCE
+.PHONY: all static asan cross router deb dist install run wordpress size test unit replay fuzz run-units run-replay
+.PHONY: run-fuzz matrix man clean help FORCE
