@@ -106,6 +106,13 @@ def test_old_addresses_and_missing_pages(demo):
     assert (status, b"The cub has looked" in body) == (404, True)
 
 
+def test_a_page_by_cgi(demo):
+    status, fields, body = demo.fetch("/cgi-bin/status/%3Cx%3E")
+    assert status == 200 and fields["content-type"].startswith("text/html")
+    assert b"<td>load<td>" in body and body.rstrip().endswith(b"</html>")
+    assert b"/cgi-bin/status, and behind it /&lt;x>" in body, "what comes from outside is escaped"
+
+
 def test_a_page_in_php_and_a_file_sent_to_it(demo):
     status, fields, body = demo.fetch("/php/?honey=a%26b")
     assert status == 200, "php-fpm has to be installed: test/setup run"
