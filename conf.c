@@ -368,7 +368,7 @@ check_filters(struct reader *r, const struct host *host)
 	unsigned n = 0;
 
 	for (const struct rule *rule = host->filters; rule; rule = rule->next) {
-		if (n++ < FILTERS_MAX || (rule->kind != R_HEADER && rule->kind != R_EXPIRES))
+		if (n++ < FILTERS_MAX || (rule->kind != R_HEADER && rule->kind != R_EXPIRES && rule->kind != R_HSTS))
 			continue;
 		stand_at(r, rule);
 		mistake(r, "'%s' comes too late: %d filters are before it, those outside of 'host' counted",

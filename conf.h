@@ -50,7 +50,7 @@ struct run {                            /* how a program is started: see child.h
 enum rule_kind {
 	R_FASTCGI, R_SCGI, R_CGI, R_PROXY, R_ALIAS, R_REDIRECT, R_REWRITE,      /* routes: the first that matches */
 	R_ALLOW, R_AUTH, R_AUTHORIZATION,
-	R_FALLBACK, R_HEADER, R_EXPIRES, R_LIMIT_BODY, R_LISTING, R_ERROR       /* filters: all that match */
+	R_FALLBACK, R_HEADER, R_EXPIRES, R_HSTS, R_LIMIT_BODY, R_LISTING, R_ERROR       /* filters: all that match */
 };
 
 struct rule {                           /* a route or a filter, in the order written */

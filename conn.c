@@ -257,6 +257,23 @@ too_large(struct conn *c)
 	reply_status(c, NULL, 500);
 }
 
+/* Plain HTTP came where TLS was to be: the same place by https, which the client is on the port of already. */
+static int
+misplaced(struct conn *c, struct request *r)
+{
+	static char store[CLIENT_IN];
+	struct buf b = { store, 0, 0, sizeof store, false };
+
+	c->secure = c->keep = false;
+	c->why = "plain HTTP came where TLS is spoken";
+	buf_text(&b, "https://");
+	buf_span(&b, r->known[F_HOST]);
+	buf_span(&b, r->target);
+	if (b.bad || !r->known[F_HOST].n || !span_starts(r->target, SPAN("/")))
+		return 400;
+	return reply_redirect(c, r, 308, (struct span){ store, b.w });
+}
+
 /* The n bytes at client.in begin with a whole head: from here on it is an exchange. */
 static void
 request_begin(struct conn *c, unsigned n)
@@ -271,7 +288,7 @@ request_begin(struct conn *c, unsigned n)
 	if (CONFIG_TRUST && !status && conf->trust)
 		status = trust_request(c, &request);
 	if (!status)
-		status = dispatch(c, &request);
+		status = CONFIG_TLS && c->client.misplaced ? misplaced(c, &request) : dispatch(c, &request);
 	if (status == BUSY && queue(c, since))
 		return;
 	if (status == BUSY) {
@@ -563,6 +580,8 @@ expire(struct conn *c)
 			fail(c, 408, "the head did not come in time");
 			break;
 		}
+		if (CONFIG_TLS && c->client.tls && tls_busy(c->client.tls))
+			log_line(LOG_INFO, "TLS: neither handshake nor head came whole in time");
 		c->over = true;
 		break;
 	case T_IDLE:

@@ -415,6 +415,8 @@ loop(int argc, char **argv)
 		if (poll(set, first + n, wait) < 0 && errno != EINTR)
 			log_line(LOG_ERROR, "poll: %s", error_text(errno));
 		clock_tick();
+		if (CONFIG_TLS)
+			tls_turn();
 		polls_take(set + first, n);
 		for (unsigned i = 1; i < first; i++)
 			if (set[i].revents)

@@ -44,7 +44,14 @@ applies(const struct conn *c, const struct rule *r)
 {
 	bool caching = r->kind == R_EXPIRES || r->field == F_CACHE_CONTROL || r->field == F_EXPIRES;
 
-	return (r->kind == R_HEADER || r->kind == R_EXPIRES) && (!caching || c->status < 400);
+	return (r->kind == R_HEADER || r->kind == R_EXPIRES || r->kind == R_HSTS) && (!caching || c->status < 400);
+}
+
+static struct span
+name_of(const struct rule *r)
+{
+	return r->kind == R_EXPIRES ? SPAN("Cache-Control") : r->kind == R_HSTS ? SPAN("Strict-Transport-Security") :
+	    r->name;
 }
 
 /* A `header` or `expires` line sets this field itself. */
@@ -54,8 +61,7 @@ replaced(const struct conn *c, struct span name)
 	uint64_t mask = c->headers;
 
 	for (const struct rule *r = mask ? c->host->filters : NULL; r && mask; r = r->next, mask >>= 1)
-		if (mask & 1 && applies(c, r) &&
-		    span_eq_nocase(name, r->kind == R_EXPIRES ? SPAN("Cache-Control") : r->name))
+		if (mask & 1 && applies(c, r) && span_eq_nocase(name, name_of(r)))
 			return true;
 	return false;
 }
@@ -200,8 +206,9 @@ reply_end(struct conn *c)
 	for (const struct rule *r = mask ? c->host->filters : NULL; r && mask; r = r->next, mask >>= 1) {
 		if (!(mask & 1) || !applies(c, r))
 			continue;
-		if (r->kind == R_EXPIRES) {
-			buf_text(out, "Cache-Control: max-age=");
+		if (r->kind != R_HEADER) {
+			buf_span(out, name_of(r));
+			buf_text(out, ": max-age=");
 			buf_uint(out, r->number);
 			buf_mem(out, "\r\n", 2);
 		} else {

@@ -47,7 +47,7 @@ filter(struct conn *c, const struct request *r)
 	for (unsigned i = 0; f; f = f->next, i++) {
 		if (f->kind == R_ERROR || f->kind == R_FALLBACK || !pattern_matches(&f->pattern, r->path))
 			continue;
-		if ((f->kind == R_HEADER || f->kind == R_EXPIRES) && i < FILTERS_MAX)
+		if ((f->kind == R_HEADER || f->kind == R_EXPIRES || (f->kind == R_HSTS && c->secure)) && i < FILTERS_MAX)
 			c->headers |= (uint64_t)1 << i;
 		if (f->kind == R_AUTHORIZATION)
 			c->credentials = true;
@@ -108,13 +108,41 @@ target(struct buf *b, const struct rule *rule, const struct request *r, bool enc
 		buf_span(b, more);
 }
 
+/* The same path by https, on the port that TLS is spoken on here.  Not for those who come by https already, nor for
+ * what an authority asks by http before it gives out a certificate (RFC 8555 8.3). */
+static int
+to_https(struct buf *b, const struct conn *c, const struct request *r)
+{
+	const struct listener *l = conf->listen, *end = l + conf->nlisten;
+	struct addr a = { .size = sizeof a.u };
+
+	if (c->secure || span_starts(r->path, SPAN("/.well-known/acme-challenge/")))
+		return PASS;
+	if (!r->host.n)
+		return 400;
+	while (l < end && (!(l->flags & LISTEN_TLS) || l->addr.u.any.sa_family == AF_UNIX))
+		l++;
+	buf_text(b, "https://");
+	buf_span(b, r->host);
+	if (l < end && getsockname(l->fd, &a.u.any, &a.size) == 0 && addr_port(&a) != 443)
+		buf_print(b, ":%u", addr_port(&a));
+	buf_url(b, r->path);
+	return 0;
+}
+
 static int
 redirect(struct conn *c, struct request *r, const struct rule *rule)
 {
 	static char store[2 * CLIENT_IN];
 	struct buf b = { store, 0, 0, sizeof store, false };
+	int status = 0;
 
-	target(&b, rule, r, true);
+	if (CONFIG_TLS && span_eq(rule->value, SPAN("https:")))
+		status = to_https(&b, c, r);
+	else
+		target(&b, rule, r, true);
+	if (status)
+		return status;
 	if (r->has_query) {
 		buf_char(&b, '?');
 		buf_span(&b, r->query);
@@ -174,6 +202,7 @@ follow(struct conn *c, struct request *r, const struct rule *rule)
 	case R_FALLBACK:
 	case R_HEADER:
 	case R_EXPIRES:
+	case R_HSTS:
 	case R_LIMIT_BODY:
 	case R_LISTING:
 	case R_ERROR:

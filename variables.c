@@ -13,9 +13,10 @@
 
 enum variable {
 	V_GATEWAY, V_SOFTWARE, V_SCHEME, V_HTTPS, V_ROOT, V_ADDR, V_PORT, V_PROTOCOL, V_REDIRECT, /* of the server */
-	V_REMOTE, V_REMOTE_PORT, V_CLIENT_VERIFY, V_CLIENT_NAME, V_CLIENT_FINGERPRINT,          /* of the client */
+	V_REMOTE, V_REMOTE_PORT,                                                                /* of the client */
 	V_METHOD, V_URI, V_QUERY, V_SCRIPT, V_FILE, V_INFO, V_TRANSLATED, V_SERVER, V_TYPE,     /* of the request */
 	V_USER, V_AUTH, V_LOGIN, V_PASSWORD,                                                    /* of who may ask */
+	V_TLS, V_CIPHER, V_CLIENT_VERIFY, V_CLIENT_NAME, V_CLIENT_FINGERPRINT,                  /* of this very connection */
 	VARIABLES
 };
 
@@ -29,8 +30,9 @@ static const struct span names[VARIABLES] = {
 	[V_SCHEME] = SPAN("REQUEST_SCHEME"), [V_SERVER] = SPAN("SERVER_NAME"), [V_ADDR] = SPAN("SERVER_ADDR"),
 	[V_PORT] = SPAN("SERVER_PORT"), [V_REMOTE] = SPAN("REMOTE_ADDR"), [V_REMOTE_PORT] = SPAN("REMOTE_PORT"),
 	[V_REDIRECT] = SPAN("REDIRECT_STATUS"), [V_TYPE] = SPAN("CONTENT_TYPE"),
-	[V_HTTPS] = SPAN("HTTPS"), [V_CLIENT_VERIFY] = SPAN("SSL_CLIENT_VERIFY"),
-	[V_CLIENT_NAME] = SPAN("SSL_CLIENT_S_DN"), [V_CLIENT_FINGERPRINT] = SPAN("SSL_CLIENT_FINGERPRINT"),
+	[V_HTTPS] = SPAN("HTTPS"), [V_TLS] = SPAN("SSL_PROTOCOL"), [V_CIPHER] = SPAN("SSL_CIPHER"),
+	[V_CLIENT_VERIFY] = SPAN("SSL_CLIENT_VERIFY"), [V_CLIENT_NAME] = SPAN("SSL_CLIENT_S_DN"),
+	[V_CLIENT_FINGERPRINT] = SPAN("SSL_CLIENT_FINGERPRINT"),
 	[V_USER] = SPAN("REMOTE_USER"), [V_AUTH] = SPAN("AUTH_TYPE"),
 	[V_LOGIN] = SPAN("HTTP_AUTH_USER"), [V_PASSWORD] = SPAN("HTTP_AUTH_PASS"),
 };
@@ -135,6 +137,10 @@ value_of(enum variable v, struct conn *c, const struct request *r, const struct 
 		return (struct span){ c->credentials ? c->lent->user : NULL, c->lent->user_n };
 	case V_PASSWORD:
 		return password_text(c, r);
+	case V_TLS:
+		return CONFIG_TLS ? tls_protocol(c->client.tls) : SPAN("");
+	case V_CIPHER:
+		return CONFIG_TLS ? tls_cipher(c->client.tls) : SPAN("");
 	case VARIABLES:
 		break;
 	}
@@ -373,7 +379,9 @@ cgi_variables(struct conn *c, const struct request *r, const struct script *s, s
 	char store[136];
 
 	put_constant(c, r, to, put);
-	put_range(c, r, s, to, put, V_REQUEST, c->lent->user_n ? VARIABLES : V_USER);
+	put_range(c, r, s, to, put, V_REQUEST, c->lent->user_n ? V_TLS : V_USER);
+	if (CONFIG_TLS && c->client.tls)
+		put_range(c, r, s, to, put, V_TLS, VARIABLES);
 	for (unsigned i = 0; i < r->nfields; i++) {
 		const struct field *f = &r->fields[i];
 		struct span name = variable_name(c, r, f, store), value;

@@ -84,6 +84,8 @@ fallback / /index.php
 header / Cache-Control "max-age=1, \"x\""
 header /empty/ X-Empty ""
 expires *.css 3600
+hsts / 31536000
+redirect /plain https: 308
 limit /up/ body 10m
 listing /pub/
 error 404 "/no such page.html"

@@ -2,13 +2,14 @@
 import os
 import re
 import shutil
+import socket
 import ssl
 import subprocess
 
 import pytest
 
 from conftest import BINARY
-from wire import Client
+from wire import Client, eventually
 
 VERSION = subprocess.run([str(BINARY), "-V"], capture_output=True, text=True, check=True).stdout
 pytestmark = pytest.mark.skipif("CONFIG_TLS 1" not in VERSION, reason="this build has no TLS (CONFIG_TLS)")
@@ -178,7 +179,169 @@ def test_an_idle_connection_sleeps_and_wakes(secure, www):
             assert c.get("/x").body == data
 
 
+# -- who is told of it
+
+def test_programs_are_told(secure, backend):
+    peer = backend(lambda call: call.answer(repr({k: call.params.get(k) for k in (
+        "HTTPS", "REQUEST_SCHEME", "SSL_PROTOCOL", "SSL_CIPHER")})))
+    server = secure(f"fastcgi /app {peer.address}\n")
+    assert connect(server).get("/app").body == (
+        b"{'HTTPS': 'on', 'REQUEST_SCHEME': 'https', 'SSL_PROTOCOL': 'TLSv1.2', "
+        b"'SSL_CIPHER': 'ECDHE-ECDSA-AES128-GCM-SHA256'}")
+    with server.connect(1) as c:
+        assert c.get("/app").body == b"{'HTTPS': None, 'REQUEST_SCHEME': 'http', 'SSL_PROTOCOL': None, 'SSL_CIPHER': None}"
+
+
+def test_browsers_are_told_to_come_by_https_over_https_only(secure, www):
+    (www / "x").write_text("x")
+    server = secure("hsts / 1000\n")
+    assert connect(server).get("/x")["Strict-Transport-Security"] == "max-age=1000"
+    with server.connect(1) as c:
+        assert c.get("/x")["Strict-Transport-Security"] is None
+
+
+def test_a_redirect_to_https_knows_the_port_and_spares_who_is_there_and_who_asks_for_proof(secure, www):
+    (www / ".well-known/acme-challenge").mkdir(parents=True)
+    (www / ".well-known/acme-challenge/token").write_text("proof")
+    (www / "x").write_text("x")
+    server = secure("redirect / https: 308\n")
+    with server.connect(1) as c:
+        answer = c.request("GET", "/x%20y?a=b", host="cub.test:81").answer()
+        assert (answer.status, answer["Location"]) == (308, f"https://cub.test:{server.address(0)[1]}/x%20y?a=b")
+        assert c.get("/.well-known/acme-challenge/token").body == b"proof"
+    assert connect(server).get("/x").body == b"x"
+
+
 # -- bad input
+
+def hello(version=0x0303, suites=b"\xc0\x2b\xc0\x2f\xcc\xa9\xcc\xa8", extensions=b"", session=b""):
+    body = version.to_bytes(2, "big") + bytes(32) + bytes([len(session)]) + session
+    body += len(suites).to_bytes(2, "big") + suites + b"\1\0"
+    body += len(extensions).to_bytes(2, "big") + extensions
+    return b"\1" + len(body).to_bytes(3, "big") + body
+
+
+def record(data, kind=22, version=0x0301):
+    return bytes([kind]) + version.to_bytes(2, "big") + len(data).to_bytes(2, "big") + data
+
+
+def extension(kind, data):
+    return kind.to_bytes(2, "big") + len(data).to_bytes(2, "big") + data
+
+
+GROUPS = extension(10, b"\0\4\0\x1d\0\x17") + extension(13, b"\0\4\4\3\4\1")
+
+
+@pytest.mark.parametrize("sent, alert", [
+    (b"\x16\x03\x01\x00\x05hello", None),
+    (b"\x99" * 50, 10),
+    (b"\x17\x03\x03\x00\x10" + b"x" * 16, 10),
+    (b"\x80\x2e\x01\x03\x01\0\x15\0\0\0\x10" + bytes(37), 70),
+    (b"\x16\x03\x01\xff\xff" + bytes(70), 22),
+    (record(hello(version=0x0301)), 70),
+    (record(hello(version=0x0302)), 70),
+    (record(hello(suites=b"\x13\1\x13\2", extensions=extension(43, b"\2\3\4"))), 70),
+    (record(hello(suites=b"\0\x2f", extensions=GROUPS)), 40),
+    (record(hello(extensions=extension(10, b"\0\2\0\x18"))), 40),
+    (record(hello(extensions=GROUPS)) + record(b"\1", 20, 0x0303) + record(bytes(40), 22, 0x0303), None),
+    (record(b"\x0b" + hello(extensions=GROUPS)[1:]), 10),
+    (record(hello(session=bytes(33))), None),
+])
+def test_what_cannot_be_agreed_upon_gets_an_alert_a_line_and_no_place(secure, sent, alert):
+    server = secure()
+    c = server.connect(0)
+    c.send(sent)
+    if alert is None:
+        c.half_close()
+    said = c.rest()
+    while said[:1] == b"\x16":              # what we had to say before
+        said = said[5 + int.from_bytes(said[3:5], "big"):]
+    assert said[:1] == b"\x15" and said[5] == 2 and (alert is None or said[6] == alert), said
+    server.line("127.0.0.1: TLS: ")
+    c.close()
+    eventually(lambda: server.connections() == 0, "its end")
+
+
+@pytest.mark.parametrize("pieces", [1, 7])
+def test_a_hello_in_pieces_is_a_hello(secure, pieces):
+    """In small reads, and in small records."""
+    server, sent = secure(), hello(extensions=GROUPS)
+    for data in (record(sent), b"".join(record(sent[i:i + pieces]) for i in range(0, len(sent), pieces))):
+        with server.connect(0) as c:
+            for i in range(0, len(data), pieces):
+                c.send(data[i:i + pieces])
+            assert c.exactly(6)[::5] == b"\x16\2"            # a ServerHello
+
+
+def test_a_hello_of_sixteen_kilobytes_is_a_hello(secure):
+    sent = hello(extensions=GROUPS + extension(21, bytes(16000)))
+    with secure().connect(0) as c:
+        c.send(record(sent))
+        assert c.exactly(6)[::5] == b"\x16\2"
+
+
+def test_a_name_that_nobody_has_gets_the_servers_own(secure, www):
+    (www / "x").write_text("x")
+    assert connect(secure(), name="nobody.test").get("/x").body == b"x"
+
+
+def test_a_damaged_record_ends_the_connection_with_an_alert(secure, www):
+    (www / "x").write_text("x")
+    server = secure()
+    c = connect(server)
+    assert c.get("/x").status == 200
+    raw = socket.socket(fileno=os.dup(c.sock.fileno()))
+    raw.sendall(record(bytes(60), 23, 0x0303))
+    with pytest.raises(ssl.SSLError, match="BAD_RECORD_MAC|bad record mac"):
+        c.sock.recv(10)
+    server.line("a record was damaged; the client was told bad_record_mac")
+    raw.close()
+
+
+@pytest.mark.parametrize("header, alert", [(b"\x17\3\3\xff\xff", "RECORD_OVERFLOW"), (b"\x17\2\2\0\x20", "PROTOCOL_VERSION"),
+                                           (b"\x17\3\3\0\1", "RECORD_OVERFLOW")])
+def test_a_record_of_wrong_length_or_version_ends_it_too(secure, header, alert):
+    c = connect(secure())
+    raw = socket.socket(fileno=os.dup(c.sock.fileno()))
+    raw.sendall(header)
+    with pytest.raises(ssl.SSLError, match=alert):
+        c.sock.recv(10)
+    raw.close()
+
+
+def test_plain_http_is_sent_to_https_on_this_port(secure, www):
+    (www / "x").write_text("x")
+    server = secure()
+    answer = server.connect(0).request("GET", "/x?y", host=f"cub.test:{server.port}").answer()
+    assert (answer.status, answer["Location"]) == (308, f"https://cub.test:{server.port}/x?y")
+    with server.connect(0) as c:
+        assert c.request("GET", "/x", host=None, version="1.0").answer().status == 400
+    with server.connect(0) as c:
+        for byte in b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n":
+            c.send(bytes([byte]))
+        assert c.answer().status == 308
+    assert connect(server).get("/x").body == b"x"
+
+
+def test_half_handshakes_keep_nobody_out(secure, www):
+    (www / "x").write_text("x")
+    server = secure("clients 64 200\n")
+    half = [server.connect(0).send(record(hello(extensions=GROUPS))) for _ in range(60)]
+    for c in half:
+        if not c.exactly(1):
+            break
+    for _ in range(3):
+        assert connect(server).get("/x").body == b"x"
+        with server.connect(1) as c:
+            assert c.get("/x").body == b"x"
+
+
+def test_a_handshake_has_the_time_of_a_head_and_no_more(secure):
+    server = secure("timeout head 0.3\n")
+    c = server.connect(0).send(record(hello(extensions=GROUPS)))
+    assert c.rest()[:1] == b"\x16"
+    server.line("TLS: neither handshake nor head came whole in time")
+
 
 def test_http_beside_it_goes_on(secure, www):
     (www / "x").write_text("x")
@@ -186,20 +349,3 @@ def test_http_beside_it_goes_on(secure, www):
     connect(server)
     with server.connect(1) as c:
         assert c.get("/x").body == b"x"
-
-
-def test_noise_gets_an_alert_a_line_and_no_place(secure):
-    server = secure()
-    c = server.connect(0)
-    c.send(b"\x16\x03\x01\x00\x05hello")
-    assert c.rest()[:1] == b"\x15"
-    server.line("127.0.0.1: TLS: ")
-
-
-def test_an_old_version_is_refused_by_name(secure):
-    server = secure()
-    c = server.connect(0)
-    hello = b"\x03\x01" + bytes(32) + b"\0\0\2\xc0\x09\1\0"
-    c.send(b"\x16\x03\x01" + (len(hello) + 4).to_bytes(2, "big") + b"\1\0" + len(hello).to_bytes(2, "big") + hello)
-    assert c.rest()[5:7] == bytes([2, 70])
-    server.line("protocol_version")

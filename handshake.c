@@ -1,0 +1,419 @@
+/* handshake.c - handshakes: the only room that knows BearSSL's engine
+ *
+ *   ClientHello -> looked at -> a place with an engine -> choose() a certificate -> ... -> keys, and the place is free
+ *
+ * An engine takes four kilobytes and two small buffers, so there are only so many places; a connection that has one for
+ * long gives way to one more.
+ */
+#include "handshake.h"
+
+#include "verify.h"
+
+#include <string.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+
+/* The alert for an error of the engine's, which sends few itself. */
+static unsigned
+alert_for(int error)
+{
+	switch (error) {
+	case BR_ERR_UNSUPPORTED_VERSION:
+	case BR_ERR_BAD_VERSION:
+		return 70;
+	case BR_ERR_TOO_LARGE:
+	case BR_ERR_BAD_LENGTH:
+		return 22;
+	case BR_ERR_BAD_MAC:
+		return 20;
+	case BR_ERR_UNKNOWN_TYPE:
+	case BR_ERR_UNEXPECTED:
+	case BR_ERR_BAD_CCS:
+		return 10;
+	case BR_ERR_BAD_FINISHED:
+	case BR_ERR_BAD_SIGNATURE:
+		return 51;
+	case BR_ERR_NO_RANDOM:
+	case BR_ERR_BAD_STATE:
+		return 80;
+	case BR_ERR_BAD_SECRENEG:
+	case BR_ERR_RESUME_MISMATCH:
+	case BR_ERR_NO_CLIENT_AUTH:
+		return 40;
+	case BR_ERR_BAD_FRAGLEN:
+		return 47;
+	case BR_ERR_X509_EXPIRED:
+		return 45;
+	case BR_ERR_X509_NOT_TRUSTED:
+		return 48;
+	default:
+		return error > BR_ERR_X509_OK && error < BR_ERR_X509_NOT_TRUSTED ? 42 : 50;
+	}
+}
+
+void
+place_free(struct tls *t)
+{
+	if (!t->place)
+		return;
+	if (CONFIG_VERIFY && t->place->conf)
+		conf_release(t->place->conf);
+	memset(t->place, 0, sizeof *t->place);          /* keys were in it */
+	t->place = NULL;
+}
+
+/* -- what is offered --------------------------------------------------------------------------------------------- */
+
+/* The two curves that clients have: X25519 takes a third of the time, P-256 is what certificates are made with. */
+static const br_ec_impl *
+curve_of(int curve)
+{
+	return curve == BR_EC_curve25519 ? &br_ec_c25519_m31 : &br_ec_p256_m31;
+}
+
+static const unsigned char *
+curve_generator(int curve, size_t *n)
+{
+	return curve_of(curve)->generator(curve, n);
+}
+
+static const unsigned char *
+curve_order(int curve, size_t *n)
+{
+	return curve_of(curve)->order(curve, n);
+}
+
+static size_t
+curve_xoff(int curve, size_t *n)
+{
+	return curve_of(curve)->xoff(curve, n);
+}
+
+static uint32_t
+curve_mul(unsigned char *G, size_t G_n, const unsigned char *x, size_t x_n, int curve)
+{
+	return curve_of(curve)->mul(G, G_n, x, x_n, curve);
+}
+
+static size_t
+curve_mulgen(unsigned char *R, const unsigned char *x, size_t x_n, int curve)
+{
+	return curve_of(curve)->mulgen(R, x, x_n, curve);
+}
+
+static uint32_t
+curve_muladd(unsigned char *A, const unsigned char *B, size_t n, const unsigned char *x, size_t x_n,
+    const unsigned char *y, size_t y_n, int curve)
+{
+	return curve_of(curve)->muladd(A, B, n, x, x_n, y, y_n, curve);
+}
+
+static const br_ec_impl curves = {
+	1 << BR_EC_curve25519 | 1 << BR_EC_secp256r1,
+	curve_generator, curve_order, curve_xoff, curve_mul, curve_mulgen, curve_muladd,
+};
+
+/* A certificate for the name that the client asks for, of a kind it can check; BearSSL's own policy does the rest. */
+static int
+choose(const br_ssl_server_policy_class **policy, const br_ssl_server_context *server, br_ssl_server_choices *choices)
+{
+	br_ssl_server_context *sc = (br_ssl_server_context *)(uintptr_t)server;
+	const br_suite_translated *suite;
+	const struct identity *id;
+	size_t n;
+	int types = 0;
+
+	(void)policy;
+	suite = br_ssl_server_get_client_suites(server, &n);
+	for (size_t i = 0; i < n; i++)
+		types |= suite[i][1] >> 12 == BR_SSLKEYX_ECDHE_RSA ? BR_KEYTYPE_RSA : BR_KEYTYPE_EC;
+	for (char *p = sc->eng.server_name; *p; p++)
+		*p = lower(*p);
+	id = certificate_for(span_of(sc->eng.server_name), types);
+	if (!id)
+		return 0;
+	if (id->type == BR_KEYTYPE_EC)
+		br_ssl_server_set_single_ec(sc, id->chain, id->chain_n, &id->key.ec, BR_KEYTYPE_SIGN, 0, &curves,
+		    br_ecdsa_i31_sign_asn1);
+	else
+		br_ssl_server_set_single_rsa(sc, id->chain, id->chain_n, &id->key.rsa, BR_KEYTYPE_SIGN, 0,
+		    br_rsa_pkcs1_sign_get_default());
+	return (*sc->policy_vtable)->choose(sc->policy_vtable, server, choices);
+}
+
+static const br_ssl_server_policy_class policy_class = { sizeof (br_ssl_server_policy_class *), choose, NULL, NULL };
+static const br_ssl_server_policy_class *policy = &policy_class;
+
+static const struct suite { uint16_t id; const char *name; } suites[] = {
+	{ BR_TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, "ECDHE-ECDSA-AES128-GCM-SHA256" },
+	{ BR_TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256, "ECDHE-RSA-AES128-GCM-SHA256" },
+	{ BR_TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256, "ECDHE-ECDSA-CHACHA20-POLY1305" },
+	{ BR_TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256, "ECDHE-RSA-CHACHA20-POLY1305" },
+};
+
+enum { SUITES = sizeof suites / sizeof *suites };
+
+static unsigned share;                  /* steps of handshakes that may still be taken in this turn */
+
+void
+tls_turn(void)
+{
+	share = HANDSHAKES_TURN;
+}
+
+static const char *protocols[] = { "http/1.1" };
+static br_ssl_session_cache_lru cache;
+
+bool
+tls_open(void)
+{
+	/* The one field of the engine that is used beside its documented doors must be where the header says. */
+	static struct place probe;
+
+	if (!tls_pool.n)
+		return true;
+	if (tls_session_pool.n)
+		br_ssl_session_cache_lru_init(&cache, (unsigned char *)tls_session_pool.at,
+		    tls_session_pool.n * tls_session_pool.size);
+	br_ssl_engine_set_buffers_bidi(&probe.server.eng, probe.in, sizeof probe.in, probe.out, sizeof probe.out);
+	if (probe.server.eng.out.vtable == &br_sslrec_out_clear_vtable)
+		return true;
+	log_line(LOG_ERROR, "this is not the version of BearSSL that the server was built for");
+	return false;
+}
+
+/* ChaCha20 goes first where the processor has no instructions for AES: it is seven times faster there. */
+static void
+engine_setup(struct place *p)
+{
+	br_ssl_engine_context *eng = &p->server.eng;
+	unsigned first = br_aes_x86ni_ctr_get_vtable() ? 0 : 2;
+	unsigned char seed[32];
+	uint16_t ids[SUITES];
+
+	for (unsigned i = 0; i < SUITES; i++)
+		ids[i] = suites[(i + first) % SUITES].id;
+	br_ssl_server_zero(&p->server);
+	br_ssl_engine_set_versions(eng, BR_TLS12, BR_TLS12);
+	br_ssl_engine_set_suites(eng, ids, SUITES);
+	br_ssl_engine_set_ec(eng, &curves);
+	br_ssl_engine_set_hash(eng, br_sha256_ID, &br_sha256_vtable);
+	br_ssl_engine_set_prf_sha256(eng, br_tls12_sha256_prf);
+	br_ssl_engine_set_default_aes_gcm(eng);
+	br_ssl_engine_set_default_chapol(eng);
+	br_ssl_engine_set_protocol_names(eng, protocols, 1);
+	br_ssl_engine_set_all_flags(eng, BR_OPT_ENFORCE_SERVER_PREFERENCES | BR_OPT_NO_RENEGOTIATION);
+	br_ssl_server_set_policy(&p->server, &policy);
+	if (CONFIG_VERIFY && conf->client_ca) { /* resumed sessions would lack what their client has proved */
+		p->conf = conf;
+		conf->users++;
+		verify_client(p - (struct place *)(void *)tls_place_pool.at, &p->server);
+	} else if (tls_session_pool.n) {
+		br_ssl_server_set_cache(&p->server, &cache.vtable);
+	}
+	br_ssl_engine_set_buffers_bidi(eng, p->in, sizeof p->in, p->out, sizeof p->out);
+	eng->log_max_frag_len = 14;     /* records are sealed here, so the engine's buffers are no limit to agree upon */
+	if (getrandom(seed, sizeof seed, 0) == sizeof seed)
+		br_ssl_engine_inject_entropy(eng, seed, sizeof seed);
+	br_ssl_server_reset(&p->server);
+}
+
+/* A place; when none is free the longest handshake gives way, because one that takes so long has been left. */
+static struct place *
+place_take(void)
+{
+	struct place *all = (struct place *)(void *)tls_place_pool.at, *p = all;
+
+	for (unsigned i = 0; i < tls_place_pool.n && p->tls; i++)
+		if (!all[i].tls || all[i].since < p->since)
+			p = &all[i];
+	if (p->tls) {
+		log_line(LOG_DEBUG, "TLS: an unfinished handshake gives way");
+		shutdown(p->fd, SHUT_RDWR);
+		p->tls->state = FAILED;
+		place_free(p->tls);
+	}
+	return p;
+}
+
+/* -- the first record --------------------------------------------------------------------------------------- */
+
+/* RFC 8446 4.2.1: where there is this extension it alone says which versions the client has.  BearSSL does not look at
+ * it, and would find no cipher suite with those who are too new. */
+static bool
+too_new(struct span hello)
+{
+	const unsigned char *p = (const unsigned char *)hello.p;
+	unsigned at = 34, n = hello.n, type, size;      /* version, random */
+
+	if (at < n)
+		at += 1 + p[at];                                /* session */
+	if (at + 1 < n)
+		at += 2 + (p[at] << 8 | p[at + 1]);             /* suites */
+	if (at < n)
+		at += 1 + p[at];                                /* compression */
+	for (at += 2; at + 4 <= n; at += 4 + size) {
+		type = p[at] << 8 | p[at + 1];
+		size = p[at + 2] << 8 | p[at + 3];
+		if (type != 43 || size > n - at - 4)
+			continue;
+		for (unsigned i = at + 5; i + 2 <= at + 4 + size; i += 2)
+			if (p[i] == 3 && p[i + 1] == 3)
+				return false;
+		return true;
+	}
+	return false;
+}
+
+/* Is this the beginning of TLS, and of a version that can be spoken?  False when it is not, and that was said, or when
+ * more of it has to come. */
+static bool
+acceptable(struct stream *s)
+{
+	const unsigned char *p = input.bytes + input.raw;
+	unsigned n = input.raw_n, size;
+
+	if (p[0] >= 'A' && p[0] <= 'Z') {
+		s->misplaced = true;            /* HTTP: read on as such, and answered in plain words */
+		return false;
+	}
+	if (n < HEADER)
+		return false;
+	size = p[3] << 8 | p[4];
+	if (p[0] & 0x80 && p[2] == 1)
+		tls_fail(s, 70, "the client speaks SSL 2");
+	else if (p[0] != HANDSHAKE || p[1] != 3)
+		tls_fail(s, 10, "this is not the beginning of TLS");
+	else if (size > PLAIN_MOST)
+		tls_fail(s, 22, "the first record is too long");
+	else if (n < HEADER + size)
+		return false;
+	else if (size > 6 && p[HEADER] == 1 && (p[HEADER + 4] << 8 | p[HEADER + 5]) < BR_TLS12)
+		tls_fail(s, 70, "the client speaks no TLS 1.2, only older versions");
+	else if (size > 4 && p[HEADER] == 1 && too_new((struct span){ (const char *)p + HEADER + 4, size - 4 }))
+		tls_fail(s, 70, "the client speaks no TLS 1.2, only newer versions");
+	return !s->broken;
+}
+
+static void
+greet(struct stream *s)
+{
+	struct place *p = place_take();
+
+	p->tls = s->tls;
+	p->fd = s->fd;
+	p->since = now;
+	s->tls->place = p;
+	s->tls->state = GREETING;
+	engine_setup(p);
+}
+
+/* What the engine has to say, into `output`. */
+static void
+collect(br_ssl_engine_context *eng)
+{
+	unsigned char *p;
+	size_t n;
+
+	while ((p = br_ssl_engine_sendrec_buf(eng, &n)) && n <= sizeof output.bytes - output.n) {
+		memcpy(output.bytes + output.n, p, n);
+		output.n += n;
+		br_ssl_engine_sendrec_ack(eng, n);
+	}
+}
+
+/* Both sides are done: the keys are taken along and the engine is not needed any more. */
+static void
+established(struct stream *s)
+{
+	struct tls *t = s->tls;
+	br_ssl_engine_context *eng = &t->place->server.eng;
+
+	if ((void *)eng->in.vtable != (void *)&br_sslrec_in_gcm_vtable &&
+	    (void *)eng->in.vtable != (void *)&br_sslrec_in_chapol_vtable) {
+		tls_fail(s, 80, "the library is not what it was");
+		return;
+	}
+	memcpy(&t->in, &eng->in, sizeof t->in);
+	memcpy(&t->out, &eng->out, sizeof t->out);
+	t->version = eng->session.version;
+	t->suite = eng->session.cipher_suite;
+	t->most = eng->peer_log_max_frag_len ? 1 << eng->peer_log_max_frag_len : PLAIN_MOST;
+	t->state = OPEN;
+	if (CONFIG_VERIFY && t->place->conf)
+		t->proof = verify_result(t->place - (struct place *)(void *)tls_place_pool.at);
+	place_free(t);
+}
+
+static void
+engine_failed(struct stream *s, int error)
+{
+	if (error > BR_ERR_SEND_FATAL_ALERT) {  /* it has told the client itself */
+		s->tls->stub_n = 0;
+		log_line(LOG_INFO, "TLS: no agreement; the client was told %s",
+		    alert_name(error - BR_ERR_SEND_FATAL_ALERT));
+		place_free(s->tls);
+		s->tls->state = FAILED;
+		s->broken = true;
+		input.raw_n = 0;
+	} else if (error > BR_ERR_RECV_FATAL_ALERT) {
+		tls_refused(s, error - BR_ERR_RECV_FATAL_ALERT);
+	} else if (error) {
+		tls_fail(s, alert_for(error), error >= BR_ERR_X509_OK && error <= BR_ERR_X509_NOT_TRUSTED ?
+		    "the client's certificate was refused" : "the handshake is not one");
+	} else {
+		place_free(s->tls);
+		s->tls->state = CLOSED;
+		s->eof = true;
+	}
+}
+
+bool
+handshake(struct stream *s)
+{
+	unsigned before = input.raw_n;
+	struct tls *t = s->tls;
+	br_ssl_engine_context *eng;
+	unsigned char *to;
+	size_t n;
+
+	if (t->state == NEW && !acceptable(s))
+		return s->broken || s->misplaced;
+	if (!share) {
+		s->later = true;
+		return false;
+	}
+	share--;
+	if (t->state == NEW)
+		greet(s);
+	eng = &t->place->server.eng;
+	output.from = output.n = 0;
+	collect(eng);
+	while (input.raw_n && (to = br_ssl_engine_recvrec_buf(eng, &n)) &&
+	    !(br_ssl_engine_current_state(eng) & BR_SSL_SENDAPP)) {
+		n = n < input.raw_n ? n : input.raw_n;
+		memcpy(to, input.bytes + input.raw, n);
+		input.raw += n;
+		input.raw_n -= n;
+		br_ssl_engine_recvrec_ack(eng, n);
+		collect(eng);
+	}
+	if (output.n)
+		send_or_keep(s, output.bytes, output.n, 0);
+	if (s->dead || s->sealed)
+		return true;
+	if (br_ssl_engine_current_state(eng) == BR_SSL_CLOSED)
+		engine_failed(s, br_ssl_engine_last_error(eng));
+	else if (br_ssl_engine_current_state(eng) & BR_SSL_SENDAPP)
+		established(s);
+	return input.raw_n < before || output.n || t->state != GREETING;
+}
+
+struct span
+tls_cipher(const struct tls *t)
+{
+	for (unsigned i = 0; i < SUITES; i++)
+		if (suites[i].id == t->suite)
+			return span_of(suites[i].name);
+	return SPAN("");
+}

@@ -1,0 +1,83 @@
+/* handshake.h - what tls.c and handshake.c share: a connection, and the two buffers of all of them
+ *
+ *   recv -> input -> handshake.c (BearSSL's engine) -> output -> send
+ *                 -> tls.c (records)  <-> plain bytes
+ */
+#ifndef HANDSHAKE_H
+#define HANDSHAKE_H
+
+#include "tls.h"
+
+#include "cert.h"
+
+enum {
+	HEADER = 5,                     /* of a record: type, version, length */
+	PLAIN_MOST = 16384,             /* RFC 5246 6.2.1 */
+	INPUT_MOST = HEADER + PLAIN_MOST + 325,         /* with what any cipher adds */
+	OUTPUT_MOST = HEADER + PLAIN_MOST + 85,
+	ENGINE_IN = 512 + 325, ENGINE_OUT = 512 + 85,   /* the least BearSSL takes: its messages may be longer */
+	OVERHEAD = 5 + 8 + 16,          /* of a sealed record: header, nonce, tag */
+	CHANGE_CIPHER = 20, ALERT = 21, HANDSHAKE = 22, DATA = 23,      /* types of records */
+	WARNING = 1, FATAL = 2,
+};
+
+enum state { NEW, GREETING, OPEN, CLOSED, FAILED };     /* CLOSED: we said close_notify */
+
+struct tls {                            /* all that is kept of a connection between two events */
+	union {
+		const br_sslrec_in_class *class;
+		br_sslrec_gcm_context gcm;
+		br_sslrec_chapol_context chapol;
+	} in;
+	union {
+		const br_sslrec_out_class *class;
+		br_sslrec_gcm_context gcm;
+		br_sslrec_chapol_context chapol;
+	} out;
+	struct place *place;            /* while GREETING */
+	uint8_t state;
+	bool fin;                       /* the other side sends no more, but not all has been passed on */
+	uint16_t next;                  /* of the free ones */
+	uint16_t pending;               /* what was put aside; 0: nothing */
+	uint16_t version, suite;
+	uint16_t proof;                 /* what the client's certificate has proved */
+	uint16_t most;                  /* plain bytes in a record that we send */
+	uint8_t stub_n;                 /* what of a sealed record found no room in stream.out goes before it */
+	unsigned char stub[OVERHEAD];
+};
+
+struct place {                          /* a handshake under way */
+	struct tls *tls;                /* NULL: free */
+	int fd;
+	int64_t since;
+	struct conf *conf;              /* whose `client-ca` the client is asked by; held */
+	br_ssl_server_context server;
+	unsigned char in[ENGINE_IN], out[ENGINE_OUT];
+};
+
+
+extern struct input {                   /* of `owner`: plain bytes not passed on yet, then bytes as received */
+	struct tls *owner;
+	unsigned plain, plain_n, raw, raw_n;
+	unsigned char bytes[INPUT_MOST];
+} input;
+
+extern struct output { unsigned from, n; unsigned char bytes[OUTPUT_MOST]; } output;
+
+/* -- tls.c ------------------------------------------------------------------------------------------------- */
+
+/* Send n bytes; what the kernel would not take of them stays in stream.out, in the place of the `plain` bytes that they
+ * were made of, which are then used up. */
+void send_or_keep(struct stream *, const unsigned char *, unsigned n, unsigned plain);
+/* It cannot go on: an alert and a line in the log say why, and what still comes is read and dropped. */
+void tls_fail(struct stream *, unsigned alert, const char *why);
+void tls_refused(struct stream *, unsigned alert);      /* the client has said that it cannot go on */
+const char *alert_name(unsigned code);
+
+/* -- handshake.c ------------------------------------------------------------------------------------------- */
+
+/* Go on with what has come; false when nothing came of it.  Once both sides are done, keys are in tls and it is OPEN. */
+bool handshake(struct stream *);
+void place_free(struct tls *);          /* unless it has none */
+
+#endif
