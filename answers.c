@@ -313,13 +313,19 @@ interrupted(int number)
 	(void)number;
 }
 
+static bool
+is_terminal(struct termios *t)
+{
+	return tcgetattr(STDIN_FILENO, t) == 0;
+}
+
 /* A line of stdin, without its end; not shown while it is typed, and a terminal that is left shows the next one again. */
 static bool
 ask(const char *question, char *to, unsigned size, unsigned *n)
 {
 	struct sigaction a = { .sa_handler = interrupted };
 	struct termios t, quiet;
-	bool terminal = tcgetattr(STDIN_FILENO, &t) == 0;
+	bool terminal = is_terminal(&t);
 	ssize_t k = 1;
 
 	quiet = t;
@@ -369,6 +375,7 @@ hash_line(const char *user)
 {
 	static char password[PASSWORD_MOST + 1], again[PASSWORD_MOST + 1], store[32];
 	struct buf setting = { store, 0, 0, sizeof store, false };
+	struct termios t;
 	unsigned n, m;
 
 	if (!*user || strlen(user) > USER_MOST || strchr(user, ':') || *user == '#' || !text_clean(user))
@@ -377,7 +384,7 @@ hash_line(const char *user)
 		return "there is no password";
 	if (n > PASSWORD_MOST || !typed(password, n))
 		return "a password has up to 128 bytes and no control characters";
-	if (isatty(STDIN_FILENO) && (!ask("again: ", again, sizeof again, &m) || m != n || memcmp(password, again, n)))
+	if (is_terminal(&t) && (!ask("again: ", again, sizeof again, &m) || m != n || memcmp(password, again, n)))
 		return "the two differ";
 	buf_print(&out, "%s:", user);
 	if (!new_setting(&setting) || !password_hash(&out, (struct span){ password, n }, (struct span){ store, setting.w }))

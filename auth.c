@@ -98,12 +98,6 @@ remember_it(uint64_t sum)
 	remembered[oldest].until = now + REMEMBER;
 }
 
-void
-auth_flush(void)
-{
-	memset(remembered, 0, sizeof remembered);
-}
-
 /* -- what was wrong --------------------------------------------------------------------------------------- */
 
 static struct wrong { struct from from; unsigned times; int64_t until; } wrongs[WATCHED];
@@ -125,6 +119,13 @@ wrong_of(const struct conn *c, bool make)
 	if (make)
 		*oldest = (struct wrong){ .from = f };
 	return make ? oldest : NULL;
+}
+
+void
+auth_flush(void)
+{
+	memset(remembered, 0, sizeof remembered);
+	memset(wrongs, 0, sizeof wrongs);
 }
 
 /* LATER, or the status when as many wait already as may. */
@@ -226,12 +227,13 @@ matches(struct span password, struct span hash, struct span setting, struct span
 {
 	char store[HASH_MOST + 64];
 	struct buf made = { store, 0, 0, sizeof store, false };
-	int64_t before = clock_now();
+	int64_t before = setting.n ? clock_now() : 0;
 	bool known = !setting.n || password_hash(&made, password, setting);
 
-	if (setting.n)
+	if (setting.n) {
 		log_line(LOG_DEBUG, "a password was hashed");
-	rests_until = 2 * clock_now() - before;
+		rests_until = 2 * clock_now() - before;
+	}
 	if (span_starts(hash, SPAN("{PLAIN}")))
 		return same(password, (struct span){ hash.p + 7, hash.n - 7 });
 	if (!known && hash.n)

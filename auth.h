@@ -44,7 +44,7 @@ bool login_of_system(const char *passwd, const char *shadow, struct span user, s
  * status `refusal`, and a challenge to go out with it; LATER, and when in c->since; 429, 500 or 503. */
 int auth_check(struct conn *, const struct rule *, struct span credentials, int refusal);
 void auth_challenge(struct conn *);     /* the field that goes with a refusal */
-void auth_flush(void);                  /* forget whose password was right, on reload */
+void auth_flush(void);                  /* forget whose password was right, and whose wrong, on reload */
 /* "Basic" and base64 of "user:password" into to, and where both are in it; false for anything else. */
 bool auth_basic(struct span field, struct buf *to, struct span *user, struct span *password);
 

@@ -186,8 +186,8 @@ sha512_mix(struct digest *d)
 static const struct kind kinds[] = {
 	{ sha512_mix, 128, 64, 8, false, 16, SPAN("$6$"), 5000 },
 	{ sha256_mix, 64, 32, 4, false, 16, SPAN("$5$"), 5000 },
-	{ md5_mix, 64, 16, 4, true, 8, SPAN("$1$"), 1000 },
-	{ md5_mix, 64, 16, 4, true, 8, SPAN("$apr1$"), 1000 },
+	{ CONFIG_APR1 ? md5_mix : NULL, 64, 16, 4, true, 8, SPAN("$1$"), 1000 },
+	{ CONFIG_APR1 ? md5_mix : NULL, 64, 16, 4, true, 8, SPAN("$apr1$"), 1000 },
 };
 
 enum { KINDS = CONFIG_APR1 ? 4 : 2 };

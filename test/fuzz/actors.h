@@ -55,7 +55,8 @@ configured(void)
 		"--fastcgi", "*.php", "unix:/a", "unix:/b", "sendfile", root, "--fastcgi", "/app/", "127.0.0.1:9",
 		"--limit", "/app/", "body", "40k", "--listing", "/sub/", "--error", "502", "/x.php", "--error", "404", "/a.txt",
 		"--error", "413", "/mid.bin", "--header", "/", "X-Server", "here", "--redirect", "/r", "/a.txt", "301",
-		"--expires", "/a.txt", "60", "--fallback", "/wp/", "/x.php", "--listen", "1", NULL
+		"--expires", "/a.txt", "60", "--fallback", "/wp/", "/x.php", "--auth", "/app/in", users, "--listen", "1",
+		NULL
 	};
 	struct conf *cf = conf_read(sizeof argv / sizeof *argv - 1, argv);
 
@@ -71,6 +72,7 @@ reload(void)
 
 	cache_flush();
 	peer_flush();
+	auth_flush();
 	conf = configured();
 	conf_release(old);
 }

@@ -17,6 +17,7 @@
  * A backend without acts, or behind its last answer, answers as it should.  What must hold: see answers.h, and here
  * the end: everything ends in bounded time, and nothing stays taken.
  */
+#include "../../auth.h"
 #include "../../gateway.h"
 #include "fake.h"
 
@@ -60,7 +61,7 @@ static struct mark marks[MARKS];
 static unsigned nmarks;
 static bool tainted;                    /* a backend says things of its own */
 static char got[ACTORS][GOT];
-static char root[PATH_MAX];
+static char root[PATH_MAX], users[PATH_MAX + 16];      /* users: of /app/in */
 static int64_t busy_until;              /* when the last act is done */
 
 static const struct { const char *name; unsigned size; } files[] = {
@@ -184,7 +185,7 @@ check_stuck(void)
 			HOLDS(!end_of(p->fd)->room);
 		if (p && !p->eof && !buf_used(&p->in) && !buf_used(&c->client.out))
 			HOLDS(end_of(p->fd)->r == end_of(p->fd)->w);
-		if (c->phase == HEAD && !c->ticket)
+		if (c->phase == HEAD && !c->ticket && !c->dozes)
 			HOLDS(end_of(c->client.fd)->r == end_of(c->client.fd)->w);
 	}
 	HOLDS(!any_waits() || conn_full());
@@ -306,6 +307,7 @@ begin(struct span input)
 	for (struct rule *rule = conf->hosts->routes; rule; rule = rule->next)
 		for (struct backend *b = rule->backends; b; b = b->next)
 			b->rests_until = 0;
+	auth_flush();
 	read_input(input);
 	for (unsigned i = 0; i < nactors; i++)
 		busy_until = actors[i].wake > busy_until ? actors[i].wake : busy_until;
@@ -383,6 +385,7 @@ remove_root(void)
 		snprintf(path, sizeof path, "%s/%s", root, files[i].name);
 		unlink(path);
 	}
+	unlink(users);
 	snprintf(path, sizeof path, "%s/sub", root);
 	rmdir(path);
 	rmdir(root);
@@ -393,6 +396,7 @@ make_root(void)
 {
 	const char *tmp = getenv("TMPDIR");
 	char path[PATH_MAX + 64];
+	int fd;
 
 	snprintf(root, sizeof root, "%s/fuzz-conn.XXXXXX", tmp ? tmp : "/tmp");
 	HOLDS(mkdtemp(root));
@@ -401,6 +405,10 @@ make_root(void)
 		make_file(files[i].name, files[i].size);
 	snprintf(path, sizeof path, "%s/sub", root);
 	HOLDS(mkdir(path, 0755) == 0);
+	snprintf(users, sizeof users, "%s/.users", root);
+	fd = open(users, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	HOLDS(fd >= 0 && write(fd, "a:{PLAIN}b\n", 11) == 11);
+	close(fd);
 }
 
 static void
