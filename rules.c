@@ -618,19 +618,22 @@ show_nice(struct buf *b, const struct rule *rule)
 	show_limit(b, "nice", rule->run->nice);
 }
 
+/* A part that only words of these features have; nobody comes to the row without them. */
+#define WITH(features, set, show) (features) ? (set) : NULL, (features) ? (show) : NULL
+
 static const struct part {              /* the piece of a pattern of arguments, or the word before it */
 	const char *piece;
 	bool (*set)(struct reader *, const struct word *, struct rule *, char *text);
 	void (*show)(struct buf *, const struct rule *);
 } parts[] = {
 	{ "PATTERN", set_pattern, show_pattern },
-	{ "ADDR", set_backend, show_backends },
-	{ "RANGE", set_net, show_nets },
-	{ "in-turn|least-busy|sticky", set_balance, show_balance },
-	{ "FILE|system|off", set_users, show_users },
-	{ "REALM", set_realm, show_value },
-	{ "remote", set_remote, show_remote },
-	{ "sendfile", set_sendfile, show_sendfile },
+	{ "ADDR", WITH(CONFIG_GATEWAY, set_backend, show_backends) },
+	{ "RANGE", WITH(CONFIG_ALLOW, set_net, show_nets) },
+	{ "in-turn|least-busy|sticky", WITH(CONFIG_PROXY, set_balance, show_balance) },
+	{ "FILE|system|off", WITH(CONFIG_AUTH, set_users, show_users) },
+	{ "REALM", WITH(CONFIG_AUTH, set_realm, show_value) },
+	{ "remote", WITH(CONFIG_FCGI || CONFIG_SCGI, set_remote, show_remote) },
+	{ "sendfile", WITH(CONFIG_FCGI || CONFIG_SCGI, set_sendfile, show_sendfile) },
 	{ "DIR", set_root, show_root },
 	{ "PATH", set_path, show_value },
 	{ "TARGET", set_target, show_value },
@@ -640,14 +643,14 @@ static const struct part {              /* the piece of a pattern of arguments, 
 	{ "SECONDS", set_count, show_count },
 	{ "CODE", set_count, show_count },
 	{ "body", set_body, show_body },
-	{ "INTERPRETER", set_interpreter, show_interpreter },
-	{ "folder", set_folder, show_folder },
-	{ "location", set_location, show_location },
-	{ "user", set_account, show_account },
-	{ "memory", set_memory, show_memory },
-	{ "cpu", set_cpu, show_cpu },
-	{ "time", set_time, show_time },
-	{ "nice", set_nice, show_nice },
+	{ "INTERPRETER", WITH(CONFIG_CGI, set_interpreter, show_interpreter) },
+	{ "folder", WITH(CONFIG_CGI, set_folder, show_folder) },
+	{ "location", WITH(CONFIG_CGI, set_location, show_location) },
+	{ "user", WITH(CONFIG_CGI, set_account, show_account) },
+	{ "memory", WITH(CONFIG_CGI, set_memory, show_memory) },
+	{ "cpu", WITH(CONFIG_CGI, set_cpu, show_cpu) },
+	{ "time", WITH(CONFIG_CGI, set_time, show_time) },
+	{ "nice", WITH(CONFIG_CGI, set_nice, show_nice) },
 };
 
 static const struct part *
