@@ -127,9 +127,9 @@ wordpress:
 	$(MAKE) all
 	demo/wordpress
 
-size: static
-	size build/static/cubhttpd
-	ls -l build/static/cubhttpd
+size:
+	test/setup cross
+	test/sizes $(ARCH)
 
 # A whole router in qemu: mipsel and arm64, or ARCH=armhf.  Long, so not part of the test.
 router:
@@ -188,9 +188,11 @@ $(OUT)/fuzz-conn $(OUT)/replay-conn: LINK += $(FAKED:%=-Wl,--wrap=%)
 # Every feature alone off and alone on: none may need another, and each tells what it weighs.  The words are those
 # of config.h; one compiler call makes a whole program.
 WORDS  := $(shell sed -n 's/^\#define \(CONFIG_[A-Z0-9_]*\) [01].*/\1/p' config.h | sort -u)
-COMBOS  = shipped all-on all-off $(WORDS:CONFIG_%=without-%) $(WORDS:CONFIG_%=only-%)
+COMBOS  = shipped all-on all-off router $(WORDS:CONFIG_%=without-%) $(WORDS:CONFIG_%=only-%)
 DEFINE  = $(if $(filter all-on,$1),$(WORDS:%=-D%=1)) $(if $(filter all-off only-%,$1),$(foreach w,$(WORDS), \
-	  -D$w=$(if $(filter only-$(w:CONFIG_%=%),$1),1,0))) $(if $(filter without-%,$1),-D$(1:without-%=CONFIG_%)=0)
+	  -D$w=$(if $(filter only-$(w:CONFIG_%=%),$1),1,0))) $(if $(filter without-%,$1),-D$(1:without-%=CONFIG_%)=0) \
+	  $(if $(filter router,$1),$(ROUTER:%=-D%=0))
+ROUTER  = $(filter CONFIG_CLIENT_CERTS CONFIG_TLS_CLIENT,$(WORDS))
 MATRIX  = $(COMBOS:%=build/matrix/%)
 
 matrix:
@@ -200,7 +202,7 @@ matrix:
 
 build/matrix/%: $(SRC) $(wildcard *.h) Makefile $(filter %.a,$(TLS))
 	@mkdir -p $(@D)
-	$(CC) $(FLAGS) $(call DEFINE,$*) -o $@ $(SRC) $(LINK)
+	$(CC) $(FLAGS) $(call DEFINE,$(notdir $*)) -o $@ $(SRC) $(LINK)
 
 man:
 	@! command -v mandoc >/dev/null || mandoc -Tlint -W warning cubhttpd.8 cubhttpd.conf.5
@@ -217,7 +219,7 @@ help:
 	@echo 'make wordpress        WordPress at http://localhost:8000/wordpress'
 	@echo 'make test             everything: builds, units, corpora, matrix, end to end'
 	@echo 'make unit replay fuzz matrix man        its parts; FUZZ_TIME=60 for each fuzzer'
-	@echo 'make size             bytes of the static build'
+	@echo 'make size             bytes of the static builds, by processor and by feature; writes the tables of README'
 	@echo 'make router           routers in qemu, with cubhttpd in their initramfs; ARCH=armhf'
 	@echo 'make deb dist         build/cubhttpd_VERSION_ARCH.deb, build/cubhttpd-VERSION.tar.gz'
 	@echo 'make install          below DESTDIR, PREFIX=/usr/local'
