@@ -160,6 +160,11 @@
 /* -- what old headers lack ------------------------------------------------------------------------- */
 
 #include <sys/syscall.h>
+#ifndef SYS_close_range
+#define SYS_close_range 436             /* where the kernel has it */
+#endif
+#define CLOSE_ON_EXEC   4               /* for it */
+
 #ifndef SYS_openat2
 #define SYS_openat2     -1              /* no such call: paths are walked step by step */
 #endif

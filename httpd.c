@@ -38,18 +38,19 @@ nothing(int number)
 static bool
 signals_open(void)
 {
+	static const int ours[] = { SIGHUP, SIGINT, SIGTERM, SIGCHLD };
 	struct sigaction a = { .sa_handler = nothing, .sa_flags = SA_RESTART };
 	sigset_t set;
 
 	sigaction(SIGPIPE, &a, NULL);   /* the calls say it too: EPIPE, EFBIG */
 	sigaction(SIGXFSZ, &a, NULL);
-	a.sa_handler = SIG_DFL;         /* not as whoever started us had it: no status of children would be left */
-	sigaction(SIGCHLD, &a, NULL);
+	a.sa_handler = SIG_DFL;         /* not as whoever started us had them: programs would have them so, too */
+	sigaction(SIGQUIT, &a, NULL);
 	sigemptyset(&set);
-	sigaddset(&set, SIGHUP);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGCHLD);
+	for (unsigned i = 0; i < sizeof ours / sizeof *ours; i++) {
+		sigaction(ours[i], &a, NULL);
+		sigaddset(&set, ours[i]);
+	}
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (signal_fd < 0)
@@ -452,12 +453,14 @@ stack_trim(void)
 	madvise((void *)(here - DEPTH), DEPTH - MARGIN, MADV_DONTNEED);
 }
 
-/* Nothing of ours may get the number of a standard stream that was closed. */
+/* Nothing of ours may get the number of a standard stream that was closed, and no program what whoever started us left
+ * open. */
 static void
 fill_descriptors(void)
 {
 	int fd;
 
+	syscall(SYS_close_range, STDERR_FILENO + 1, ~0u, CLOSE_ON_EXEC);
 	while ((fd = open("/dev/null", O_RDWR)) >= 0 && fd <= STDERR_FILENO)
 		;
 	if (fd >= 0)

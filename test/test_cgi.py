@@ -568,6 +568,23 @@ def test_nothing_of_ours_leaks_into_a_script(cgi, script):
     assert "SigBlk:\t0000000000000000" in text and "SigIgn:\t0000000000000000" in text
 
 
+def test_a_script_is_as_if_nobody_had_started_the_server(start, script):
+    """An ignored signal and an open descriptor of whoever started the server are not for programs."""
+    script("look", HEAD + "ls -l /proc/$$/fd\ngrep -E '^SigIgn' /proc/self/status")
+    inherited, other = os.pipe()
+    before = signal.signal(signal.SIGQUIT, signal.SIG_IGN)
+    try:
+        server = start("cgi /cgi-bin/\n", pass_fds=(inherited,))
+    finally:
+        signal.signal(signal.SIGQUIT, before)
+    number = os.fstat(inherited).st_ino
+    text = server.get("/cgi-bin/look").body.decode()
+    os.close(inherited)
+    os.close(other)
+    assert f"pipe:[{number}]" not in text, text
+    assert "SigIgn:\t0000000000000000" in text, text
+
+
 def test_a_script_that_is_replaced_and_removed(cgi, script):
     script("new", HEAD + "echo one")
     assert cgi.get("/cgi-bin/new").body == b"one\n"

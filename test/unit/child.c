@@ -145,6 +145,8 @@ main(void)
 
 	for (int fd = 3; fd < 256; fd++)        /* of whoever started this */
 		fcntl(fd, F_SETFD, FD_CLOEXEC);
+	for (int i = 1; i < 32; i++)
+		signal(i, SIG_DFL);
 	now = 1000;
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);
