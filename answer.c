@@ -48,14 +48,16 @@ heed(const struct dialect *d, struct answer *h, enum field_id id, struct span va
 	}
 }
 
+/* False when it is none, or not all there yet, up to its empty line; *text then is what follows. */
 static bool
-read_head(const struct dialect *d, struct span text, struct answer *h)
+read_head(const struct dialect *d, struct span *text, struct answer *h)
 {
 	struct passed *f = passed;
 
-	if (d->line && !d->line(&text, h))
+	*h = (struct answer){ 0 };
+	if (d->line && !d->line(text, h))
 		return false;
-	for (npassed = 0; field_next(&text, &f->name, &f->value); npassed++, f++) {
+	for (npassed = 0; field_next(text, &f->name, &f->value); npassed++, f++) {
 		if (!f->name.n || npassed == FIELDS_MAX)
 			return false;
 		f->id = field_find(f->name);
@@ -64,7 +66,7 @@ read_head(const struct dialect *d, struct span text, struct answer *h)
 	}
 	if (!h->status)
 		h->status = h->located ? 302 : 200;
-	return npassed || d->line;
+	return (npassed || d->line) && text->p > f->name.p && text->p[-1] == '\n';
 }
 
 /* How the body is framed towards the client (RFC 9112 6.3): what is here already gets its length.  A dialect may know more
@@ -153,28 +155,24 @@ hand_over(struct conn *c, struct span path)
 	return true;
 }
 
-/* A whole head: the response begins.  Without c->peer after that, somebody else answers. */
+/* A head: the response begins.  Without c->peer after that, somebody else answers. */
 static enum io
-take_head(struct conn *c, struct span text)
+take_head(struct conn *c, struct answer *h)
 {
 	const struct dialect *d = STATE(c, gateway)->dialect;
-	struct answer h = { 0 };
 	enum io io = IO_FAIL;
 
-	if (!read_head(d, text, &h)) {
-		c->why = "the backend's head is not one";
-		return IO_FAIL;
-	}
-	if (h.sendfile.p && c->route->sendfile) {
-		if (hand_over(c, h.sendfile))
+	c->peer->replay = 0;            /* it has answered */
+	if (h->sendfile.p && c->route->sendfile) {
+		if (hand_over(c, h->sendfile))
 			return IO_MOVED;
 		c->why = "the backend named a file that it may not";
 		return IO_FAIL;
 	}
-	frame(c, &h);
-	if (d->frame && !d->frame(c, &h, passed, npassed, &io))
+	frame(c, h);
+	if (d->frame && !d->frame(c, h, passed, npassed, &io))
 		return io;
-	if (!respond(c, &h)) {
+	if (!respond(c, h)) {
 		c->why = "the backend's head is too large";
 		c->begun = false;
 		c->client.out.r = c->client.out.w = 0;
@@ -232,8 +230,10 @@ answer_head(struct conn *c)
 	struct gateway *g = STATE(c, gateway);
 	struct buf *in = &c->peer->s.in;
 	enum io io = g->down.next(&g->down.body, in);
-	unsigned n, taken, seen = 0;
-	struct span text;
+	struct answer h;
+	struct span text, rest;
+	unsigned n, seen = 0;
+	bool good;
 
 	if (io == IO_DONE || io == IO_FAIL) {
 		c->why = g->down.body.failed ? "the backend refused the request" :
@@ -246,18 +246,16 @@ answer_head(struct conn *c)
 	n = buf_used(in) < g->down.body.left ? buf_used(in) : g->down.body.left;
 	if (!n)
 		return IO_WAIT;
-	text.p = in->data + in->r;
-	text.n = taken = g->gathered ? 0 : head_end(text.p, n, &seen);
-	if (!taken)
-		taken = gather(c, text.p, n, &text);
-	buf_take(in, taken);
-	g->down.body.left -= taken;
-	if (text.n) {
-		c->peer->replay = 0;    /* it has answered */
-		return take_head(c, text);
-	}
-	if (g->gathered < c->client.out.size)
+	rest = text = (struct span){ in->data + in->r, n };
+	good = !g->gathered && read_head(g->dialect, &rest, &h);
+	text.n = good ? n - rest.n : g->gathered ? 0 : head_end(text.p, n, &seen);
+	n = text.n ? text.n : gather(c, text.p, n, &text);
+	buf_take(in, n);
+	g->down.body.left -= n;
+	if (good || (text.n && read_head(g->dialect, &text, &h)))
+		return take_head(c, &h);
+	if (!text.n && g->gathered < c->client.out.size)
 		return IO_MOVED;
-	c->why = "the backend's head has no end";
+	c->why = text.n ? "the backend's head is not one" : "the backend's head has no end";
 	return IO_FAIL;
 }

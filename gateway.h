@@ -73,6 +73,7 @@ struct answer {                         /* what the head of an answer says */
 	bool chunked;
 	struct span upgrade;
 	bool close, keep, names;        /* Connection says so, or names fields */
+	bool places;                    /* has fields that mapped.c knows */
 };
 
 struct dialect {                        /* how gateway.c speaks to the other side */
@@ -153,6 +154,7 @@ bool upstream_frame(struct conn *, const struct answer *, struct passed *, unsig
 /* Location, Content-Location, Refresh and Set-Cookie are made to mean what the client can reach.  New values hold until
  * the next call. */
 void mapped_fields(const struct conn *, struct passed *, unsigned n);
+static const uint64_t mapped_ids = 1ull << F_LOCATION | 1ull << F_CONTENT_LOCATION | 1ull << F_REFRESH | 1ull << F_SET_COOKIE;
 
 /* -- tunnel.c: bytes for their own sake, both ways ------------------------------------------------------- */
 

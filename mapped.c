@@ -155,7 +155,7 @@ mapped_fields(const struct conn *c, struct passed *f, unsigned n)
 	for (struct passed *end = f + n; f < end; f++) {
 		unsigned w = b.w;
 
-		if (f->id != F_OTHER && map_field(c, f, &b) && !b.bad)
+		if (mapped_ids >> f->id & 1 && map_field(c, f, &b) && !b.bad)
 			f->value = (struct span){ b.data + w, b.w - w };
 		else
 			b.w = w;

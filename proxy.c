@@ -134,35 +134,28 @@ may_be_withheld(char first)
 	return first == 'T' || first == 'F' || first == 'X' || first == 'P' || first >= 'a';
 }
 
-static void
-put_field(struct buf *to, struct span name, struct span value)
-{
-	char *at = buf_reserve(to, name.n + value.n + 4);
-
-	if (!at)
-		return;
-	memcpy(at, name.p, name.n);
-	memcpy(at + name.n, ": ", 2);
-	memcpy(at + name.n + 2, value.p, value.n);
-	memcpy(at + name.n + 2 + value.n, "\r\n", 2);
-}
-
+/* Fields that stay together go together: between two that are withheld there is nothing that was not understood, and each
+ * line ends in CRLF. */
 static void
 put_fields(const struct conn *c, const struct request *r, struct buf *to)
 {
+	const struct field *f = r->fields, *end = f + r->nfields;
+	const char *last = r->head + r->size - 2, *from = f < end ? r->head + f->name : last;
 	bool named = names_fields(r), ours = c->lent->user_n && !c->credentials;       /* a password for this server */
 
-	for (const struct field *f = r->fields, *end = f + r->nfields; f < end; f++) {
+	for (; f < end; f++) {
 		struct span name = field_name(r, f);
 
 		if (f->id == F_OTHER && name.n == 2 && span_eq_nocase(name, SPAN("TE")) &&
 		    list_has(field_value(r, f), SPAN("trailers")))
-			buf_text(to, "Connection: TE\r\nTE: trailers\r\n");
-		if (withheld(f->id) || (f->id == F_OTHER && may_be_withheld(*name.p) && withheld_name(name)) ||
-		    (named && connection_has(r, name)) || (ours && f->id == F_AUTHORIZATION))
+			buf_span(to, SPAN("Connection: TE\r\nTE: trailers\r\n"));
+		if (!withheld(f->id) && !(f->id == F_OTHER && may_be_withheld(*name.p) && withheld_name(name)) &&
+		    !(named && connection_has(r, name)) && !(ours && f->id == F_AUTHORIZATION))
 			continue;
-		put_field(to, name, field_value(r, f));
+		buf_mem(to, from, name.p - from);
+		from = f + 1 < end ? r->head + f[1].name : last;
 	}
+	buf_mem(to, from, last - from);
 }
 
 /* -- who asks ---------------------------------------------------------------------------------------------------- */
@@ -173,7 +166,7 @@ put_address(struct buf *to, const struct from *f)
 	if (f->family == AF_INET || f->family == AF_INET6)
 		from_print(to, f);
 	else
-		buf_text(to, "unknown");        /* RFC 7239 6.2 */
+		buf_span(to, SPAN("unknown"));        /* RFC 7239 6.2 */
 }
 
 static void
@@ -181,12 +174,18 @@ put_client(struct buf *to, const struct from *f, bool secure)
 {
 	bool v6 = f->family == AF_INET6;
 
-	buf_text(to, "X-Forwarded-For: ");
+	buf_span(to, SPAN("X-Forwarded-For: "));
 	put_address(to, f);
 	buf_print(to, "\r\nX-Forwarded-Proto: http%s\r\nForwarded: proto=http%s;for=", secure ? "s" : "", secure ? "s" : "");
 	buf_text(to, v6 ? "\"[" : "");
 	put_address(to, f);
 	buf_text(to, v6 ? "]\"" : "");
+}
+
+static struct span
+bytes_of(const struct from *f)
+{
+	return (struct span){ (const char *)f, sizeof *f };
 }
 
 /* The client as we know it, or as a proxy that is trusted has told.  The text is kept as it was last written: most
@@ -201,7 +200,7 @@ put_forwarded(const struct conn *c, const struct request *r, struct buf *to)
 	bool secure = c->secure || (c->client.tls && !c->vouched);
 	struct span host = r->known[F_HOST];
 
-	if (!text.w || secure != was_secure || memcmp(&from, &c->from, sizeof from)) {
+	if (!text.w || secure != was_secure || !span_eq(bytes_of(&from), bytes_of(&c->from))) {
 		from = c->from;
 		was_secure = secure;
 		text.w = 0;
@@ -209,12 +208,12 @@ put_forwarded(const struct conn *c, const struct request *r, struct buf *to)
 	}
 	buf_mem(to, text.data, text.w);
 	if (host.n) {
-		buf_text(to, ";host=\"");
+		buf_span(to, SPAN(";host=\""));
 		buf_span(to, host);
-		buf_text(to, "\"\r\nX-Forwarded-Host: ");
+		buf_span(to, SPAN("\"\r\nX-Forwarded-Host: "));
 		buf_span(to, host);
 	}
-	buf_text(to, "\r\nVia: 1.1 cubhttpd\r\n");
+	buf_span(to, SPAN("\r\nVia: 1.1 cubhttpd\r\n"));
 }
 
 /* -- the head ------------------------------------------------------------------------------------------------------ */
@@ -223,14 +222,14 @@ put_forwarded(const struct conn *c, const struct request *r, struct buf *to)
 static void
 put_host(const struct conn *c, const struct request *r, struct buf *to)
 {
-	buf_text(to, " HTTP/1.1\r\nHost: ");
+	buf_span(to, SPAN(" HTTP/1.1\r\nHost: "));
 	if (r->known[F_HOST].n)
 		buf_span(to, r->known[F_HOST]);
 	else if (c->route->backends->name)
 		buf_span(to, c->route->backends->name->host);
 	else
 		addr_print(to, &c->route->backends->addr, true);
-	buf_mem(to, "\r\n", 2);
+	buf_span(to, SPAN("\r\n"));
 }
 
 /* The client would switch to another protocol, and so may the backend.  Not to HTTP/2, whose requests would all pass
@@ -246,7 +245,7 @@ put_upgrade(struct conn *c, const struct request *r, struct buf *to)
 		return;
 	memcpy(g->upgrade, protocols.p, protocols.n);
 	g->upgrade_n = protocols.n;
-	buf_text(to, "Connection: Upgrade\r\nUpgrade: ");
+	buf_span(to, SPAN("Connection: Upgrade\r\nUpgrade: "));
 	buf_span(to, protocols);
 	buf_mem(to, "\r\n", 2);
 }
@@ -275,16 +274,16 @@ proxy_head(struct conn *c, const struct request *r, const struct script *s, stru
 	put_forwarded(c, r, to);
 	put_upgrade(c, r, to);
 	if (r->continues)
-		buf_text(to, "Expect: 100-continue\r\n");
+		buf_span(to, SPAN("Expect: 100-continue\r\n"));
 	if (r->framing == BODY_CHUNKED)
-		buf_text(to, "Transfer-Encoding: chunked\r\n");
+		buf_span(to, SPAN("Transfer-Encoding: chunked\r\n"));
 }
 
 static void
 proxy_length(struct buf *to, bool body, uint64_t length)
 {
 	if (body) {
-		buf_text(to, "Content-Length: ");
+		buf_span(to, SPAN("Content-Length: "));
 		buf_uint(to, length);
 		buf_mem(to, "\r\n", 2);
 	}

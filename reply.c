@@ -139,8 +139,12 @@ reply_start(struct conn *c, int status)
 static bool
 ours(enum field_id id)
 {
-	return id == F_STATUS || id == F_CONNECTION || id == F_KEEP_ALIVE || id == F_TRANSFER_ENCODING || id == F_UPGRADE ||
-	    id == F_TRAILER || id == F_CONTENT_LENGTH || id == F_SERVER || id == F_DATE || id == F_X_SENDFILE;
+	static const uint64_t ids = 1ull << F_STATUS | 1ull << F_CONNECTION | 1ull << F_KEEP_ALIVE | 1ull << F_UPGRADE |
+	    1ull << F_TRANSFER_ENCODING | 1ull << F_TRAILER | 1ull << F_CONTENT_LENGTH | 1ull << F_SERVER | 1ull << F_DATE |
+	    1ull << F_X_SENDFILE;
+
+	_Static_assert(FIELDS <= 64, "a word of bits for fields is too short");
+	return ids >> id & 1;
 }
 
 static void
@@ -150,19 +154,43 @@ put_field(struct buf *out, struct span name, struct span value)
 
 	if (!at)
 		return;
-	memcpy(at, name.p, name.n);
-	memcpy(at + name.n, ": ", 2);
-	if (value.n)
-		memcpy(at + name.n + 2, value.p, value.n);
-	memcpy(at + name.n + 2 + value.n, "\r\n", 2);
+	copy(at, name.p, name.n);
+	at[name.n] = ':';
+	at[name.n + 1] = ' ';
+	copy(at + name.n + 2, value.p, value.n);
+	at[name.n + 2 + value.n] = '\r';
+	at[name.n + 3 + value.n] = '\n';
+}
+
+static bool
+passes(const struct conn *c, const struct passed *f)
+{
+	return !ours(f->id) && !(c->headers && replaced(c, f->name));
+}
+
+/* Nothing but what belongs there lies between the two: they can be copied together. */
+static bool
+adjoin(const struct passed *a, const struct passed *b)
+{
+	const char *end = a->value.p + a->value.n;
+
+	return a->value.p - a->name.p == a->name.n + 2 && b->name.p - end == 2 && load2(end) == load2("\r\n");
 }
 
 void
 reply_pass(struct conn *c, const struct passed *f, unsigned n)
 {
-	for (unsigned i = 0; i < n; i++)
-		if (!ours(f[i].id) && !replaced(c, f[i].name))
-			put_field(&c->client.out, f[i].name, f[i].value);
+	for (unsigned i = 0; i < n; i++) {
+		unsigned first = i;
+
+		if (!passes(c, &f[i]))
+			continue;
+		while (i + 1 < n && adjoin(&f[i], &f[i + 1]) && passes(c, &f[i + 1]))
+			i++;
+		if (i > first)
+			buf_mem(&c->client.out, f[first].name.p, f[i].name.p - f[first].name.p);
+		put_field(&c->client.out, f[i].name, f[i].value);
+	}
 }
 
 /* Fields for the next response head, which is made in the same call. */

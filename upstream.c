@@ -12,9 +12,17 @@
 bool
 upstream_line(struct span *text, struct answer *a)
 {
-	struct span line = span_cut(text, '\n'), rest;
+	static const struct span usual = SPAN("HTTP/1.1 200 OK\r\n");
+	struct span line, rest;
 	uint64_t status;
 
+	if (span_starts(*text, usual)) {
+		*text = (struct span){ text->p + usual.n, text->n - usual.n };
+		a->status = 200;
+		a->minor = 1;
+		return true;
+	}
+	line = span_cut(text, '\n');
 	if (line.n < 12 || !span_starts(line, SPAN("HTTP/1.")) || line.p[8] != ' ' ||
 	    (line.n > 12 && line.p[12] != ' ' && line.p[12] != '\r'))
 		return false;
@@ -44,6 +52,7 @@ upstream_heed(struct answer *a, enum field_id id, struct span value)
 		a->upgrade = value;
 		return true;
 	default:
+		a->places |= mapped_ids >> id & 1;
 		return true;
 	}
 }
@@ -117,7 +126,8 @@ upstream_frame(struct conn *c, const struct answer *a, struct passed *f, unsigne
 		*io = a->status == 101 ? upgrade(c, a, f, n) : interim(c, a, f, n);
 		return false;
 	}
-	mapped_fields(c, f, n);
+	if (a->places || a->located)
+		mapped_fields(c, f, n);
 	down->body = (struct body){ .left = none ? 0 : a->length, .ended = ended };
 	down->body.trails = !none && a->chunked;
 	down->next = none || a->measured ? length_next : a->chunked ? chunked_next : until_eof_next;

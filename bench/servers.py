@@ -11,7 +11,7 @@ import time
 import kit
 
 # -- servers: a row is a name, a program, how it is started, and its configuration ----------------------------
-# {port} {site} {work} {fcgi} {php} are filled in.  Access logs are off everywhere, connections are kept for as
+# {port} {site} {work} {fcgi} {php} {origin} are filled in.  Access logs are off everywhere, connections are kept for as
 # long as the measurement needs them, and all else is as the server has it by default (nginx: as Debian ships it).
 
 CUBHTTPD = """
@@ -26,10 +26,11 @@ timeout idle 600
 spool {work} 64m
 fastcgi /fcgi unix:{fcgi}
 fastcgi *.php unix:{php}
+proxy /p/ unix:{origin}
 """
 
 LIGHTTPD = """
-server.modules = ("mod_fastcgi")
+server.modules = ("mod_fastcgi", "mod_proxy")
 server.document-root = "{site}"
 server.bind = "127.0.0.1"
 server.port = {port}
@@ -43,6 +44,7 @@ mimetype.assign = (".txt" => "text/plain", ".bin" => "application/octet-stream")
 fastcgi.server = (
     "/fcgi" => (("socket" => "{fcgi}", "check-local" => "disable")),
     ".php" => (("socket" => "{php}")))
+proxy.server = ("/p/" => (("socket" => "{origin}")))
 """
 
 NGINX = """
@@ -65,10 +67,14 @@ http {{
     proxy_temp_path {work}/proxy;
     include /etc/nginx/mime.types;
     upstream kept {{ server unix:{fcgi}; keepalive 48; }}
+    upstream origin {{ server unix:{origin}; {keepalive} }}
+    proxy_http_version 1.1;
+    proxy_set_header Connection "{connection}";
     server {{
         listen 127.0.0.1:{port};
         root {site};
         location /fcgi {{ include fastcgi_params; {fcgi_pass} }}
+        location /p/ {{ proxy_pass http://origin; }}
         location ~ \\.php$ {{
             include fastcgi_params;
             fastcgi_param SCRIPT_FILENAME $document_root$fastcgi_script_name;
@@ -78,15 +84,24 @@ http {{
 }}
 """
 
+ORIGIN = """
+listen unix:{origin}
+alias /p/ {site}
+log access off
+timeout idle 600
+"""
+
 SERVERS = {
     # name: (program, arguments, configuration, words for it)
     "cubhttpd": (os.path.join(kit.TOP, "build/static/cubhttpd"), ["-f", "{conf}"], CUBHTTPD, {}),
     "lighttpd": ("lighttpd", ["-D", "-f", "{conf}"], LIGHTTPD, {}),
-    "nginx": ("nginx", ["-p", "{work}", "-c", "{conf}"], NGINX, {"fcgi_pass": "fastcgi_pass unix:{fcgi};"}),
+    "nginx": ("nginx", ["-p", "{work}", "-c", "{conf}"], NGINX,
+              {"fcgi_pass": "fastcgi_pass unix:{fcgi};", "keepalive": "", "connection": "close"}),
     "nginx (backend kept)": ("nginx", ["-p", "{work}", "-c", "{conf}"], NGINX,
-                             {"fcgi_pass": "fastcgi_pass kept; fastcgi_keep_conn on;"}),
+                             {"fcgi_pass": "fastcgi_pass kept; fastcgi_keep_conn on;", "keepalive": "keepalive 48;",
+                              "connection": ""}),
 }
-SOME = {"nginx (backend kept)": ["fcgi"]}       # servers that take part in these works only
+SOME = {"nginx (backend kept)": ["fcgi", "proxy100", "proxy10k"]}       # servers that take part in these works only
 
 CHANGED = 1700000000                    # the files are old, so that no server treats them as just changed
 
@@ -119,6 +134,8 @@ WORKS = {
     "304": ("/100.txt", PLAIN + UNCHANGED, 304, "not modified"),
     "404": ("/nothing/here", PLAIN, 404, "no such file"),
     "fcgi": ("/fcgi", PLAIN, 200, "FastCGI on a unix socket"),
+    "proxy100": ("/p/100.txt", PLAIN, 200, "100 bytes of another server, on a unix socket"),
+    "proxy10k": ("/p/10k.txt", PLAIN, 200, "10 KB of it"),
 }
 
 
@@ -177,6 +194,7 @@ class Yard:
         self.site = os.path.join(work, "site")
         self.fcgi = os.path.join(work, "fcgi.sock")
         self.php = os.path.join(work, "php.sock")
+        self.origin = os.path.join(work, "origin.sock")
         self.stack = contextlib.ExitStack()
         self.serial = 0
         self.make_site()
@@ -201,6 +219,15 @@ class Yard:
         child = self.stack.enter_context(
             kit.running([program, self.fcgi], kit.CLIENT_CPU, self.log("responder"), stdout=subprocess.PIPE))
         child.stdout.readline()
+        self.start_origin()
+
+    def start_origin(self):
+        """The server behind the proxies: whatever it is, it is the same for all of them."""
+        conf = os.path.join(self.work, "origin.conf")
+        with open(conf, "w") as f:
+            f.write(ORIGIN.format(site=self.site, origin=self.origin))
+        self.stack.enter_context(kit.running([SERVERS["cubhttpd"][0], "-f", conf], kit.CLIENT_CPU, self.log("origin")))
+        kit.wait_for(lambda: os.path.exists(self.origin), 10, "the server behind the proxies")
 
     def start_php(self):
         conf = os.path.join(self.work, "php-fpm.conf")
@@ -221,6 +248,7 @@ class Yard:
         port = kit.free_port()
         user = f"user {pwd.getpwuid(os.geteuid()).pw_name};" if os.geteuid() == 0 else ""
         fill = dict(port=port, site=self.site, work=work, fcgi=self.fcgi, php=self.php, user=user,
+                    origin=self.origin,
                     conf=os.path.join(work, "conf"))
         fill |= {key: value.format(**fill) for key, value in words.items()}
         if template is NGINX:

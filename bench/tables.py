@@ -8,6 +8,9 @@ GOALS = {
     ("calls", "ka100"): 4,
     ("calls", "close100"): 8,
     ("calls", "fcgi"): 8,
+    ("instructions", "proxy100"): 6000,
+    ("calls", "proxy100"): 8,
+    ("calls", "proxy10k"): 9,
     ("resident", "Rss"): 140,
     ("idle", "private bytes a connection"): 128,
     ("bodies", "up: resident moved, KiB"): 64,
@@ -19,6 +22,8 @@ GOALS = {
     ("cpu", "ka1m"): (0.5, ["lighttpd"]),
     ("cpu", "close100"): (0.9, ["nginx"]),
     ("cpu", "fcgi"): (0.6, ["lighttpd", "nginx"]),
+    ("cpu", "proxy100"): (0.8, ["nginx (backend kept)"]),
+    ("cpu", "proxy10k"): (0.8, ["nginx (backend kept)"]),
     ("beside", "1,000 against none"): 1.15,
     ("upload", "p99, ms"): 5,
     ("cliff", None): 0,                 # every row
