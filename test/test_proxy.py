@@ -1,4 +1,5 @@
 """The proxy: what other servers are asked, what they may answer, and what happens when they misbehave."""
+import socket
 import threading
 
 import pytest
@@ -493,3 +494,218 @@ def test_where_a_cookie_belongs(start, peer, said, told):
     p = says(peer, f"Set-Cookie: {said}", "Set-Cookie: second=1")
     answer = start(f"proxy /api/ http://{p.address}/v1/\n").get("/api/x")
     assert answer.all("Set-Cookie") == [told, "second=1"]
+
+
+# -- smuggling: what a backend makes of it is one request, or none comes there
+
+def chunked(text):
+    return "POST /a HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n" + text
+
+
+EVIL = "GET /evil HTTP/1.1\r\nHost: evil\r\n\r\n"
+
+
+@pytest.mark.parametrize("text", [
+    # two ways to find the end
+    chunked(f"Content-Length: {5 + len(EVIL)}\r\n\r\n0\r\n\r\n{EVIL}"),
+    f"POST /a HTTP/1.1\r\nHost: test\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{EVIL}",
+    f"POST /a HTTP/1.1\r\nHost: test\r\nContent-Length: 0\r\nContent-Length: {len(EVIL)}\r\n\r\n{EVIL}",
+    f"POST /a HTTP/1.1\r\nHost: test\r\nContent-Length: 0, {len(EVIL)}\r\n\r\n{EVIL}",
+    f"POST /a HTTP/1.1\r\nHost: test\r\nContent-Length: +0\r\n\r\n{EVIL}",
+    f"POST /a HTTP/1.1\r\nHost: test\r\nContent-Length: 0x0\r\n\r\n{EVIL}",
+    f"POST /a HTTP/1.1\r\nHost: test\r\nContent-Length:\r\n\r\n{EVIL}",
+    # codings that one server knows and another does not
+    *[f"POST /a HTTP/1.1\r\nHost: test\r\n{te}\r\nContent-Length: 4\r\n\r\n0\r\n\r\n{EVIL}" for te in (
+        "Transfer-Encoding: xchunked", "Transfer-Encoding : chunked", "Transfer-Encoding:\tchunked",
+        "Transfer-Encoding: chunked\r\nTransfer-Encoding: x", " Transfer-Encoding: chunked", "X: y\n Transfer-Encoding: chunked",
+        "Transfer-Encoding\n: chunked", "Transfer-Encoding: \"chunked\"", "Transfer-Encoding: identity", "X: y\rTransfer-Encoding: chunked",
+        "Transfer-Encoding:\x0bchunked", "Transfer_Encoding: chunked", "Transfer-Encoding: chunked, identity",
+        "transfer-encoding: CHUNKED", "Transfer-Encoding\0: chunked", "Transfer-Encoding: chunked\0")],
+    # lines that one server ends elsewhere
+    f"GET /a HTTP/1.1\nHost: test\n\n{EVIL}", f"GET /a HTTP/1.1\r\nHost: test\r\nA: b\n\r\n{EVIL}",
+    f"GET /a HTTP/1.1\r\nHost: test\r\nA: b\r\n\n{EVIL}", f"GET /a HTTP/1.1\r\nHost: test\r\nA: b\r\n folded: {EVIL}",
+    "GET /a HTTP/1.1\r\nHost: test\r\nA: b\rGET /evil HTTP/1.1\r\n\r\n", f"GET /a\nHTTP/1.1\r\nHost: test\r\n\r\n{EVIL}",
+    "GET /a HTTP/1.1\r\nHost: test\r\n: b\r\n\r\n", "GET /a HTTP/1.1\r\nHost: test\r\nHost: evil\r\n\r\n",
+    "GET /a HTTP/1.1\r\nHost: test evil\r\n\r\n", "GET /a\x01 HTTP/1.1\r\nHost: test\r\n\r\n", "GET  /a HTTP/1.1\r\nHost: test\r\n\r\n",
+    # chunks
+    chunked(f"\r\n5;\nx\r\nhello\r\n0\r\n\r\n{EVIL}"), chunked(f"\r\n5 ; x\rhello\r\n0\r\n\r\n{EVIL}"),
+    chunked(f"\r\n5\nhello\r\n0\r\n\r\n{EVIL}"), chunked(f"\r\n0x5\r\nhello\r\n0\r\n\r\n{EVIL}"),
+    chunked(f"\r\n5\r\nhello0\r\n\r\n{EVIL}"), chunked(f"\r\n10000000000000005\r\nhello\r\n0\r\n\r\n{EVIL}"),
+    chunked(f"\r\n-5\r\nhello\r\n0\r\n\r\n{EVIL}"), chunked(f"\r\n0\r\nContent-Length: 9\n\r\n{EVIL}"),
+    chunked("\r\n0\r\n" + EVIL[:-2] + "\r\n"), chunked("\r\n5;a=\"\r\n0\r\n\r\n" + EVIL),
+])
+def test_one_request_or_none(start, peer, text):
+    """The backend reads by the letter and takes part in nothing else: what it records is all there was."""
+    server = front(start, peer())
+    with server.connect() as c:
+        c.send_if_open(text)
+        c.half_close()
+        try:
+            c.rest()
+        except ConnectionResetError:
+            pass
+    assert server.get("/end").status == 200
+    targets = [call.target for call in server.peer.calls]
+    assert targets in (["/a", "/end"], ["/end"], ["/a", "/evil", "/end"]), targets
+    if "/evil" in targets:          # only as what it plainly is: a second request of its own
+        assert text.split(EVIL)[0].endswith("\r\n\r\n") and server.peer.calls[1]["Host"] == "evil"
+        assert "Content-Length" not in text and "\n" not in text.replace("\r\n", ""), "it passed for a request"
+
+
+@pytest.mark.parametrize("text", [
+    chunked("\r\n5;x=\"y\";z\r\nhello\r\n000;q\r\nX-T: 1\r\nContent-Length: 99\r\n\r\n"),
+    "POST /a HTTP/1.1\r\nHost: test\r\nConnection: Content-Length, Host\r\nContent-Length: 5\r\n\r\nhello",
+    "POST http://test/a HTTP/1.1\r\nHost: evil\r\nContent-Length: 5\r\n\r\nhello",
+    "POST /a HTTP/1.1\r\nHost: test\r\nConnection: close, Transfer-Encoding\r\ntransfer-encoding:Chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+])
+def test_what_is_plain_passes_as_one_request(start, peer, text):
+    server = front(start, peer())
+    with server.connect() as c:
+        line, fields, body = seen(c.send(text).answer())
+        fields = dict(fields)
+        assert line == "POST /a" and body in (b"hello", b"hello\nX-T: 1") and fields["Host"] == "test"
+        assert ("Content-Length" in fields) != ("Transfer-Encoding" in fields)
+    assert len(server.peer.calls) == 1
+
+
+# -- time, places and the end
+
+def test_an_answer_before_the_request_has_ended(start, peer):
+    def early(call):
+        call.raw(OK + "Content-Length: 5\r\n\r\nearly")
+        call.end()
+    server = front(start, peer(early), more="proxied 1\n")
+    for _ in range(3):
+        with server.connect() as c:
+            c.request("POST", "/", "Content-Length: 100000000").send(b"x" * 100000)
+            assert c.answer().body == b"early"
+    with server.connect() as c:
+        c.request("POST", "/", "Transfer-Encoding: chunked").send("5\r\nhello\r\n")
+        assert c.answer().body == b"early"
+
+
+def test_a_reset_in_the_middle_is_a_cut(start, peer):
+    def script(call):
+        call.raw(OK + "Content-Length: 100000\r\n\r\n" + 1000 * "x")
+        eventually(lambda: go.is_set())
+        call.die()
+    go = threading.Event()
+    server = front(start, peer(script))
+    with server.connect() as c:
+        c.request("GET", "/")
+        c.fill()
+        go.set()
+        with pytest.raises((Cut, ConnectionResetError)):
+            c.answer()
+
+
+def test_a_client_that_leaves_frees_its_place(start, peer):
+    server = front(start, peer(lambda call: call.hang() if call.target == "/hang" else call.answer("x")), more="proxied 1\n")
+    for i in range(3):
+        with server.connect() as c:
+            c.request("GET", "/hang")
+            server.peer.call(2 * i)
+            c.reset()
+        assert server.get("/").body == b"x"
+
+
+def test_events_are_not_delayed(start, peer):
+    """Each is there before the next is written, in chunks or until the end."""
+    more = threading.Semaphore(0)
+
+    def script(call):
+        call.raw("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
+        for i in range(20):
+            assert more.acquire(timeout=20)
+            call.raw(f"data: {i}\n\n")
+        call.end()
+    server = front(start, peer(script))
+    for version in ("1.1", "1.0"):
+        with server.connect() as c:
+            c.request("GET", "/", version=version).answer(body=False)
+            for i in range(20):
+                more.release()
+                while b"data: %d\n\n" % i not in c.buffer:
+                    assert c.fill()
+
+
+def test_an_idle_connection_that_the_backend_closed_is_not_used(start, peer):
+    server = front(start, peer())
+    for i in range(5):
+        assert server.ask("POST", "/", body=b"x").status == 200
+        server.peer.drop()
+        eventually(lambda: not server.peer.open, "the end of the connection")
+        eventually(lambda: len([t for t in server.descriptors().values() if t.startswith("socket")]) <= 1, "and of ours")
+    assert server.peer.connections == 5
+
+
+def test_a_backend_killed_and_started_again_under_load(start, peer):
+    """Another one is alive: no request fails."""
+    peers = [peer(), peer()]
+    server = front(start, *peers)
+    failed, done, stop = [], [], threading.Event()
+
+    def load():
+        while not stop.is_set():
+            with server.connect() as c:
+                for _ in range(20):
+                    status = c.get("/").status
+                    done.append(status)
+                    if status != 200:
+                        failed.append(status)
+    threads = [threading.Thread(target=load) for _ in range(4)]
+    for t in threads:
+        t.start()
+    victim = peers[0]
+    for _ in range(6):
+        seen_so_far = len(done)
+        eventually(lambda: len(done) > seen_so_far + 50 and victim.calls, "requests")
+        port = victim.sock.getsockname()[1]
+        victim.deaf()
+        for sock in list(victim.open):
+            try:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+                sock.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+        seen_so_far = len(done)
+        eventually(lambda: len(done) > seen_so_far + 50, "requests while it is away")
+        victim = peer(port=port)
+    stop.set()
+    for t in threads:
+        t.join()
+    assert not failed and len(done) > 300
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", ["down", "up"])
+def test_a_gigabyte_and_flat_memory(start, peer, way):
+    size, piece = 1 << 30, b"z" * (1 << 20)
+
+    def script(call):
+        if way == "down":
+            call.raw(OK + f"Content-Length: {size}\r\n\r\n")
+            for _ in range(size >> 20):
+                call.raw(piece)
+        else:
+            call.answer(str(sum(len(p) for p in call.pieces())))
+    server = front(start, peer(script))
+    server.get("/nothing") if way == "up" else None
+    before = server.memory()
+    most = [before]
+    with server.connect() as c:
+        if way == "down":
+            c.request("GET", "/").answer(body=False)
+            left = size - len(c.buffer)
+            while left:
+                left -= len(c.sock.recv(1 << 20))
+                if left % 64 == 0:
+                    most.append(server.memory())
+        else:
+            c.request("POST", "/", f"Content-Length: {size}")
+            for i in range(size >> 20):
+                c.send(piece)
+                if i % 64 == 0:
+                    most.append(server.memory())
+            assert c.answer().body == str(size).encode()
+    assert max(most) - before < 128 and len(most) > 4
