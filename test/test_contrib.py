@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from conftest import BINARY, ROOT
+from conftest import BINARY, ROOT, Server
 
 pytestmark = pytest.mark.once
 CONTRIB = ROOT / "contrib"
@@ -216,3 +216,49 @@ def test_the_init_script_of_openwrt(folder):
     said = run("/bin/sh", "-euc", script)
     assert "log: -t cubhttpd" in said and "99999" in said
     assert (folder / "run/main.conf").read_text() == good
+
+
+IO = """#!/bin/sh
+echo "Content-Type: text/plain"
+echo
+echo "$(basename "$0") in $PWD got $(wc -c)"
+"""
+LUCI = """#!/bin/sh
+echo "Status: 302 Found"
+echo "Location: /cgi-bin/luci/admin$PATH_INFO"
+echo "Set-Cookie: a=1"
+echo "Set-Cookie: b=2"
+echo "X-Said: $SCRIPT_NAME ${HTTPS-plain}"
+echo
+"""
+
+
+def test_luci_is_served_by_its_example(folder):
+    """A script with a path behind it, a redirect that is the client's, and links to one program that looks at its name."""
+    www = folder / "www"
+    (www / "cgi-bin").mkdir(parents=True)
+    (www / "luci-static").mkdir()
+    (www / "index.html").write_text("to luci")
+    (www / "luci-static/cascade.css").write_text("a{}")
+    (folder / "cgi-io").write_text(IO)
+    (www / "cgi-bin/luci").write_text(LUCI)
+    (www / "cgi-bin/cgi-upload").symlink_to(folder / "cgi-io")
+    for script in (folder / "cgi-io", www / "cgi-bin/luci"):
+        script.chmod(0o755)
+    config = (CONTRIB / "openwrt/files/luci.config").read_text().replace("config cubhttpd", "config uhttpd")
+    config = re.sub(r".*(listen_https|redirect_https|\[::\]).*\n", "", config).replace("0.0.0.0:80", "127.0.0.1:0")
+    (folder / "luci").write_text(config.replace("/www", str(www)))
+    made = converted(folder, folder / "luci")[0]["main"]
+    (folder / "made.conf").write_text(made.replace("log errors syslog warn\n", ""))
+    server = Server(["-f", folder / "made.conf"], cwd=folder)
+    try:
+        assert server.get("/").body == b"to luci"
+        css = server.get("/luci-static/cascade.css?v=23")
+        assert css.status == 200 and css["content-type"].startswith("text/css")
+        answer = server.get("/cgi-bin/luci/status")
+        assert answer.status == 302 and answer["location"] == "/cgi-bin/luci/admin/status"
+        assert answer["x-said"] == "/cgi-bin/luci plain"
+        upload = server.ask("POST", "/cgi-bin/cgi-upload", body=b"x" * 300000)
+        assert upload.body.decode().split()[0] == "cgi-upload" and b"got 300000" in upload.body
+    finally:
+        server.stop()
