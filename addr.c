@@ -306,7 +306,9 @@ from_parse(struct from *f, struct span text)
 	struct span rest = text, part;
 	bool six;
 
-	if (text.n && *text.p == '[') {
+	if (!text.n)
+		return false;
+	if (*text.p == '[') {
 		rest = (struct span){ text.p + 1, text.n - 1 };
 		part = span_cut(&rest, ']');
 		six = rest.p[-1] == ']' && (!rest.n || *rest.p == ':');

@@ -49,9 +49,12 @@ class Resolver:
     def serve(self):
         while True:
             try:
-                question = Question(*self.sock.recvfrom(2000))
+                data, sender = self.sock.recvfrom(2000)
             except OSError:
                 return
+            if not data:
+                return
+            question = Question(data, sender)
             with self.news:
                 self.asked.append(question)
                 self.news.notify_all()
