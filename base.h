@@ -120,6 +120,7 @@ struct field {                          /* offsets from request.head */
 	bool plain;                     /* its name has letters and hyphens only */
 };
 
+enum form { FORM_ORIGIN, FORM_HTTP, FORM_HTTPS };       /* of the target: a path, or an URL with this scheme */
 enum framing { BODY_NONE, BODY_LENGTH, BODY_CHUNKED };
 
 struct request {                        /* one in the whole program; its spans hold until start() returns */
@@ -132,6 +133,7 @@ struct request {                        /* one in the whole program; its spans h
 	bool keep;                      /* the client would keep the connection */
 	bool continues;                 /* Expect: 100-continue */
 	bool star;                      /* OPTIONS * */
+	uint8_t form;                   /* enum form */
 	bool has_query;
 	struct span line;               /* the request line, for the log */
 	struct span name;               /* the method as sent */
@@ -287,6 +289,8 @@ void stream_open(struct stream *, int fd);              /* takes the descriptor;
 void stream_close(struct stream *);                     /* TLS says good-bye before it */
 void stream_shut(struct stream *);                      /* no more writing */
 void stream_pipes(struct stream *, int fd, int to);     /* the same for two pipes */
+/* True once connect() has ended; false while it has not, or when it failed, and then the stream is dead. */
+bool stream_connected(struct stream *);
 /* A socket that is connected, or connecting; -1 with errno. */
 int stream_dial(const struct addr *, bool *connecting);
 /* A listening socket, close-on-exec, not blocking; -1 with errno. */

@@ -27,6 +27,7 @@ struct backend {
 	unsigned busy;                  /* connections to it that are in use */
 	unsigned turn;                  /* of the first of a line: whose turn it is */
 	struct name *name;              /* that the address is of (resolve.h); NULL: it was written as a number */
+	bool foreign;                   /* a client has named it */
 	unsigned changes;               /* how often it became another one */
 	struct backend *next;
 };
@@ -49,9 +50,12 @@ struct run {                            /* how a program is started: see child.h
 
 enum rule_kind {
 	R_FASTCGI, R_SCGI, R_CGI, R_PROXY, R_ALIAS, R_REDIRECT, R_REWRITE,      /* routes: the first that matches */
+	R_FORWARD,
 	R_ALLOW, R_AUTH, R_AUTHORIZATION,
 	R_FALLBACK, R_HEADER, R_EXPIRES, R_HSTS, R_LIMIT_BODY, R_LISTING, R_ERROR       /* filters: all that match */
 };
+
+struct forward { struct net *to; unsigned nports; uint16_t port[FORWARD_PORTS]; };
 
 struct rule {                           /* a route or a filter, in the order written */
 	struct rule *next;
@@ -66,7 +70,8 @@ struct rule {                           /* a route or a filter, in the order wri
 	const char *remote;             /* `remote DIR`: scripts are below DIR over there, not looked for here */
 	struct rule *sendfile;          /* `sendfile DIR`: roots of files the backend may name, in their root */
 	struct run *run;                /* cgi: how it is started */
-	struct net *nets;               /* allow: in the order written */
+	struct forward *forward;        /* forward: its ports and targets */
+	struct net *nets;               /* allow, forward: in the order written */
 	enum field_id field;            /* header: which, when it is one we know */
 };
 
@@ -125,6 +130,7 @@ struct conf {                           /* one is in force; older ones live unti
 	const char *error_log, *access_log;
 	enum level level;
 	struct resolver resolver;       /* n 0: the system's */
+	struct rule *forwards;          /* who may use us as a proxy; the first that has the client */
 	struct net *trust;              /* proxies that are believed what they say of clients */
 	const char *state;              /* the folder for a certificate of our own */
 	struct anchors *client_ca;      /* who vouches for clients, of verify.h */

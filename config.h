@@ -90,6 +90,11 @@
 #define CONFIG_RESOLVE 1
 #endif
 
+/* `forward`: a proxy for clients of this network, by CONNECT and by URL. 4,500 */
+#ifndef CONFIG_FORWARD
+#define CONFIG_FORWARD 1
+#endif
+
 /* Names of users and groups for `user`; without it only numbers are understood. 220 */
 #ifndef CONFIG_USER_NAMES
 #define CONFIG_USER_NAMES 1
@@ -149,6 +154,7 @@
 #define ACCEPTS_MAX     8       /* connections taken in one turn from one listening socket */
 #define LISTEN_MAX      16      /* listening sockets */
 #define RESOLVERS_MAX   3       /* servers that are asked for names, one after the other */
+#define FORWARD_PORTS   8       /* ports of a `forward` line */
 #define QUERIES_MAX     8       /* names that are asked for at once */
 #define PARK_AFTER      1000    /* milliseconds an idle connection keeps its place before it is parked */
 #define HANDSHAKES_MAX  16      /* TLS handshakes under way at once; the longest gives way to one more */
@@ -184,7 +190,7 @@
 /* -- what follows from them ------------------------------------------------------------------------ */
 
 #define CONFIG_VERIFY   (CONFIG_TLS && CONFIG_CLIENT_CERTS)     /* chains of others are looked at */
-#define CONFIG_GATEWAY  (CONFIG_FCGI || CONFIG_SCGI || CONFIG_CGI || CONFIG_PROXY)      /* some kind of backend is built in */
+#define CONFIG_GATEWAY  (CONFIG_FCGI || CONFIG_SCGI || CONFIG_CGI || CONFIG_PROXY || CONFIG_FORWARD)      /* some kind of backend is built in */
 #define CONFIG_CHILDREN (CONFIG_FCGI || CONFIG_SCGI || CONFIG_CGI)      /* programs are started */
 
 #if CONFIG_FCGI != 0 && CONFIG_FCGI != 1

@@ -132,6 +132,71 @@ certificate_show(struct buf *b, const struct word *w, const void *from, unsigned
 	return c;
 }
 
+static bool
+forward_part(struct reader *r, struct rule *rule, struct span key, char *text)
+{
+	struct forward *f = rule->forward;
+	uint64_t port;
+
+	if (span_eq(key, SPAN("RANGE")))
+		return take_net(r, text, &rule->nets);
+	if (span_eq(key, SPAN("to")))
+		return take_net(r, text, &f->to);
+	if (span_eq(key, SPAN("auth"))) {
+		rule->root.path = keep_folder(r, text);
+		return CONFIG_AUTH || mistake(r, "'auth' is not in this build (CONFIG_AUTH)");
+	}
+	if (!span_eq(key, SPAN("port")))
+		return true;
+	if (f->nports == FORWARD_PORTS)
+		return mistake(r, "more than %d ports", FORWARD_PORTS);
+	if (!take_number(r, text, 1, 65535, &port))
+		return false;
+	f->port[f->nports++] = (uint16_t)port;
+	return true;
+}
+
+void
+forward_set(struct reader *r, const struct word *w, char *const *arg, unsigned n)
+{
+	struct rule *rule = keep(r, sizeof *rule), **end = &r->conf->forwards;
+
+	rule->kind = R_FORWARD;
+	rule->pattern = (struct pattern){ MATCH_BELOW, SPAN("/") };
+	rule->value = SPAN("cubhttpd");
+	rule->root.fd = -1;
+	rule->forward = keep(r, sizeof *rule->forward);
+	for (unsigned i = 0; i < n; i++)
+		if (!forward_part(r, rule, r->key[i], keep_text(r, arg[i])))
+			return;
+	(void)w;
+	while (*end)
+		end = &(*end)->next;
+	*end = rule;
+}
+
+bool
+forward_show(struct buf *b, const struct word *w, const void *from, unsigned i)
+{
+	const struct rule *rule = ((const struct conf *)from)->forwards;
+
+	(void)w;
+	while (rule && i--)
+		rule = rule->next;
+	if (!rule)
+		return false;
+	net_show(b, rule->nets);
+	for (unsigned k = 0; k < rule->forward->nports; k++)
+		buf_print(b, " port %u", rule->forward->port[k]);
+	for (const struct net *net = rule->forward->to; net; net = net->next)
+		buf_print(b, " to %s", net->text);
+	if (rule->root.path) {
+		buf_text(b, " auth");
+		text_show(b, span_of(rule->root.path));
+	}
+	return true;
+}
+
 static void
 resolver_add(struct reader *r, struct resolver *to, const char *text)
 {

@@ -7,6 +7,7 @@
  * stale while it was idle, or an address that does not answer, is passed over without anybody noticing.
  */
 #include "gateway.h"
+#include "forward.h"
 #include "resolve.h"
 
 #include <assert.h>
@@ -20,7 +21,7 @@ static void
 rests(struct backend *b, int error)
 {
 	if (b->rests_until <= now)
-		log_line(LOG_WARN, "%s cannot be reached: %s", b->text, error_text(error));
+		log_line(b->foreign ? LOG_DEBUG : LOG_WARN, "%s cannot be reached: %s", b->text, error_text(error));
 	b->rests_until = now + BACKEND_RESTS;
 	b->silent = error == ETIMEDOUT;
 }
@@ -125,10 +126,11 @@ wait_for_names(struct conn *c)
 
 /* The next address that was not tried for this request; those that rest come last, and not at all when asking them took
  * its time. */
-static bool
-dial_next(struct conn *c)
+bool
+gateway_dial(struct conn *c)
 {
 	struct gateway *g = STATE(c, gateway);
+	bool forward = CONFIG_FORWARD && c->route->kind == R_FORWARD;
 	unsigned n = count(c->route->backends);
 
 	n = n < 64 ? n : 64;
@@ -142,15 +144,18 @@ dial_next(struct conn *c)
 			if (g->tried >> at & 1 || (b->rests_until > now) != resting || (resting && b->silent))
 				continue;
 			g->tried |= (uint64_t)1 << at;
-			if (dial(c, b))
+			if (forward && !forward_lets(c->route, &b->addr))
+				g->refused = true;
+			else if (dial(c, b))
 				return true;
 		}
 	}
 	if (wait_for_names(c))
 		return true;
 	g->unreachable = true;
-	c->status = 503;
-	c->why = "no backend can be reached";
+	c->status = forward ? g->refused ? 403 : c->peer->s.error == ETIMEDOUT ? 504 : 502 : 503;
+	c->why = g->refused ? "this address may not be reached" :
+	    forward ? "the server cannot be reached" : "no backend can be reached";
 	return false;
 }
 
@@ -174,7 +179,7 @@ retry(struct conn *c)
 	p->s.out.r = 0;
 	p->s.out.w = p->replay;
 	g->down.body.ended = false;
-	if ((stale && dial(c, b)) || dial_next(c))
+	if ((stale && dial(c, b)) || gateway_dial(c))
 		return true;
 	if (sent) {
 		c->status = 502;
@@ -256,8 +261,8 @@ gateway_start(struct conn *c, struct request *r, const struct script *s, const s
 	if (status)
 		return status;
 	status = begin(c, r, s);
-	if (!status && c->peer->s.fd < 0 && !g->spooling && !dial_next(c))
-		status = 503;
+	if (!status && c->peer->s.fd < 0 && !g->spooling && !gateway_dial(c))
+		status = c->status;
 	if (status) {
 		drop(c);
 		return status;
@@ -367,11 +372,11 @@ spool_end(struct conn *c)
 	g->spooled = true;
 	g->dialect->length(&c->peer->s.out, true, c->up.moved);
 	c->peer->replay = c->peer->s.out.w;
-	return !c->peer->s.out.bad && (c->peer->s.fd >= 0 || dial_next(c));
+	return !c->peer->s.out.bad && (c->peer->s.fd >= 0 || gateway_dial(c));
 }
 
-/* False when that was in vain. */
-static bool
+/* A name was being asked for: IO_WAIT while it still is, IO_MOVED when an address is being dialled. */
+static enum io
 named(struct conn *c)
 {
 	struct gateway *g = STATE(c, gateway);
@@ -379,14 +384,33 @@ named(struct conn *c)
 	if (c->peer->s.dead) {
 		g->unreachable = true;
 		c->status = 504;
-		c->why = "the name of the backend was not resolved in time";
-		return false;
+		c->why = "the name was not resolved in time";
+		return IO_FAIL;
 	}
 	if (names_asking(c->route->backends))
-		return true;
+		return IO_WAIT;
 	g->naming = false;
 	c->peer->s.connecting = false;
-	return dial_next(c);
+	if (!gateway_dial(c))
+		return IO_FAIL;
+	return g->naming ? IO_WAIT : IO_MOVED;
+}
+
+enum io
+gateway_connect(struct conn *c)
+{
+	struct gateway *g = STATE(c, gateway);
+	struct peer *p = c->peer;
+
+	if (CONFIG_RESOLVE && g->naming)
+		return named(c);
+	if (stream_connected(&p->s))
+		return IO_DONE;
+	if (!p->s.dead)
+		return IO_WAIT;
+	rests(p->backend, p->s.error);
+	stream_close(&p->s);
+	return gateway_dial(c) ? IO_MOVED : IO_FAIL;
 }
 
 enum io
@@ -401,12 +425,8 @@ gateway_pull(struct conn *c)
 		return IO_WAIT;
 	if (g->spooling && !spool_end(c))
 		return IO_FAIL;
-	if (CONFIG_RESOLVE && g->naming) {
-		if (!named(c))
-			return IO_FAIL;
-		if (g->naming)
-			return IO_WAIT;
-	}
+	if (CONFIG_RESOLVE && g->naming && (io = named(c)) != IO_MOVED)
+		return io;
 	while (g->spooled && spool_out(c))
 		moved = true;
 	moved |= peer_io(c);
@@ -436,7 +456,8 @@ gateway_finish(struct conn *c)
 	if (!p)
 		return;
 	if (p->s.fd < 0 || !g->down.done || !c->up.done || p->s.eof || p->s.dead || p->s.shut || buf_used(&p->s.out) ||
-	    buf_used(&p->s.in) || g->closes || c->conf != conf || p->changes != p->backend->changes) {
+	    buf_used(&p->s.in) || g->closes || c->conf != conf || p->changes != p->backend->changes ||
+	    c->route->kind == R_FORWARD) {
 		drop(c);
 		return;
 	}

@@ -111,6 +111,7 @@ struct gateway {                        /* the handler's state */
 	bool measured;                  /* the length of the response is known: down.limit */
 	bool elsewhere;                 /* cgi: another path answers, see cgi.c */
 	bool unreachable;               /* no address is left to try */
+	bool refused;                   /* one that may not be reached was among them */
 	bool again;                     /* the request may be said again although a backend may have seen it */
 	bool closes;                    /* the connection cannot be kept after this answer */
 	bool naming;                    /* a name has to be resolved first */
@@ -127,6 +128,9 @@ _Static_assert(sizeof (struct gateway) <= HANDLER_STATE, "HANDLER_STATE is too s
 /* Take a place, and begin an exchange in this dialect.  0, or BUSY. */
 int gateway_take(struct conn *, const struct dialect *);
 int gateway_start(struct conn *, struct request *, const struct script *, const struct dialect *);
+bool gateway_dial(struct conn *);       /* the next address, or wait for one; false: none is left, and c->status tells */
+/* For who says nothing before it is connected: IO_DONE then; IO_FAIL when no address is left. */
+enum io gateway_connect(struct conn *);
 enum io gateway_push(struct conn *);
 enum io gateway_pull(struct conn *);
 void gateway_finish(struct conn *);

@@ -367,6 +367,7 @@ parse_target(struct request *r, const char *path_end, struct span *asked)
 	*asked = r->target;
 	if (r->method != M_CONNECT && !absolute(path, asked, &path))
 		return 400;
+	r->form = r->target.n > 4 && lower(r->target.p[4]) == 's' ? FORM_HTTPS : FORM_HTTP;
 	if (!authority(*asked, &r->host) || !r->host.n)
 		return 400;
 	if (r->method == M_CONNECT)
@@ -608,6 +609,7 @@ forget(struct request *r, const char *head)
 	r->length = 0;
 	r->minor = 0;
 	r->keep = r->continues = r->star = r->has_query = false;
+	r->form = FORM_ORIGIN;
 	r->line = r->name = r->target = r->host = r->query = none;
 	r->store[0] = 0;
 	r->path = (struct span){ r->store, 0 };

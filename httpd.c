@@ -6,7 +6,7 @@
  */
 #include "auth.h"
 #include "child.h"
-#include "gateway.h"
+#include "forward.h"
 #include "resolve.h"
 #include "tls.h"
 
@@ -256,6 +256,10 @@ keep_pools(struct conf *cf)
 	cf->parked = conf->parked;
 	cf->scripts = conf->scripts;
 	cf->proxied = conf->proxied;
+	if (cf->forwards && !conf->forwards && !target_pool.n) {
+		log_line(LOG_WARN, "`forward` begins with the next start, not by a reload");
+		cf->forwards = NULL;
+	}
 }
 
 /* Sockets that were handed over are not asked for twice. */

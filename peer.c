@@ -21,7 +21,7 @@ most(const struct conf *cf, enum share share)
 static unsigned
 places(const struct conf *cf)
 {
-	return most(cf, FOR_SCRIPTS) + (CONFIG_PROXY ? most(cf, FOR_PROXY) : 0);
+	return most(cf, FOR_SCRIPTS) + (CONFIG_PROXY || CONFIG_FORWARD ? most(cf, FOR_PROXY) : 0);
 }
 
 struct pool peer_pool = { "backend connections", sizeof (struct peer), places, NULL, 0 };

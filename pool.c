@@ -3,7 +3,7 @@
  * Each room that needs memory while running has a struct pool; here they are counted, compared with the ceiling and
  * mapped in one piece.  The kernel gives pages as they are touched, so what is never used costs nothing.
  */
-#include "gateway.h"
+#include "forward.h"
 #include "tls.h"
 
 #include <errno.h>
@@ -12,6 +12,7 @@
 
 static struct pool *const pools[] = {
 	&conn_pool, &lent_pool, &park_pool, CONFIG_GATEWAY ? &peer_pool : NULL, CONFIG_GATEWAY ? &peer_lent_pool : NULL,
+	CONFIG_FORWARD ? &target_pool : NULL,
 	&cache_pool, &set_pool, &owner_pool,
 	CONFIG_TLS ? &tls_pool : NULL, CONFIG_TLS ? &tls_place_pool : NULL, CONFIG_TLS ? &tls_pending_pool : NULL,
 	CONFIG_TLS ? &tls_session_pool : NULL,

@@ -10,7 +10,7 @@
  * What is about one connection stays here (RFC 9110 7.6.1), where a message ends is said by us alone, and who the client
  * is, too.  upstream.c reads the answers, tunnel.c takes over when both sides switch to another protocol.
  */
-#include "gateway.h"
+#include "forward.h"
 #include "resolve.h"
 
 #include <string.h>
@@ -118,7 +118,8 @@ withheld(enum field_id id)
 static bool
 withheld_name(struct span name)
 {
-	static const struct span names[] = { SPAN("TE"), SPAN("Forwarded"), SPAN("X-Real-IP"), SPAN("Proxy-Connection") };
+	static const struct span names[] = { SPAN("TE"), SPAN("Forwarded"), SPAN("X-Real-IP"), SPAN("Proxy-Connection"),
+		SPAN("Proxy-Authorization") };
 
 	if (name.n > 12 && span_eq_nocase((struct span){ name.p, 12 }, SPAN("X-Forwarded-")))
 		return true;
@@ -143,6 +144,7 @@ put_fields(const struct conn *c, const struct request *r, struct buf *to)
 	const char *last = r->head + r->size - 2, *from = f < end ? r->head + f->name : last;
 	bool named = names_fields(r), ours = c->lent->user_n && !c->credentials;       /* a password for this server */
 
+	ours = ours && c->route->kind != R_FORWARD;
 	for (; f < end; f++) {
 		struct span name = field_name(r, f);
 
@@ -216,6 +218,19 @@ put_forwarded(const struct conn *c, const struct request *r, struct buf *to)
 	buf_span(to, SPAN("\r\nVia: 1.1 cubhttpd\r\n"));
 }
 
+/* Out into the world it goes as it is, and nobody there is told for whom. */
+static void
+put_forward(const struct conn *c, const struct request *r, struct buf *to)
+{
+	buf_span(to, r->target);
+	buf_text(to, " HTTP/1.1\r\nHost: ");
+	buf_span(to, r->known[F_HOST]);
+	buf_text(to, "\r\nVia: 1.1 ");
+	buf_span(to, forward_pseudonym());
+	buf_mem(to, "\r\n", 2);
+	put_fields(c, r, to);
+}
+
 /* -- the head ------------------------------------------------------------------------------------------------------ */
 
 /* A client of HTTP/1.0 may have named no host. */
@@ -268,10 +283,14 @@ proxy_head(struct conn *c, const struct request *r, const struct script *s, stru
 	memcpy(g->host, r->known[F_HOST].p ? r->known[F_HOST].p : "", g->host_n);
 	buf_span(to, r->name);
 	buf_char(to, ' ');
-	put_target(c, r, to);
-	put_host(c, r, to);
-	put_fields(c, r, to);
-	put_forwarded(c, r, to);
+	if (CONFIG_FORWARD && c->route->kind == R_FORWARD) {
+		put_forward(c, r, to);
+	} else {
+		put_target(c, r, to);
+		put_host(c, r, to);
+		put_fields(c, r, to);
+		put_forwarded(c, r, to);
+	}
 	put_upgrade(c, r, to);
 	if (r->continues)
 		buf_span(to, SPAN("Expect: 100-continue\r\n"));

@@ -23,7 +23,7 @@ static const char statuses[] =
 	"426 Upgrade Required\0" "428 Precondition Required\0" "429 Too Many Requests\0"
 	"431 Request Header Fields Too Large\0" "451 Unavailable For Legal Reasons\0"
 	"500 Internal Server Error\0" "501 Not Implemented\0" "502 Bad Gateway\0" "503 Service Unavailable\0"
-	"504 Gateway Timeout\0" "505 HTTP Version Not Supported\0" "507 Insufficient Storage\0";
+	"504 Gateway Timeout\0" "505 HTTP Version Not Supported\0" "507 Insufficient Storage\0" "508 Loop Detected\0";
 
 struct span
 status_text(int status)
@@ -259,6 +259,8 @@ page(struct conn *c, int status, struct span location)
 	buf_print(&b, "<!doctype html><meta name=viewport content=width=device-width><title>%d %.*s</title>\n"
 	    "<body style=\"font:1.2em sans-serif;max-width:30em;margin:15vh auto;padding:0 1em\"><h1>%d</h1><p>%.*s\n",
 	    status, (int)text.n, text.p, status, (int)text.n, text.p);
+	if (CONFIG_FORWARD && c->route && c->route->kind == R_FORWARD && c->why)
+		buf_print(&b, "<p>%s\n", c->why);
 	reply_start(c, status);
 	if (location.n)
 		reply_field(c, "Location: ", location);

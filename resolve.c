@@ -53,7 +53,7 @@ host_char(char c)
 }
 
 /* Its last label is no number, or a mistyped address would be asked for. */
-static bool
+bool
 name_host(struct span host)
 {
 	bool letters = false;
@@ -298,7 +298,7 @@ give_up(struct name *name, const char *why)
 	unsigned seconds = name->failures < 6 ? 1u << name->failures : AGAIN_MOST;
 
 	if (!name->failed)
-		log_line(LOG_WARN, "%.*s cannot be resolved: %s", (int)name->host.n, name->host.p, why);
+		log_line(name->backends->foreign ? LOG_DEBUG : LOG_WARN, "%.*s cannot be resolved: %s", (int)name->host.n, name->host.p, why);
 	name->failed = true;
 	name->failures += name->failures < 6;
 	name->until = now + (seconds < AGAIN_MOST ? seconds : AGAIN_MOST) * 1000;

@@ -25,6 +25,7 @@ struct name {
 
 /* -- resolve.c ------------------------------------------------------------------------------------- */
 
+bool name_host(struct span);            /* it may be the name of a host */
 /* "HOST:PORT" where HOST is a name: true, with host and port set. */
 bool name_parse(struct name *, const char *text);
 void name_begin(struct name *, struct backend *, const char *text);     /* NAME_ADDRS of them, cleared, become its own */

@@ -7,6 +7,7 @@
  *        -> nothing there (404)?  `fallback` gives another path, once
  */
 #include "auth.h"
+#include "forward.h"
 
 #include <string.h>
 
@@ -196,6 +197,7 @@ follow(struct conn *c, struct request *r, const struct rule *rule)
 		return CONFIG_PROXY ? start(c, r, &proxy_handler) : 501;
 	case R_ALIAS:
 		return start(c, r, &file_handler);
+	case R_FORWARD:
 	case R_ALLOW:
 	case R_AUTH:
 	case R_AUTHORIZATION:
@@ -284,6 +286,8 @@ dispatch(struct conn *c, struct request *r)
 		c->host = host_find(r->host);
 		if (r->star)
 			return options_star(c);
+		if (CONFIG_FORWARD && conf->forwards && r->form != FORM_ORIGIN && (status = forward(c, r)) != PASS)
+			return status;
 		if (r->method == M_CONNECT)
 			return 405;
 		status = filter(c, r);

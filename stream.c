@@ -73,8 +73,8 @@ stream_close(struct stream *s)
 }
 
 /* The end of a connect() that could not end at once. */
-static bool
-connected(struct stream *s)
+bool
+stream_connected(struct stream *s)
 {
 	int error = 0;
 	socklen_t size = sizeof error;
@@ -133,7 +133,7 @@ stream_write(struct stream *s)
 
 	if (!used || !s->writable || s->dead)
 		return false;
-	if (!connected(s))
+	if (!stream_connected(s))
 		return s->dead;
 	if (CONFIG_TLS && s->tls)
 		return tls_write(s);
@@ -174,7 +174,7 @@ stream_read_most(struct stream *s, unsigned room)
 
 	if (!room || !s->readable || s->eof || s->dead)
 		return false;
-	if (!connected(s))
+	if (!stream_connected(s))
 		return s->dead;
 	n = stream_recv(s, s->in.data + s->in.w, room);
 	s->in.w += n;

@@ -126,7 +126,7 @@ upstream_frame(struct conn *c, const struct answer *a, struct passed *f, unsigne
 		*io = a->status == 101 ? upgrade(c, a, f, n) : interim(c, a, f, n);
 		return false;
 	}
-	if (a->places || a->located)
+	if ((a->places || a->located) && c->route->kind == R_PROXY)
 		mapped_fields(c, f, n);
 	down->body = (struct body){ .left = none ? 0 : a->length, .ended = ended };
 	down->body.trails = !none && a->chunked;

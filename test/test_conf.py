@@ -42,6 +42,8 @@ user 1234:99
 listen 127.0.0.1:8003 proxy-protocol
 trust 10.0.0.0/8 unix fd00::/8
 resolver 127.0.0.1:53 [::1]:53 search lan search home.arpa
+forward 192.168.1.0/24 port 443 port 8443 to 192.168.1.9 to fd00::/8 auth /etc/proxy.users
+forward unix
 pid /run/x.pid
 types mime.types
 log errors /var/log/errors debug
@@ -154,6 +156,9 @@ def test_a_folder_that_is_missing_is_a_warning_and_no_mistake(tmp_path):
     ("redirect a /b", 1, "'a' is no pattern: those are /dir/, /path and *.ext"),
     ("rewrite /a//b /c", 1, "no path"),
     ("fastcgi / php:9000x", 1, "'php:9000x' is no address"),
+    ("forward lan", 1, "no range of addresses"),
+    ("forward 10.0.0.0/8 port x", 1, "no number from 1 to 65535"),
+    ("forward 10.0.0.0/8" + " port 1" * 9, 1, "more than 8 ports"),
     ("resolver lan", 1, "no address of a resolver"),
     ("resolver 1.1.1.1 1.1.1.2 1.1.1.3 1.1.1.4", 1, "more than 3 resolvers"),
     ("fastcgi / app.lan", 1, "is no address"),
