@@ -196,6 +196,7 @@ struct body {                           /* where a source stands in its framing 
 	uint8_t at;                     /* the source's own place */
 	uint8_t padding;                /* FastCGI: of the record under way */
 	uint8_t failed;                 /* FastCGI: protocolStatus, 0 when the request was completed */
+	bool gathers;                   /* CGI: what comes in the first moment may be all of the answer */
 	bool ended;                     /* the stream has no more bytes to come (set by whoever reads it) */
 	bool trails;                    /* chunks: trailers are for the sink, if it has chunks, too */
 };

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 enum { SETTLES = 200 };                 /* milliseconds from the end of the output until its status must be known */
+enum { GATHERS = 5 };                   /* milliseconds that may pass until all of the output is there */
 enum { WORDS_MOST = FIELDS_MAX + 156 }; /* of the environment */
 
 static unsigned pipes;                  /* places that have a pipe for stderr */
@@ -38,6 +39,7 @@ cgi_ended(struct child *child)
 		peer_free(p);
 		return;
 	}
+	p->s.in.size = PEER_IN;
 	log_about = p->conn;
 	if (WIFSIGNALED(child->status))
 		log_line(LOG_WARN, "signal %d ended the script", WTERMSIG(child->status));
@@ -45,17 +47,24 @@ cgi_ended(struct child *child)
 	conn_turn(p->conn);
 }
 
-/* While the answer comes: `time` is over.  Once its output has ended: it lives on.  After the answer: for too long. */
+/* After the answer: it lives on for too long.  Before: the first moment is over, or `time`; once the output has ended:
+ * its status does not come. */
 static void
 cgi_late(struct child *child)
 {
 	struct peer *p = peer_of(child);
 
-	p->late = true;
-	if (p->conn)
-		conn_turn(p->conn);
-	else
+	if (!p->conn) {
 		child_stop(child);
+		return;
+	}
+	if (p->s.in.size)
+		STATE(p->conn, gateway)->down.body.gathers = false;
+	p->s.in.size = PEER_IN;
+	p->s.readable = true;
+	p->late = p->s.eof || (p->end && now >= p->end);
+	child->due = p->end;
+	conn_turn(p->conn);
 }
 
 /* -- stderr ------------------------------------------------------------------------------------------------------- */
@@ -111,18 +120,22 @@ cgi_take(const struct pollfd *set, unsigned n)
 
 /* -- the environment --------------------------------------------------------------------------------------------- */
 
+/* NAME=value and NUL, behind their length in two bytes, so that point() need not look for their ends. */
 static void
 put_word(struct buf *to, struct span name, struct span value)
 {
-	char *at = buf_reserve(to, name.n + value.n + 2);
+	uint16_t n = name.n + value.n + 2;
+	char *at = buf_reserve(to, sizeof n + n);
 
 	if (!at)
 		return;
+	memcpy(at, &n, sizeof n);
+	at += sizeof n;
 	memcpy(at, name.p, name.n);
 	at[name.n] = '=';
 	if (value.n)
 		memcpy(at + name.n + 1, value.p, value.n);
-	at[name.n + 1 + value.n] = '\0';
+	at[n - 1] = '\0';
 }
 
 static void
@@ -153,8 +166,8 @@ point(const struct buf *b, unsigned from, char *to[WORDS_MOST])
 	char *p = b->data + from, *end = b->data + b->w;
 	unsigned n = 0;
 
-	for (; p < end && n < WORDS_MOST - 1; p += strlen(p) + 1)
-		to[n++] = p;
+	for (; p < end && n < WORDS_MOST - 1; p += 2 + load2(p))
+		to[n++] = p + 2;
 	to[n] = NULL;
 	return p == end;
 }
@@ -271,6 +284,16 @@ run(struct conn *c, const struct request *r, const struct script *s)
 	return error ? refused(error, file, access(file, F_OK) < 0) : 0;
 }
 
+/* Without room nobody asks about the output, and a quick script is done before there is any.  One that is not has as
+ * long again from its first output on, so that what it says in one go is passed on in one. */
+static void
+gather(struct conn *c)
+{
+	STATE(c, gateway)->down.body.gathers = true;
+	c->peer->s.in.size = 0;
+	c->peer->child.due = now + GATHERS;
+}
+
 /* "nph-": the script makes the whole response, its status line too, and it ends with the connection. */
 static void
 raw(struct conn *c)
@@ -302,6 +325,7 @@ cgi_start(struct conn *c, struct request *r)
 		return status;
 	c->peer->child = (struct child){ .ended = cgi_ended, .late = cgi_late };
 	c->peer->late = false;
+	c->peer->end = 0;
 	name_place(c->peer, s.name);
 	status = run(c, r, &s);
 	if (status) {
@@ -312,9 +336,10 @@ cgi_start(struct conn *c, struct request *r)
 	c->peer->conn = c;
 	c->up.put = raw_put;
 	STATE(c, gateway)->sent = true; /* nothing can be said again */
+	gather(c);
 	c->hold = c->route->run->local && r->framing == BODY_NONE;
 	if (c->route->run->time)
-		c->peer->child.due = now + c->route->run->time * (int64_t)1000;
+		c->peer->end = now + c->route->run->time * (int64_t)1000;
 	if (span_starts(base_of(s.name), SPAN("nph-")))
 		raw(c);
 	return 0;
@@ -327,10 +352,21 @@ cgi_start(struct conn *c, struct request *r)
 static enum io
 cgi_next(struct body *body, struct buf *in)
 {
+	bool all = body->ended && body->at;
+
+	if (body->gathers && !all && buf_used(in) < PEER_IN)
+		return IO_WAIT;
+	body->gathers = false;
 	body->left = buf_used(in);
-	if (body->left)
-		return IO_MOVED;
-	return body->ended && body->at ? IO_DONE : IO_WAIT;
+	return body->left ? IO_MOVED : all ? IO_DONE : IO_WAIT;
+}
+
+/* A script that is soon done needs no chunks. */
+static bool
+cgi_whole(const struct body *body, const struct buf *in)
+{
+	(void)in;
+	return body->ended && body->at && !body->failed;
 }
 
 /* What is known of its end; true when that is more than before. */
@@ -348,6 +384,8 @@ look_at_end(struct peer *p, struct body *body)
 		body->at = p->late;
 		if (!p->child.due || p->child.due > now + SETTLES)
 			p->child.due = now + SETTLES;
+	} else if (body->gathers && buf_used(&p->s.in) && p->child.due == p->end) {
+		p->child.due = now + GATHERS;
 	}
 	return body->at != at || p->s.eof != eof;
 }
@@ -407,6 +445,13 @@ go_elsewhere(struct conn *c)
 	return IO_MOVED;
 }
 
+/* Neither side has anything to say, and the stdin of the script has got its end. */
+static bool
+quiet(const struct stream *s)
+{
+	return !s->readable && !s->eof && s->shut && !buf_used(&s->in);
+}
+
 static enum io
 cgi_pull(struct conn *c)
 {
@@ -414,6 +459,8 @@ cgi_pull(struct conn *c)
 	struct peer *p = c->peer;
 	enum io io;
 
+	if (p->child.pid && !p->late && quiet(&p->s))
+		return IO_WAIT;
 	if (p->late && !p->s.eof) {
 		c->status = 504;
 		c->why = "the script ran for longer than its `time`";
@@ -469,6 +516,6 @@ cgi_leave(void)
 }
 
 const struct dialect cgi_dialect = {
-	"cgi", .next = cgi_next, .put = raw_put, .share = FOR_SCRIPTS, .frame = cgi_frame
+	"cgi", .next = cgi_next, .put = raw_put, .share = FOR_SCRIPTS, .frame = cgi_frame, .whole = cgi_whole
 };
 const struct handler cgi_handler = { "cgi", cgi_start, gateway_push, cgi_pull, cgi_finish };

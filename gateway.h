@@ -26,7 +26,8 @@ struct peer {                           /* one connection to a backend */
 	struct from from;               /* who asked for what it does */
 	struct child child;             /* cgi: the program at its other end */
 	struct conn *conn;              /* cgi: who waits for it; NULL: nobody any more */
-	bool late;                      /* cgi: its time was over once */
+	int64_t end;                    /* cgi: when its `time` is over; 0: never */
+	bool late;                      /* cgi: that, or how it ended has not been known in time */
 	int errors[2];                  /* cgi: the pipe for stderr, kept; 0: none yet */
 	unsigned script_n;
 	char script[64];                /* cgi: its name, or the end of it */

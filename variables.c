@@ -307,15 +307,16 @@ static void
 put_range(struct conn *c, const struct request *r, const struct script *s, struct buf *to, put_variable *put,
     enum variable from, enum variable end)
 {
+	bool env = c->host->env || c->conf->hosts->env;
 	char store[128];
 
 	for (enum variable v = from; v < end; v++) {
 		struct span value = value_of(v, c, r, s, store, sizeof store);
 
-		if (value.p && !env_has(c, names[v]))
+		if (value.p && !(env && env_has(c, names[v])))
 			put(to, names[v], value);
 	}
-	if (!from)
+	if (env && !from)
 		put_env(c, to, put);
 }
 

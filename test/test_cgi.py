@@ -345,12 +345,34 @@ def test_several_cookies(cgi, script):
 
 
 def test_an_output_without_a_length(cgi, script):
-    script("out", HEAD + "echo one; echo two")
+    script("out", HEAD + "echo one; sleep 0.3; echo two")
     assert cgi.get("/cgi-bin/out").framing == "chunked"
     with cgi.connect() as c:
         old = c.request("GET", "/cgi-bin/out", version="1.0").answer()
         assert old.body == b"one\ntwo\n" and old.framing == "close"
+    script("large", HEAD + "head -c 100000 /dev/zero")
+    assert cgi.get("/cgi-bin/large").framing == "chunked"
 
+
+def test_what_is_done_at_once_gets_a_length(cgi, script):
+    """No chunks, and an old client keeps its connection."""
+    script("out", HEAD + "echo one; echo two")
+    with cgi.connect() as c:
+        for version in ("1.1", "1.0"):
+            answer = c.request("GET", "/cgi-bin/out", "Connection: keep-alive", version=version).answer()
+            assert (answer.body, answer.framing) == (b"one\ntwo\n", "length")
+            assert c.request("HEAD", "/cgi-bin/out", "Connection: keep-alive", version=version).answer("HEAD").status == 200
+
+
+def test_the_first_words_are_not_held_back(cgi, script, folder):
+    script("slow", HEAD + f"echo one\nwhile ! [ -e {folder}/go ]; do sleep 0.02; done\necho two")
+    with cgi.connect() as c:
+        answer = c.request("GET", "/cgi-bin/slow").answer(body=False)
+        while b"one" not in c.buffer:
+            assert c.fill()
+        (folder / "go").touch()
+        c.body(answer)
+        assert answer.body == b"one\ntwo\n"
 
 def test_a_length_ends_the_answer_and_not_the_script(cgi, script, folder):
     os.mkfifo(folder / "go")
