@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -24,7 +25,7 @@ static struct child *children;
 
 /* -- in the child, until execve(2) -------------------------------------------------------------------------- */
 
-struct start { const struct program *program; int error; };
+struct start { const struct program *program; int error; bool resident; };
 
 static bool
 limit(int what, uint64_t soft, uint64_t hard)
@@ -69,6 +70,8 @@ run(void *argument)
 
 	setsid();
 	if (take_streams(p->fd) && (!p->run || restrain(p->run)) && (!p->dir || chdir(p->dir) == 0)) {
+		if (s->resident)
+			prctl(PR_SET_PDEATHSIG, SIGTERM);
 		syscall(SYS_rt_sigprocmask, SIG_SETMASK, none, NULL, _NSIG / 8);
 		execve(p->path, p->argv, p->envp);
 	}
@@ -83,7 +86,7 @@ bool
 child_start(struct child *c, const struct program *p)
 {
 	static _Alignas(16) char stack[8192];
-	struct start s = { p, 0 };
+	struct start s = { p, 0, c->resident };
 	int pid = clone(run, stack + sizeof stack, CLONE_VM | CLONE_VFORK | SIGCHLD, &s);
 
 	if (pid < 0)
@@ -162,5 +165,32 @@ child_expire(void)
 			kill(-c->pid, SIGKILL);
 		else
 			c->late(c);
+	}
+}
+
+static bool
+some_stop(void)
+{
+	for (const struct child *c = children; c; c = c->next)
+		if (c->stopping)
+			return true;
+	return false;
+}
+
+void
+child_leave(void)
+{
+	const struct timespec moment = { 0, 100000000 };
+	sigset_t ends;
+
+	for (struct child *c = children; c; c = c->next)
+		if (c->resident)
+			child_stop(c);
+	sigemptyset(&ends);
+	sigaddset(&ends, SIGCHLD);
+	for (child_reap(); some_stop(); child_reap()) {
+		sigtimedwait(&ends, NULL, &moment);
+		clock_tick();
+		child_expire();
 	}
 }

@@ -17,6 +17,7 @@ struct child {
 	void (*ended)(struct child *);
 	void (*late)(struct child *);   /* may be NULL while due is 0 */
 	bool stopping;
+	bool resident;                  /* ends when the server does, however that ends */
 	struct child *next;
 };
 
@@ -34,6 +35,7 @@ bool child_start(struct child *, const struct program *);
 /* Ask the group of one that still runs to end (SIGTERM), and make it (SIGKILL) when it has not after a moment, or when
  * its first process has ended and others have not. */
 void child_stop(struct child *);
+void child_leave(void);                 /* the server ends: so do residents, and who was asked to is waited for */
 void child_reap(void);                  /* after SIGCHLD: ended() of those that have */
 int64_t child_due(void);                /* when the next one's time is over, INT64_MAX for never */
 void child_expire(void);                /* late() of those whose time is over */

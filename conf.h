@@ -29,6 +29,7 @@ struct backend {
 	struct name *name;              /* that the address is of (resolve.h); NULL: it was written as a number */
 	bool foreign;                   /* a client has named it */
 	unsigned changes;               /* how often it became another one */
+	struct spawned *own;            /* the process of ours that it is (spawn.h); NULL: another's */
 	struct backend *next;
 };
 
@@ -69,7 +70,8 @@ struct rule {                           /* a route or a filter, in the order wri
 	struct backend *backends;       /* fastcgi, scgi, proxy: in the order written */
 	const char *remote;             /* `remote DIR`: scripts are below DIR over there, not looked for here */
 	struct rule *sendfile;          /* `sendfile DIR`: roots of files the backend may name, in their root */
-	struct run *run;                /* cgi: how it is started */
+	struct run *run;                /* cgi, fastcgi, scgi: how a program is started */
+	struct spawn *spawn;            /* fastcgi, scgi: the program that stays (spawn.h); NULL: none */
 	struct forward *forward;        /* forward: its ports and targets */
 	struct net *nets;               /* allow, forward: in the order written */
 	enum field_id field;            /* header: which, when it is one we know */
@@ -136,6 +138,7 @@ struct conf {                           /* one is in force; older ones live unti
 	struct anchors *client_ca;      /* who vouches for clients, of verify.h */
 	const char *client_ca_file;
 	bool client_ca_optional;
+	struct spawn *spawns;           /* programs that stay */
 	struct type *types;             /* those of `types` files; the built-in ones are in mime.c */
 	void *arena;
 	struct listener listen[LISTEN_MAX];

@@ -35,6 +35,11 @@
 #define CONFIG_PROXY 1
 #endif
 
+/* `spawn`: FastCGI and SCGI programs that the server starts, keeps and ends. 2,810 */
+#ifndef CONFIG_SPAWN
+#define CONFIG_SPAWN 1
+#endif
+
 /* Directory listings, for the patterns that a `listing` line names. 2,940 */
 #ifndef CONFIG_LISTING
 #define CONFIG_LISTING 1

@@ -9,6 +9,7 @@
 #include "gateway.h"
 #include "forward.h"
 #include "resolve.h"
+#include "spawn.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -88,13 +89,42 @@ choose(const struct conn *c)
 	return chosen;
 }
 
+/* Without a connection, but as if one were being made. */
+static void
+hold_place(struct conn *c)
+{
+	stream_open(&c->peer->s, -1);
+	c->peer->s.writable = false;
+	c->peer->s.connecting = true;
+}
+
+/* Another process takes the place of this one once it has ended. */
+static bool
+wait_for_end(struct conn *c, struct backend *b)
+{
+	struct gateway *g = STATE(c, gateway);
+
+	if (!spawn_end(b))
+		return false;
+	g->ending = true;
+	hold_place(c);
+	return true;
+}
+
 static bool
 dial(struct conn *c, struct backend *b)
 {
 	struct gateway *g = STATE(c, gateway);
 	bool connecting;
-	int fd = stream_dial(&b->addr, &connecting);
+	int fd;
 
+	if (CONFIG_SPAWN && b->own && spawn_ends(b))
+		return wait_for_end(c, b);
+	if (CONFIG_SPAWN && b->own && !spawn_ready(b))
+		return false;
+	fd = stream_dial(&b->addr, &connecting);
+	if (CONFIG_SPAWN && fd < 0 && b->own)
+		return wait_for_end(c, b);
 	if (fd < 0) {
 		rests(b, errno);
 		return false;
@@ -118,9 +148,7 @@ wait_for_names(struct conn *c)
 	g->naming = CONFIG_RESOLVE && names_asking(c->route->backends);
 	if (!g->naming)
 		return false;
-	stream_open(&c->peer->s, -1);
-	c->peer->s.writable = false;
-	c->peer->s.connecting = true;
+	hold_place(c);
 	return true;
 }
 
@@ -131,11 +159,10 @@ gateway_dial(struct conn *c)
 {
 	struct gateway *g = STATE(c, gateway);
 	bool forward = CONFIG_FORWARD && c->route->kind == R_FORWARD;
-	unsigned n = count(c->route->backends);
+	unsigned n = count(c->route->backends), tries = c->route->spawn ? 1 : n < 64 ? n : 64;  /* a process is one's own */
 
-	n = n < 64 ? n : 64;
 	for (int resting = 0; resting < 2; resting++) {
-		for (unsigned i = 0; i < n; i++) {
+		for (unsigned i = 0; i < tries; i++) {
 			unsigned at = (g->first + i) % n;
 			struct backend *b = backend_at(c->route, at);
 
@@ -179,6 +206,8 @@ retry(struct conn *c)
 	p->s.out.r = 0;
 	p->s.out.w = p->replay;
 	g->down.body.ended = false;
+	if (CONFIG_SPAWN && b->own)
+		spawn_end(b);
 	if ((stale && dial(c, b)) || gateway_dial(c))
 		return true;
 	if (sent) {
@@ -232,13 +261,22 @@ int
 gateway_take(struct conn *c, const struct dialect *d)
 {
 	struct gateway *g = STATE(c, gateway);
-	unsigned first = c->route->backends ? choose(c) : 0;
+	const struct spawn *spawn = CONFIG_SPAWN ? c->route->spawn : NULL;
+	int first = spawn ? spawn_choose(spawn) : c->route->backends ? (int)choose(c) : 0;
 
 	c->share = d->share;
-	c->peer = queue_lets(c) ? peer_take(c->route->backends ? backend_at(c->route, first) : NULL, d->share) : NULL;
+	c->awaits = spawn;
+	if (first < -1) {
+		c->why = "the program that should answer ends as soon as it is started";
+		return 503;
+	}
+	c->peer = first < 0 ? NULL :
+	    queue_lets(c) ? peer_take(c->route->backends ? backend_at(c->route, first) : NULL, d->share) : NULL;
 	if (!c->peer)
 		return BUSY;
 	c->peer->from = c->from;
+	if (spawn && c->peer->s.fd < 0)
+		peer_turn_to(c->peer, backend_at(c->route, first));     /* nobody else may dial it */
 	if (CONFIG_RESOLVE && c->peer->s.fd >= 0 && c->peer->backend->name)
 		name_want(c->peer->backend->name);
 	memset(g, 0, sizeof *g);
@@ -413,6 +451,26 @@ gateway_connect(struct conn *c)
 	return gateway_dial(c) ? IO_MOVED : IO_FAIL;
 }
 
+/* The process that should end has ended, and another is dialled. */
+static enum io
+ended(struct conn *c)
+{
+	struct gateway *g = STATE(c, gateway);
+	struct backend *b = c->peer->backend;
+
+	if (!c->peer->s.dead) {
+		if (spawn_ends(b))
+			return IO_WAIT;
+		g->ending = c->peer->s.connecting = false;
+		if (dial(c, b))
+			return g->ending ? IO_WAIT : IO_MOVED;
+	}
+	g->unreachable = true;
+	c->status = 503;
+	c->why = "the program that should answer is ending, or cannot be started";
+	return IO_FAIL;
+}
+
 enum io
 gateway_pull(struct conn *c)
 {
@@ -425,6 +483,8 @@ gateway_pull(struct conn *c)
 		return IO_WAIT;
 	if (g->spooling && !spool_end(c))
 		return IO_FAIL;
+	if (CONFIG_SPAWN && g->ending && (io = ended(c)) != IO_MOVED)
+		return io;
 	if (CONFIG_RESOLVE && g->naming && (io = named(c)) != IO_MOVED)
 		return io;
 	while (g->spooled && spool_out(c))
@@ -455,6 +515,8 @@ gateway_finish(struct conn *c)
 
 	if (!p)
 		return;
+	if (CONFIG_SPAWN && p->backend && p->backend->own && g->headed)
+		p->backend->own->answered = true;
 	if (p->s.fd < 0 || !g->down.done || !c->up.done || p->s.eof || p->s.dead || p->s.shut || buf_used(&p->s.out) ||
 	    buf_used(&p->s.in) || g->closes || c->conf != conf || p->changes != p->backend->changes ||
 	    c->route->kind == R_FORWARD) {

@@ -116,6 +116,7 @@ struct gateway {                        /* the handler's state */
 	bool again;                     /* the request may be said again although a backend may have seen it */
 	bool closes;                    /* the connection cannot be kept after this answer */
 	bool naming;                    /* a name has to be resolved first */
+	bool ending;                    /* a process of ours has to end first */
 	bool spooling, spooled;
 	int spool;
 	off_t spool_at;

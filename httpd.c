@@ -8,6 +8,7 @@
 #include "child.h"
 #include "forward.h"
 #include "resolve.h"
+#include "spawn.h"
 #include "tls.h"
 
 #include <errno.h>
@@ -296,6 +297,10 @@ reload(int argc, char **argv)
 	}
 	listen_drop(old, cf);
 	conf = cf;
+	if (CONFIG_SPAWN) {
+		spawn_drop(old);
+		queue_forget();
+	}
 	conf_release(old);
 	say_ready(cf);
 	if (CONFIG_RESOLVE)
@@ -444,6 +449,8 @@ leave(void)
 		peer_flush();
 	if (CONFIG_CGI)
 		cgi_leave();
+	if (CONFIG_CHILDREN)
+		child_leave();
 	log_flush();
 }
 

@@ -161,6 +161,7 @@ struct conn {
 	unsigned held;                  /* its size */
 	unsigned ticket;                /* place in the queue for a backend, 0 when not in it */
 	enum share share;               /* of which share */
+	const struct spawn *awaits;     /* the program all of whose processes were in use; NULL: it did not ask for one */
 	unsigned requests;
 	bool watched;                   /* as in struct parked */
 	uint8_t before;                 /* as there */
@@ -227,6 +228,7 @@ const struct from *conn_local(struct conn *);           /* our address on this c
 bool queue_lets(const struct conn *);   /* it may take a place: nobody comes before it, and its address has not its part */
 bool queue_join(struct conn *);         /* it waits, if it does not already; false: too many do */
 void queue_leave(struct conn *);
+void queue_forget(void);                /* of what program they wait for: it may be gone */
 void queue_serve(void);                 /* those that may go on, the longest waiting first */
 
 /* -- polls.c: whom poll is asked about, and who gets what it said ------------------------------------- */

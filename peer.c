@@ -9,6 +9,7 @@
  * An idle connection is polled, so that one the backend closes is gone before anybody takes it.
  */
 #include "gateway.h"
+#include "spawn.h"
 
 #include <string.h>
 
@@ -213,6 +214,8 @@ peer_idle_run(const struct pollfd *set, unsigned n)
 			continue;
 		}
 		*at = p->next;
+		if (CONFIG_SPAWN && p->backend->own && set[i].revents)
+			spawn_end(p->backend);
 		let_go(p);
 	}
 }

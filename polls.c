@@ -7,6 +7,7 @@
  */
 #include "child.h"
 #include "gateway.h"
+#include "spawn.h"
 #include "resolve.h"
 
 #include <assert.h>
@@ -17,13 +18,13 @@ struct owner { struct conn *c; struct stream *s; };
 struct pool set_pool = { "poll set", sizeof (struct pollfd), polls_size, NULL, 0 };
 struct pool owner_pool = { "who is polled", sizeof (struct owner), polls_size, NULL, 0 };
 
-static struct { unsigned idle_at, errors_at, names_at, parked_at; bool park_waits; } part;
+static struct { unsigned idle_at, errors_at, scripts_at, names_at, parked_at; bool park_waits; } part;
 
 unsigned
 polls_size(const struct conf *cf)
 {
 	return 1 + LISTEN_MAX + cf->clients + 3 * cf->scripts + 2 * cf->proxied + (CONFIG_RESOLVE ? QUERIES_MAX : 0) +
-	    cf->parked + 1;
+	    cf->parked + 2;
 }
 
 static struct owner *
@@ -114,6 +115,9 @@ polls_make(struct pollfd *set, int *wait)
 	if (CONFIG_GATEWAY)
 		n += peer_idle_plan(set + n, &next);
 	part.errors_at = n;
+	if (CONFIG_SPAWN)
+		n += spawn_plan(set + n);
+	part.scripts_at = n;
 	if (CONFIG_CGI)
 		n += cgi_plan(set + n);
 	part.names_at = n;
@@ -126,6 +130,8 @@ polls_make(struct pollfd *set, int *wait)
 	t = park_due();
 	next = t < next ? t : next;
 	if (CONFIG_CHILDREN && (t = child_due()) < next)
+		next = t;
+	if (CONFIG_SPAWN && (t = spawn_due()) < next)
 		next = t;
 	*wait = next == INT64_MAX ? -1 : next <= now ? 0 : next - now < INT32_MAX ? (int)(next - now) : INT32_MAX;
 	return n;
@@ -187,8 +193,10 @@ polls_take(const struct pollfd *set, unsigned n)
 			take_revents(owner(i), set[i].revents);
 	if (CONFIG_GATEWAY)
 		peer_idle_run(set + part.idle_at, part.errors_at - part.idle_at);
+	if (CONFIG_SPAWN)
+		spawn_take(set + part.errors_at, part.scripts_at - part.errors_at);
 	if (CONFIG_CGI)
-		cgi_take(set + part.errors_at, part.names_at - part.errors_at);
+		cgi_take(set + part.scripts_at, part.names_at - part.scripts_at);
 	if (CONFIG_RESOLVE && resolve_run(set + part.names_at, part.parked_at - part.names_at))
 		wake_waiting();
 	for (unsigned i = 0; i < slot_count(); i++) {
@@ -206,6 +214,8 @@ polls_take(const struct pollfd *set, unsigned n)
 	park_expire();
 	if (CONFIG_CHILDREN)
 		child_expire();
+	if (CONFIG_SPAWN)
+		spawn_keep();
 	if (CONFIG_GATEWAY)
 		queue_serve();
 }

@@ -7,6 +7,7 @@
  * An address may hold most of the places but not all, and the queue leaves slots for those who ask for files.
  */
 #include "gateway.h"
+#include "spawn.h"
 
 #include <string.h>
 
@@ -50,6 +51,8 @@ first(enum share share)
 		struct conn *c = slot_at(i);
 
 		if (c->phase != HEAD || !c->ticket || (share != SHARES && c->share != share))
+			continue;
+		if (CONFIG_SPAWN && c->awaits && spawn_choose(c->awaits) == -1)
 			continue;
 		if ((!found || c->ticket < found->ticket) && peer_has_place(c->share) && within_part(c))
 			found = c;
@@ -98,6 +101,13 @@ queue_leave(struct conn *c)
 		queue.waiting--;
 	c->ticket = 0;
 	c->retry = false;
+}
+
+void
+queue_forget(void)
+{
+	for (unsigned i = 0; i < slot_count(); i++)
+		slot_at(i)->awaits = NULL;
 }
 
 void

@@ -238,7 +238,7 @@ set_backend(struct reader *r, const struct word *w, struct rule *rule, char *tex
 static void
 show_backends(struct buf *b, const struct rule *rule)
 {
-	for (const struct backend *backend = rule->backends; backend; backend = backend->next)
+	for (const struct backend *backend = rule->spawn ? NULL : rule->backends; backend; backend = backend->next)
 		if (!backend->name || backend == backend->name->backends)
 			text_show(b, span_of(backend->text));
 }
@@ -623,8 +623,8 @@ show_nice(struct buf *b, const struct rule *rule)
 
 static const struct part {              /* the piece of a pattern of arguments, or the word before it */
 	const char *piece;
-	bool (*set)(struct reader *, const struct word *, struct rule *, char *text);
-	void (*show)(struct buf *, const struct rule *);
+	set_part *set;
+	show_part *show;                /* NULL: another part shows it too */
 } parts[] = {
 	{ "PATTERN", set_pattern, show_pattern },
 	{ "ADDR", WITH(CONFIG_GATEWAY, set_backend, show_backends) },
@@ -643,10 +643,14 @@ static const struct part {              /* the piece of a pattern of arguments, 
 	{ "SECONDS", set_count, show_count },
 	{ "CODE", set_count, show_count },
 	{ "body", set_body, show_body },
+	{ "spawn", WITH(CONFIG_FCGI || CONFIG_SCGI, set_spawn, show_spawn) },
+	{ "children", WITH(CONFIG_FCGI || CONFIG_SCGI, set_children, NULL) },
+	{ "ready", WITH(CONFIG_FCGI || CONFIG_SCGI, set_ready, NULL) },
+	{ "idle", WITH(CONFIG_FCGI || CONFIG_SCGI, set_idle, NULL) },
 	{ "INTERPRETER", WITH(CONFIG_CGI, set_interpreter, show_interpreter) },
 	{ "folder", WITH(CONFIG_CGI, set_folder, show_folder) },
 	{ "location", WITH(CONFIG_CGI, set_location, show_location) },
-	{ "user", WITH(CONFIG_CGI, set_account, show_account) },
+	{ "user", WITH(CONFIG_CGI || CONFIG_FCGI || CONFIG_SCGI, set_account, show_account) },
 	{ "memory", WITH(CONFIG_CGI, set_memory, show_memory) },
 	{ "cpu", WITH(CONFIG_CGI, set_cpu, show_cpu) },
 	{ "time", WITH(CONFIG_CGI, set_time, show_time) },
@@ -672,13 +676,15 @@ rule_set(struct reader *r, const struct word *w, char *const *arg, unsigned n)
 	rule->number = w->initial;
 	rule->pattern = (struct pattern){ MATCH_BELOW, SPAN("/") };
 	rule->root.fd = -1;
-	if (CONFIG_CGI && rule->kind == R_CGI)
+	if ((CONFIG_CGI && rule->kind == R_CGI) || rule->kind == R_FASTCGI || rule->kind == R_SCGI)
 		run_of(r, rule);
 	for (unsigned i = 0; i < n; i++) {
 		part = part_find(r->key[i]);
 		if (part && !part->set(r, w, rule, keep_text(r, arg[i])))
 			return;
 	}
+	if ((rule->kind == R_FASTCGI || rule->kind == R_SCGI) && !programs_finish(r, w, rule))
+		return;
 	remember(r, rule);
 	while (*end)
 		end = &(*end)->next;
@@ -694,7 +700,7 @@ rule_show(struct buf *b, const struct word *w, const void *from, unsigned i)
 
 	for (unsigned j = 0; !i && j < n; j++) {
 		part = j && piece[j - 1].literal ? NULL : part_find(piece[j].text);
-		if (part)
+		if (part && part->show)
 			part->show(b, from);
 	}
 	return !i;

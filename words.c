@@ -15,6 +15,9 @@ enum { NUMBER_MAX = 1 << 30 };
 #define ROUTE(of) G_ROUTE, .show = rule_show, .kind = of
 #define FILTER(of) G_FILTER, .show = rule_show, .kind = of
 
+#define BACKENDS "PATTERN [ADDR]... [spawn COMMAND] [children N] [ready N] [idle SECONDS] [user NAME] " \
+	"[remote DIR] [sendfile DIR]..."
+
 const struct word words[] = {
 	{ "listen", "ADDR... [tls] [proxy-protocol]", SERVER(listen), .set = listen_set, .show = listen_show,
 	  .help = "where to take connections, with tls encrypted ones; port 8000 of all addresses by default" },
@@ -78,10 +81,10 @@ const struct word words[] = {
 	  .feature = "CONFIG_GATEWAY",
 	  .help = "a variable for programs, in place of one of that name" },
 
-	{ "fastcgi", "PATTERN ADDR... [remote DIR] [sendfile DIR]...", ROUTE(R_FASTCGI),
+	{ "fastcgi", BACKENDS, ROUTE(R_FASTCGI),
 	  .set = CONFIG_FCGI ? rule_set : NULL, .feature = "CONFIG_FCGI",
 	  .help = "ask a FastCGI program, the next address when one does not answer" },
-	{ "scgi", "PATTERN ADDR... [remote DIR] [sendfile DIR]...", ROUTE(R_SCGI),
+	{ "scgi", BACKENDS, ROUTE(R_SCGI),
 	  .set = CONFIG_SCGI ? rule_set : NULL, .feature = "CONFIG_SCGI",
 	  .help = "ask an SCGI program, the next address when one does not answer" },
 	{ "cgi", "PATTERN [INTERPRETER] [folder WHICH] [location WHO] [user NAME] [memory SIZE] [cpu SECONDS] "

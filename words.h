@@ -70,6 +70,11 @@ unsigned name_index(const char *text, const char *(*name)(unsigned));   /* of th
 
 setter rule_set;
 shower rule_show;
+typedef bool set_part(struct reader *, const struct word *, struct rule *, char *text);
+typedef void show_part(struct buf *, const struct rule *);
+set_part set_spawn, set_children, set_ready, set_idle;          /* programs.c */
+show_part show_spawn;
+bool programs_finish(struct reader *, const struct word *, struct rule *);      /* all parts are there; false after a mistake */
 /* A value out of text; false after a mistake. */
 bool take_number(struct reader *, const char *text, uint64_t min, uint64_t max, uint64_t *to);
 bool take_size(struct reader *, const char *text, uint64_t *to);

@@ -68,6 +68,8 @@ env _x1 ""
 fastcgi *.php unix:/run/php.sock 9000 remote /far sendfile /one sendfile "/t w o"
 fastcgi /app/ [::1]:9000 app.lan:9000 nas:80
 scgi /RPC2 127.0.0.1:5000 unix:/run/scgi.sock sendfile /one
+fastcgi /box spawn "/usr/bin/box -a b" children 4 ready 2 idle 30 user 1234 remote /far
+scgi /bix spawn /usr/bin/bix
 cgi /cgi-bin/ folder root location server user 1234:99 memory 64m cpu 10 time 600 nice 5
 cgi *.pl /usr/bin/perl nice 1
 proxy /p/ http://127.0.0.1:81/q/ http://[::1]/q/ sticky
@@ -169,6 +171,10 @@ def test_a_folder_that_is_missing_is_a_warning_and_no_mistake(tmp_path):
     ("root /\nlisten 80 proxy-protocol", 2, "needs a line that says who may speak it"),
     ("fastcgi *.php 9000", 1, "there is no 'root'"),
     ("scgi *.py 5000", 1, "there is no 'root'"),
+    ("scgi /", 1, "wants an address, or 'spawn'"), ("scgi / 5000 spawn /bin/true", 1, "and not both"),
+    ("scgi / 5000 children 2", 1, "'spawn' is missing"), ("scgi / 5000 user 5", 1, "'spawn' is missing"),
+    ("scgi / spawn true", 1, "its name begins with '/'"), ("scgi / spawn /a children 0", 1, "'0' is no number"),
+    ("scgi / spawn /a children 2 ready 3", 1, "3 of 2 children"),
     ("header / X:Y z", 1, "no name of a field"),
     ("header / content-length 1", 1, "for the server alone"),
     ("timeout haed 1", 1, "unknown timeout 'haed'; did you mean 'head'?"),

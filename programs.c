@@ -1,0 +1,139 @@
+/* programs.c - `spawn` and what goes with it: the parts of a route whose backend is started here
+ *
+ *   fastcgi PATTERN spawn COMMAND [children N] [ready N] [idle SECONDS]
+ *                                 `--> a backend for each
+ */
+#include "words.h"
+
+#include "spawn.h"
+
+#include <string.h>
+
+enum { ARGUMENTS_MOST = 63, CHILDREN_MOST = 64, IDLE = 60, IDLE_MOST = 30 * 86400 };
+
+static struct spawn *
+spawn_of(struct reader *r, struct rule *rule)
+{
+	if (!rule->spawn) {
+		rule->spawn = keep(r, sizeof *rule->spawn);
+		rule->spawn->most = 1;
+		rule->spawn->idle = IDLE;
+		rule->spawn->conf = r->conf;
+	}
+	return rule->spawn;
+}
+
+/* The words of the command, which no shell will see. */
+static char **
+words_of(struct reader *r, const char *text)
+{
+	char *word[ARGUMENTS_MOST + 1], **argv;
+	struct span rest = span_of(keep_text(r, text)), s;
+	unsigned n = 0;
+
+	while (rest.n && n < ARGUMENTS_MOST) {
+		s = span_cut(&rest, ' ');
+		if (!s.n)
+			continue;
+		word[n] = (char *)(uintptr_t)s.p;
+		word[n++][s.n] = '\0';
+	}
+	argv = keep(r, (n + 1) * sizeof *argv);
+	memcpy(argv, word, n * sizeof *argv);
+	return argv;
+}
+
+bool
+set_spawn(struct reader *r, const struct word *w, struct rule *rule, char *text)
+{
+	(void)w;
+	if (!CONFIG_SPAWN)
+		return mistake(r, "'spawn' is not in this build (CONFIG_SPAWN)");
+	spawn_of(r, rule)->text = text;
+	rule->spawn->argv = words_of(r, text);
+	return *text == '/' || mistake(r, "'%s' is no program: its name begins with '/'", text);
+}
+
+void
+show_spawn(struct buf *b, const struct rule *rule)
+{
+	if (!rule->spawn)
+		return;
+	buf_text(b, " spawn");
+	text_show(b, span_of(rule->spawn->text));
+	buf_print(b, " children %u ready %u idle %u", rule->spawn->most, rule->spawn->least, rule->spawn->idle);
+}
+
+static bool
+take_count(struct reader *r, const char *text, unsigned min, unsigned max, unsigned *to)
+{
+	uint64_t n;
+
+	if (!take_number(r, text, min, max, &n))
+		return false;
+	*to = n;
+	return true;
+}
+
+bool
+set_children(struct reader *r, const struct word *w, struct rule *rule, char *text)
+{
+	(void)w;
+	return take_count(r, text, 1, CHILDREN_MOST, &spawn_of(r, rule)->most);
+}
+
+bool
+set_ready(struct reader *r, const struct word *w, struct rule *rule, char *text)
+{
+	(void)w;
+	return take_count(r, text, 0, CHILDREN_MOST, &spawn_of(r, rule)->least);
+}
+
+bool
+set_idle(struct reader *r, const struct word *w, struct rule *rule, char *text)
+{
+	(void)w;
+	return take_count(r, text, 1, IDLE_MOST, &spawn_of(r, rule)->idle);
+}
+
+/* A backend for each process. */
+static void
+make_places(struct reader *r, struct rule *rule)
+{
+	struct spawn *spawn = rule->spawn;
+	struct backend **end = &rule->backends;
+
+	spawn->place = keep(r, spawn->most * sizeof *spawn->place);
+	for (unsigned i = 0; i < spawn->most; i++, end = &(*end)->next) {
+		struct backend *b = keep(r, sizeof *b);
+
+		b->text = spawn->argv[0];
+		b->own = &spawn->place[i];
+		b->own->by = spawn;
+		b->own->backend = b;
+		*end = b;
+	}
+	spawn->run = rule->run;
+	spawn->next = r->conf->spawns;
+	r->conf->spawns = spawn;
+}
+
+bool
+programs_finish(struct reader *r, const struct word *w, struct rule *rule)
+{
+	struct spawn *spawn = CONFIG_SPAWN ? rule->spawn : NULL;
+	const struct run *run = rule->run;
+
+	if (spawn && !spawn->text)
+		return mistake(r, "'children', 'ready' and 'idle' are about a program: 'spawn' is missing");
+	if (!spawn && run->user)
+		return mistake(r, "'user' is about a program: 'spawn' is missing");
+	if (!spawn)
+		return rule->backends || mistake(r, "'%s' wants an address, or 'spawn' and a program", w->name);
+	if (rule->backends)
+		return mistake(r, "'%s' has an address, or 'spawn' and a program, and not both", w->name);
+	if (spawn->least > spawn->most)
+		return mistake(r, "%u of %u children cannot be ready", spawn->least, spawn->most);
+	make_places(r, rule);
+	return true;
+}
