@@ -19,6 +19,7 @@ spawn_of(struct reader *r, struct rule *rule)
 		rule->spawn->most = 1;
 		rule->spawn->idle = IDLE;
 		rule->spawn->conf = r->conf;
+		rule->spawn->host = r->host;
 	}
 	return rule->spawn;
 }

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 enum { WAITING = 16, RETRY_MOST = 64 }; /* connections in the socket; seconds between two starts */
+enum { WORDS_MOST = 64 };               /* of the environment */
 
 static int errors[2];                   /* the pipe for stderr of all of them, kept; 0: none yet */
 
@@ -159,11 +160,44 @@ spawned_late(struct child *child)
 		child->due = end;
 }
 
+/* A variable, unless there is one of that name. */
+static void
+put_word(struct buf *b, char *envp[WORDS_MOST], struct span name, struct span value)
+{
+	unsigned n = 0;
+
+	for (; envp[n]; n++)
+		if (span_starts(span_of(envp[n]), name) && envp[n][name.n] == '=')
+			return;
+	b->bad = b->bad || n == WORDS_MOST - 1;
+	if (b->bad)
+		return;
+	envp[n] = b->data + b->w;
+	buf_print(b, "%.*s=%.*s", (int)name.n, name.p, (int)value.n, value.p);
+	buf_char(b, '\0');
+}
+
+/* `env` of its host, then that of all; false when it is too much. */
+static bool
+environment(const struct spawn *p, char *envp[WORDS_MOST])
+{
+	static char store[8192];
+	struct buf b = { store, 0, 0, sizeof store, false };
+
+	memset(envp, 0, WORDS_MOST * sizeof *envp);
+	for (const struct env *env = p->host->env; env; env = env->next)
+		put_word(&b, envp, env->name, env->value);
+	for (const struct env *env = p->conf->hosts->env; env; env = env->next)
+		put_word(&b, envp, env->name, env->value);
+	put_word(&b, envp, SPAN("PATH"), SPAN("/usr/sbin:/usr/bin:/sbin:/bin"));
+	return !b.bad;
+}
+
 static bool
 start(struct spawned *s)
 {
-	static char *const environment[] = { "PATH=/usr/sbin:/usr/bin:/sbin:/bin", NULL };
-	struct program program = { .path = s->by->argv[0], .argv = s->by->argv, .envp = environment, .run = s->by->run };
+	char *envp[WORDS_MOST];
+	struct program program = { .path = s->by->argv[0], .argv = s->by->argv, .envp = envp, .run = s->by->run };
 	int fd = errors_open() ? listen_alone(&s->backend->addr, &s->at) : -1, error = errno;
 	bool good = false;
 
@@ -171,7 +205,8 @@ start(struct spawned *s)
 		program.fd[0] = fd;
 		program.fd[1] = program.fd[2] = errors[1];
 		s->child = (struct child){ .ended = spawned_ended, .late = spawned_late, .resident = true };
-		good = child_start(&s->child, &program);
+		errno = E2BIG;
+		good = environment(s->by, envp) && child_start(&s->child, &program);
 		error = errno;
 		close(fd);
 	}

@@ -27,6 +27,7 @@ struct spawn {
 	const struct run *run;
 	unsigned most, least;           /* processes at once; those that are kept when nobody asks */
 	unsigned idle;                  /* seconds until one of the others ends */
+	const struct host *host;        /* that the line belongs to, with its `env` */
 	struct conf *conf;              /* held by each process that runs */
 	struct spawned *place;          /* most of them */
 	struct spawn *next;

@@ -71,6 +71,14 @@ def test_its_environment_is_not_ours(start, binary):
     assert names <= {b"PATH", b"LC_CTYPE"}, names
 
 
+def test_its_environment_is_what_env_says(start, www):
+    server = start(f'env A "of all"\nenv B "of all"\nhost b.test {{\nroot {www}\nenv B "its own"\nenv PATH /x\n'
+                   f'fastcgi /app spawn "{command("fastcgi")}"\n}}\n')
+    with server.connect() as c:
+        lines = c.get("/app", host="b.test").body.split(b"\n")[1:]
+    assert {b"A=of all", b"B=its own", b"PATH=/x"} <= set(lines)
+
+
 def test_nothing_of_ours_leaks_into_it(spawning):
     server = spawning()
     pid = process_of(server.get("/app"))
