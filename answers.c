@@ -319,7 +319,7 @@ is_terminal(struct termios *t)
 	return tcgetattr(STDIN_FILENO, t) == 0;
 }
 
-/* A line of stdin, without its end; not shown while it is typed, and a terminal that is left shows the next one again. */
+/* A line of stdin, without its end; not shown while it is typed.  Whoever leaves has a terminal that shows again. */
 static bool
 ask(const char *question, char *to, unsigned size, unsigned *n)
 {

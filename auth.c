@@ -7,8 +7,8 @@
  *        `-- the file, the hash -- right --> remembered, yes
  *                              `-- wrong --> 401, in a while
  *
- * A hash is slow on purpose, and while it is worked out nobody is served.  So right ones are remembered for a minute, not
- * as passwords but as keyed sums, with what the file was like that they were checked against; a rest as long as each
+ * A hash is slow on purpose, and while it is worked out nobody is served.  So right ones are remembered for a minute,
+ * not as passwords but as keyed sums, with what the file was like that they were checked against; a rest as long as each
  * hash took follows it; and an address that was wrong is answered late, and not listened to before that.
  */
 #include "auth.h"

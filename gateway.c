@@ -479,8 +479,11 @@ gateway_pull(struct conn *c)
 	bool moved = false;
 	enum io io;
 
-	if (g->spooling && !c->up.done)
+	if (g->spooling && !c->up.done) {
+		if (p->s.fd >= 0 && p->s.readable)
+			stream_close(&p->s);    /* kept, and it speaks or ends before it was asked: nobody would read it */
 		return IO_WAIT;
+	}
 	if (g->spooling && !spool_end(c))
 		return IO_FAIL;
 	if (CONFIG_SPAWN && g->ending && (io = ended(c)) != IO_MOVED)

@@ -4,8 +4,8 @@
  *   $5$salt$...   $6$salt$...      SHA-256 and SHA-512, 5,000 rounds or as many as `rounds=N$` before the salt says
  *
  * They are here because the C libraries of small systems have some of them, others or none, and nobody has apr1.
- * SHA-256 and SHA-512 are one algorithm with words of two sizes, down to their constants: the shorter ones are the upper
- * halves of the longer.  For whatever else there is, such as bcrypt, crypt(3) is asked when it is linked in.
+ * SHA-256 and SHA-512 are one algorithm with words of two sizes, down to their constants: the shorter ones are the
+ * upper halves of the longer.  For whatever else there is, such as bcrypt, crypt(3) is asked when it is linked in.
  */
 #include "auth.h"
 

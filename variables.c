@@ -162,8 +162,8 @@ field_value(const struct request *r, const struct field *f)
 	return (struct span){ r->head + f->value, f->value_n };
 }
 
-/* Not for programs: what could be taken for something else, what has a variable of its own, the framing, which is undone
- * before they see the body, and the password, unless a line says so. */
+/* Not for programs: what could be taken for something else, what has a variable of its own, the framing, which is
+ * undone before they see the body, and the password, unless a line says so. */
 static bool
 withheld(const struct conn *c, enum field_id id)
 {
