@@ -174,7 +174,7 @@
 #ifndef SYS_close_range
 #define SYS_close_range -1              /* no such call: what was open before us goes on to programs */
 #endif
-#define CLOSE_ON_EXEC   4               /* for it */
+#define CLOSE_ON_EXEC   0x4             /* for it */
 
 #ifndef SYS_openat2
 #define SYS_openat2     -1              /* no such call: paths are walked step by step */
