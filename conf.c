@@ -361,6 +361,20 @@ check_scripts(struct reader *r, const struct host *host)
 	}
 }
 
+/* A backend whose certificate nobody looks at has to be asked for in so many words. */
+static void
+check_secure(struct reader *r, const struct host *host)
+{
+	for (const struct rule *rule = host->routes; rule && !r->conf->ca; rule = rule->next) {
+		if (!rule->secure || rule->secure->check)
+			continue;
+		stand_at(r, rule);
+		mistake(r, "whom to believe that this is the backend? 'ca FILE' names authorities, 'check SHA256' the "
+		    "certificate itself, 'check nothing' anybody");
+		return;
+	}
+}
+
 /* A request remembers which lines set fields of its response by their places, in one word of bits. */
 static void
 check_filters(struct reader *r, const struct host *host)
@@ -443,6 +457,7 @@ finish(struct reader *r, const char *file)
 		if (host == cf->hosts || host->root.path != cf->hosts->root.path)
 			check_scripts(r, host);
 		check_filters(r, host);
+		check_secure(r, host);
 		check_guards(r, host);
 	}
 	for (host = cf->hosts; host; host = host->next)

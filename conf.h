@@ -58,6 +58,14 @@ enum rule_kind {
 
 struct forward { struct net *to; unsigned nports; uint16_t port[FORWARD_PORTS]; };
 
+/* What is asked of the certificate of a backend at the other end of https. */
+struct secure {
+	struct span name;               /* whom it must be for; empty: the host in its address */
+	const unsigned char *pin;       /* SHA-256 of the very certificate; NULL: whatever `ca` vouches for */
+	bool unchecked;
+	const char *check;              /* the last two as written; NULL: neither */
+};
+
 struct rule {                           /* a route or a filter, in the order written */
 	struct rule *next;
 	enum rule_kind kind;
@@ -68,6 +76,7 @@ struct rule {                           /* a route or a filter, in the order wri
 	uint64_t number;                /* limit: bytes; expires: seconds; redirect, error: status; proxy: enum balance */
 	struct root root;               /* alias: its folder */
 	struct backend *backends;       /* fastcgi, scgi, proxy: in the order written */
+	struct secure *secure;          /* proxy: by https; NULL: in plain */
 	const char *remote;             /* `remote DIR`: scripts are below DIR over there, not looked for here */
 	struct rule *sendfile;          /* `sendfile DIR`: roots of files the backend may name, in their root */
 	struct run *run;                /* cgi, fastcgi, scgi: how a program is started */
@@ -139,6 +148,9 @@ struct conf {                           /* one is in force; older ones live unti
 	const char *client_ca_file;
 	bool client_ca_optional;
 	struct spawn *spawns;           /* programs that stay */
+	struct anchors *ca;             /* who vouches for backends */
+	const char *ca_file;
+	bool https;                     /* there are backends that are spoken to by https */
 	struct type *types;             /* those of `types` files; the built-in ones are in mime.c */
 	void *arena;
 	struct listener listen[LISTEN_MAX];

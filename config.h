@@ -127,6 +127,11 @@
 #define CONFIG_CLIENT_CERTS 1
 #endif
 
+/* HTTPS to other servers: `proxy PATTERN https://...`, their certificates checked. */
+#ifndef CONFIG_TLS_CLIENT
+#define CONFIG_TLS_CLIENT 1
+#endif
+
 /* Large files leave by sendfile; without it they are read and written. 210 */
 #ifndef CONFIG_SENDFILE
 #define CONFIG_SENDFILE 1
@@ -194,6 +199,7 @@
 
 /* -- what follows from them ------------------------------------------------------------------------ */
 
+#define CONFIG_HTTPS    (CONFIG_TLS && CONFIG_PROXY && CONFIG_TLS_CLIENT)       /* backends may be asked by https */
 #define CONFIG_VERIFY   (CONFIG_TLS && CONFIG_CLIENT_CERTS)     /* chains of others are looked at */
 #define CONFIG_GATEWAY  (CONFIG_FCGI || CONFIG_SCGI || CONFIG_CGI || CONFIG_PROXY || CONFIG_FORWARD)      /* some kind of backend is built in */
 #define CONFIG_CHILDREN (CONFIG_FCGI || CONFIG_SCGI || CONFIG_CGI)      /* programs are started */

@@ -10,6 +10,7 @@
 #include "forward.h"
 #include "resolve.h"
 #include "spawn.h"
+#include "tls.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -132,6 +133,8 @@ dial(struct conn *c, struct backend *b)
 	stream_open(&c->peer->s, fd);
 	c->peer->s.connecting = connecting;
 	c->peer->s.writable = !connecting;
+	if (CONFIG_HTTPS && c->route->secure)
+		tls_dial(&c->peer->s, c->conf, c->route->secure, span_of(b->text));
 	peer_turn_to(c->peer, b);
 	c->peer->changes = b->changes;
 	c->since = now;
@@ -392,6 +395,12 @@ peer_io(struct conn *c)
 	    (s->pipes && s->shut && c->up.put != discard_put && !c->up.done))
 		deaf(c);
 	moved |= stream_read(s);
+	if (CONFIG_HTTPS && s->tls) {
+		if (!s->dead && stream_write(s))        /* it waited for the handshake */
+			g->sent = moved = true;
+		if (s->sealed)
+			c->peer->replay = 0;    /* ciphertext stands where the request was */
+	}
 	/* On a unix socket all that was said arrives before a reset, which is then an end that left our body unread. */
 	if (s->dead && s->error == ECONNRESET && c->peer->backend->addr.u.any.sa_family == AF_UNIX) {
 		s->dead = false;
@@ -522,7 +531,8 @@ gateway_finish(struct conn *c)
 		p->backend->own->answered = true;
 	if (p->s.fd < 0 || !g->down.done || !c->up.done || p->s.eof || p->s.dead || p->s.shut || buf_used(&p->s.out) ||
 	    buf_used(&p->s.in) || g->closes || c->conf != conf || p->changes != p->backend->changes ||
-	    c->route->kind == R_FORWARD) {
+	    c->route->kind == R_FORWARD ||
+	    (CONFIG_HTTPS && p->s.tls && tls_busy(p->s.tls))) {
 		drop(c);
 		return;
 	}

@@ -161,6 +161,7 @@ tls_turn(void)
 	share = HANDSHAKES_TURN;
 }
 
+bool tls_https;
 static const char *protocols[] = { "http/1.1" };
 static br_ssl_session_cache_lru cache;
 
@@ -170,6 +171,7 @@ tls_open(void)
 	/* The one field of the engine that is used beside its documented doors must be where the header says. */
 	static struct place probe;
 
+	tls_https = conf->https;
 	if (!tls_pool.n)
 		return true;
 	if (tls_session_pool.n)
@@ -183,7 +185,7 @@ tls_open(void)
 }
 
 /* ChaCha20 goes first where the processor has no instructions for AES: it is seven times faster there. */
-static void
+void
 engine_setup(struct place *p)
 {
 	br_ssl_engine_context *eng = &p->server.eng;
@@ -193,7 +195,6 @@ engine_setup(struct place *p)
 
 	for (unsigned i = 0; i < SUITES; i++)
 		ids[i] = suites[(i + first) % SUITES].id;
-	br_ssl_server_zero(&p->server);
 	br_ssl_engine_set_versions(eng, BR_TLS12, BR_TLS12);
 	br_ssl_engine_set_suites(eng, ids, SUITES);
 	br_ssl_engine_set_ec(eng, &curves);
@@ -203,6 +204,17 @@ engine_setup(struct place *p)
 	br_ssl_engine_set_default_chapol(eng);
 	br_ssl_engine_set_protocol_names(eng, protocols, 1);
 	br_ssl_engine_set_all_flags(eng, BR_OPT_ENFORCE_SERVER_PREFERENCES | BR_OPT_NO_RENEGOTIATION);
+	br_ssl_engine_set_buffers_bidi(eng, p->in, sizeof p->in, p->out, sizeof p->out);
+	eng->log_max_frag_len = 14;     /* records are sealed here, so the engine's buffers are no limit to agree upon */
+	if (getrandom(seed, sizeof seed, 0) == sizeof seed)
+		br_ssl_engine_inject_entropy(eng, seed, sizeof seed);
+}
+
+static void
+server_setup(struct place *p)
+{
+	br_ssl_server_zero(&p->server);
+	engine_setup(p);
 	br_ssl_server_set_policy(&p->server, &policy);
 	if (CONFIG_VERIFY && conf->client_ca) { /* resumed sessions would lack what their client has proved */
 		p->conf = conf;
@@ -211,20 +223,18 @@ engine_setup(struct place *p)
 	} else if (tls_session_pool.n) {
 		br_ssl_server_set_cache(&p->server, &cache.vtable);
 	}
-	br_ssl_engine_set_buffers_bidi(eng, p->in, sizeof p->in, p->out, sizeof p->out);
-	eng->log_max_frag_len = 14;     /* records are sealed here, so the engine's buffers are no limit to agree upon */
-	if (getrandom(seed, sizeof seed, 0) == sizeof seed)
-		br_ssl_engine_inject_entropy(eng, seed, sizeof seed);
 	br_ssl_server_reset(&p->server);
 }
 
-/* A place; when none is free the longest handshake gives way, because one that takes so long has been left. */
+/* A place.  Backends have the last ones, one for each connection there can be.  When there is none for another client
+ * the longest handshake gives way, because one that takes so long has been left. */
 static struct place *
-place_take(void)
+place_take(bool backend)
 {
-	struct place *all = (struct place *)(void *)tls_place_pool.at, *p = all;
+	unsigned clients = tls_client_places(), from = backend ? clients : 0, to = backend ? tls_place_pool.n : clients;
+	struct place *all = (struct place *)(void *)tls_place_pool.at, *p = all + from;
 
-	for (unsigned i = 0; i < tls_place_pool.n && p->tls; i++)
+	for (unsigned i = from; i < to && p->tls; i++)
 		if (!all[i].tls || all[i].since < p->since)
 			p = &all[i];
 	if (p->tls) {
@@ -233,6 +243,19 @@ place_take(void)
 		p->tls->state = FAILED;
 		place_free(p->tls);
 	}
+	return p;
+}
+
+struct place *
+place_for(struct stream *s)
+{
+	struct place *p = place_take(s->tls->backend);
+
+	p->tls = s->tls;
+	p->fd = s->fd;
+	p->since = now;
+	s->tls->place = p;
+	s->tls->state = GREETING;
 	return p;
 }
 
@@ -295,19 +318,6 @@ acceptable(struct stream *s)
 	return !s->broken;
 }
 
-static void
-greet(struct stream *s)
-{
-	struct place *p = place_take();
-
-	p->tls = s->tls;
-	p->fd = s->fd;
-	p->since = now;
-	s->tls->place = p;
-	s->tls->state = GREETING;
-	engine_setup(p);
-}
-
 /* What the engine has to say, into `output`. */
 static void
 collect(br_ssl_engine_context *eng)
@@ -350,17 +360,18 @@ engine_failed(struct stream *s, int error)
 {
 	if (error > BR_ERR_SEND_FATAL_ALERT) {  /* it has told the client itself */
 		s->tls->stub_n = 0;
-		log_line(LOG_INFO, "TLS: no agreement; the client was told %s",
+		log_line(LOG_INFO, "TLS: no agreement; the %s was told %s", other_side(s->tls),
 		    alert_name(error - BR_ERR_SEND_FATAL_ALERT));
 		place_free(s->tls);
 		s->tls->state = FAILED;
-		s->broken = true;
+		tls_broken(s);
 		input.raw_n = 0;
 	} else if (error > BR_ERR_RECV_FATAL_ALERT) {
 		tls_refused(s, error - BR_ERR_RECV_FATAL_ALERT);
 	} else if (error) {
-		tls_fail(s, alert_for(error), error >= BR_ERR_X509_OK && error <= BR_ERR_X509_NOT_TRUSTED ?
-		    "the client's certificate was refused" : "the handshake is not one");
+		tls_fail(s, alert_for(error), CONFIG_HTTPS && s->tls->backend ? verify_why(error) :
+		    error >= BR_ERR_X509_OK && error <= BR_ERR_X509_NOT_TRUSTED ? "the client's certificate was refused" :
+		    "the handshake is not one");
 	} else {
 		place_free(s->tls);
 		s->tls->state = CLOSED;
@@ -379,13 +390,13 @@ handshake(struct stream *s)
 
 	if (t->state == NEW && !acceptable(s))
 		return s->broken || s->misplaced;
-	if (!share) {
+	if (!share && !t->backend) {
 		s->later = true;
 		return false;
 	}
-	share--;
+	share -= !t->backend;
 	if (t->state == NEW)
-		greet(s);
+		server_setup(place_for(s));
 	eng = &t->place->server.eng;
 	output.from = output.n = 0;
 	collect(eng);

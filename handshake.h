@@ -36,6 +36,8 @@ struct tls {                            /* all that is kept of a connection betw
 	} out;
 	struct place *place;            /* while GREETING */
 	uint8_t state;
+	bool backend;                   /* the other side is the server */
+	bool cut;                       /* a backend that ended without saying so: what came may not be all */
 	bool fin;                       /* the other side sends no more, but not all has been passed on */
 	uint16_t next;                  /* of the free ones */
 	uint16_t pending;               /* what was put aside; 0: nothing */
@@ -51,7 +53,7 @@ struct place {                          /* a handshake under way */
 	int fd;
 	int64_t since;
 	struct conf *conf;              /* whose `client-ca` the client is asked by; held */
-	br_ssl_server_context server;
+	union { br_ssl_server_context server; br_ssl_client_context client; };  /* the engine is the first part of both */
 	unsigned char in[ENGINE_IN], out[ENGINE_OUT];
 };
 
@@ -72,12 +74,18 @@ void send_or_keep(struct stream *, const unsigned char *, unsigned n, unsigned p
 /* It cannot go on: an alert and a line in the log say why, and what still comes is read and dropped. */
 void tls_fail(struct stream *, unsigned alert, const char *why);
 void tls_refused(struct stream *, unsigned alert);      /* the client has said that it cannot go on */
+void tls_broken(struct stream *);       /* what still comes from a client is read; a backend is given up */
 const char *alert_name(unsigned code);
+const char *other_side(const struct tls *);     /* "client" or "backend" */
 
 /* -- handshake.c ------------------------------------------------------------------------------------------- */
 
 /* Go on with what has come; false when nothing came of it.  Once both sides are done, keys are in tls and it is OPEN. */
 bool handshake(struct stream *);
 void place_free(struct tls *);          /* unless it has none */
+struct place *place_for(struct stream *);       /* one for its tls, which is GREETING from now on */
+void engine_setup(struct place *);      /* what both sides of a handshake offer */
+unsigned tls_client_places(void);       /* how many of the places, the first ones, are for clients */
+extern bool tls_https;                  /* the pools have room for backends at https */
 
 #endif

@@ -10,14 +10,25 @@
  */
 #include "gateway.h"
 
-/* http://HOST:PORT/PATH or HOST:PORT, as an authority; ":80" goes without saying. */
+/* How long the http:// or https:// is that it begins with. */
+static unsigned
+scheme_of(struct span url)
+{
+	if (url.n > 7 && span_eq_nocase((struct span){ url.p, 7 }, SPAN("http://")))
+		return 7;
+	return url.n > 8 && span_eq_nocase((struct span){ url.p, 8 }, SPAN("https://")) ? 8 : 0;
+}
+
+/* http://HOST:PORT/PATH or HOST:PORT, as an authority; the usual ports go without saying. */
 static struct span
 authority_of(struct span url)
 {
-	if (span_starts(url, SPAN("http://")))
-		url = (struct span){ url.p + 7, url.n - 7 };
+	unsigned n = scheme_of(url), port;
+
+	url = (struct span){ url.p + n, url.n - n };
 	url = span_cut(&url, '/');
-	return span_ends(url, SPAN(":80")) ? (struct span){ url.p, url.n - 3 } : url;
+	port = span_ends(url, SPAN(":80")) ? 3 : span_ends(url, SPAN(":443")) ? 4 : 0;
+	return (struct span){ url.p, url.n - port };
 }
 
 static struct span
@@ -75,12 +86,12 @@ map_url(const struct conn *c, struct span url, struct buf *to)
 {
 	const struct gateway *g = STATE(c, gateway);
 	struct span authority, host = authority_of((struct span){ g->host, g->host_n }), path = url;
-	unsigned n = 7;
+	unsigned scheme = scheme_of(url), n = scheme;
 
-	if (url.n > 7 && span_eq_nocase((struct span){ url.p, 7 }, SPAN("http://"))) {
+	if (scheme == (c->route->secure ? 8 : 7)) {
 		while (n < url.n && url.p[n] != '/' && url.p[n] != '?' && url.p[n] != '#')
 			n++;
-		authority = authority_of((struct span){ url.p + 7, n - 7 });
+		authority = authority_of((struct span){ url.p + scheme, n - scheme });
 		if (!(host.n && span_eq_nocase(authority, host)) && !is_backend(c, authority, whole))
 			return false;
 		path = (struct span){ url.p + n, url.n - n };

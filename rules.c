@@ -172,16 +172,33 @@ set_pattern(struct reader *r, const struct word *w, struct rule *rule, char *tex
 	return take_pattern(r, text, &rule->pattern);
 }
 
+/* One line speaks by https to all of its addresses, or to none. */
+static bool
+set_scheme(struct reader *r, struct rule *rule, bool https, const char *text)
+{
+	if (https && !CONFIG_HTTPS)
+		return mistake(r, "'https' is not in this build (CONFIG_TLS_CLIENT)");
+	if (rule->backends && https != (rule->secure != NULL))
+		return mistake(r, "the addresses of a line are all https, or none is, and '%s' is not as the first", text);
+	if (https && !rule->secure)
+		rule->secure = keep(r, sizeof *rule->secure);
+	r->conf->https |= https;
+	return true;
+}
+
 /* Of http://HOST[:PORT][/PATH] the address alone; the path is kept for all addresses of the line. */
 static char *
 cut_url(struct reader *r, struct rule *rule, char *text)
 {
 	struct span s = span_of(text), path = SPAN("");
+	bool https = span_starts(s, SPAN("https://"));
 	const char *slash, *end;
 	char *address = text;
 
-	if (span_starts(s, SPAN("http://"))) {
-		s = (struct span){ s.p + 7, s.n - 7 };
+	if (!set_scheme(r, rule, https, text))
+		return NULL;
+	if (https || span_starts(s, SPAN("http://"))) {
+		s = (struct span){ s.p + 7 + https, s.n - 7 - https };
 		slash = memchr(s.p, '/', s.n);
 		if (slash) {
 			path = (struct span){ slash, s.n - (unsigned)(slash - s.p) };
@@ -191,7 +208,7 @@ cut_url(struct reader *r, struct rule *rule, char *text)
 		}
 		for (end = s.p + s.n; end > s.p && end[-1] >= '0' && end[-1] <= '9'; end--)
 			;
-		address = scratch_text(r, s.p, s.n, end > s.p && end[-1] == ':' ? "" : ":80");
+		address = scratch_text(r, s.p, s.n, end > s.p && end[-1] == ':' ? "" : https ? ":443" : ":80");
 	}
 	if (rule->backends && !span_eq(rule->value, path)) {
 		mistake(r, "the addresses of a line have one path, and that of '%s' is another", text);
@@ -241,6 +258,58 @@ show_backends(struct buf *b, const struct rule *rule)
 	for (const struct backend *backend = rule->spawn ? NULL : rule->backends; backend; backend = backend->next)
 		if (!backend->name || backend == backend->name->backends)
 			text_show(b, span_of(backend->text));
+}
+
+/* The SHA-256 of the certificate, with or without colons, or `nothing`. */
+static bool
+set_check(struct reader *r, const struct word *w, struct rule *rule, char *text)
+{
+	unsigned char *pin = keep(r, 32);
+	const char *p = text;
+	unsigned n = 0;
+
+	(void)w;
+	if (!rule->secure)
+		return mistake(r, "'check' is about certificates: it needs https://");
+	rule->secure->check = text;
+	rule->secure->unchecked = !strcmp(text, "nothing");
+	if (rule->secure->unchecked)
+		return true;
+	for (; *p && n <= 64; p++) {
+		int digit = hex_digit(*p);
+
+		if (digit >= 0 && n < 64)
+			pin[n / 2] |= (unsigned char)(n % 2 ? digit : digit << 4);
+		n = digit >= 0 ? n + 1 : *p == ':' ? n : 65;
+	}
+	rule->secure->pin = pin;
+	return n == 64 || mistake(r, "'%s' is neither 'nothing' nor a SHA-256 of 64 hexadecimal digits", text);
+}
+
+static void
+show_check(struct buf *b, const struct rule *rule)
+{
+	if (rule->secure && rule->secure->check)
+		buf_print(b, " check %s", rule->secure->check);
+}
+
+static bool
+set_secure_name(struct reader *r, const struct word *w, struct rule *rule, char *text)
+{
+	(void)w;
+	if (!rule->secure)
+		return mistake(r, "'name' is about certificates: it needs https://");
+	rule->secure->name = span_of(text);
+	return *text || mistake(r, "the name is empty");
+}
+
+static void
+show_secure_name(struct buf *b, const struct rule *rule)
+{
+	if (!rule->secure || !rule->secure->name.n)
+		return;
+	buf_text(b, " name");
+	text_show(b, rule->secure->name);
 }
 
 static const char *const balances[] = { [IN_TURN] = "in-turn", [LEAST_BUSY] = "least-busy", [STICKY] = "sticky" };
@@ -629,6 +698,8 @@ static const struct part {              /* the piece of a pattern of arguments, 
 	{ "PATTERN", set_pattern, show_pattern },
 	{ "ADDR", WITH(CONFIG_GATEWAY, set_backend, show_backends) },
 	{ "RANGE", WITH(CONFIG_ALLOW, set_net, show_nets) },
+	{ "check", WITH(CONFIG_PROXY, set_check, show_check) },
+	{ "name", WITH(CONFIG_PROXY, set_secure_name, show_secure_name) },
 	{ "in-turn|least-busy|sticky", WITH(CONFIG_PROXY, set_balance, show_balance) },
 	{ "FILE|system|off", WITH(CONFIG_AUTH, set_users, show_users) },
 	{ "REALM", WITH(CONFIG_AUTH, set_realm, show_value) },

@@ -9,6 +9,7 @@
  * output buffer for all connections: what has come but cannot go on yet is put aside (struct pending) when another
  * connection needs the buffer; what the kernel would not take of a record stays at the beginning of stream.out.
  */
+#include "gateway.h"
 #include "handshake.h"
 
 #include <assert.h>
@@ -32,21 +33,39 @@ wanted(const struct conf *cf)
 }
 
 static unsigned
+backends(const struct conf *cf)
+{
+	return CONFIG_HTTPS && cf->https ? peer_pool.count(cf) : 0;
+}
+
+static unsigned
+busy(const struct conf *cf)
+{
+	return (wanted(cf) ? cf->clients : 0) + backends(cf);
+}
+
+static unsigned
 connections(const struct conf *cf)
 {
-	return wanted(cf) ? cf->clients + cf->parked + 2 : 0;   /* number 0 is none, and one may be arriving */
+	return busy(cf) ? busy(cf) + (wanted(cf) ? cf->parked : 0) + 2 : 0;     /* 0 is none, and one may be arriving */
 }
 
 static unsigned
 places(const struct conf *cf)
 {
-	return !wanted(cf) ? 0 : cf->clients < HANDSHAKES_MAX ? cf->clients : HANDSHAKES_MAX;
+	return backends(cf) + (!wanted(cf) ? 0 : cf->clients < HANDSHAKES_MAX ? cf->clients : HANDSHAKES_MAX);
+}
+
+unsigned
+tls_client_places(void)
+{
+	return tls_place_pool.n - (tls_https ? peer_pool.n : 0);
 }
 
 static unsigned
 pendings(const struct conf *cf)
 {
-	return wanted(cf) ? cf->clients + 1 : 0;
+	return busy(cf) ? busy(cf) + 1 : 0;
 }
 
 static unsigned
@@ -63,10 +82,11 @@ struct pool tls_session_pool = { "TLS sessions", 100, sessions, NULL, 0 };
 bool
 tls_fits(const struct conf *cf)
 {
-	if ((tls_pool.n || !wanted(cf)) && (!CONFIG_VERIFY || verifier_pool.n || !cf->client_ca || !wanted(cf)))
+	if ((tls_pool.n || !wanted(cf)) && (!CONFIG_VERIFY || verifier_pool.n || !cf->client_ca || !wanted(cf)) &&
+	    (!cf->https || tls_https))
 		return true;
-	log_line(LOG_ERROR, "`listen ... tls` and `client-ca` need memory that is set aside at the start: stop and start the "
-	    "server");
+	log_line(LOG_ERROR, "`listen ... tls`, `client-ca` and `proxy ... https://` need memory that is set aside at the "
+	    "start: stop and start the server");
 	return false;
 }
 
@@ -212,6 +232,11 @@ send_or_keep(struct stream *s, const unsigned char *p, unsigned n, unsigned plai
 		return;
 	if (rest < plain)
 		buf_take(&s->out, plain - rest);
+	if (!plain && t->backend) {             /* a request is there already, and a flight is short: whole or not at all */
+		s->dead = rest;
+		s->error = EPROTO;
+		return;
+	}
 	if (!plain) {                           /* a flight of the handshake: nothing is there that it could stand before */
 		stub = 0;
 		s->out.r = 0;
@@ -271,6 +296,11 @@ tls_write(struct stream *s)
 	struct tls *t = s->tls;
 	unsigned before = buf_used(&s->out), n;
 
+	if (t->backend && t->state == GREETING) {       /* we speak first */
+		claim(t);
+		handshake(s);
+		return s->dead;
+	}
 	if (s->sealed && !send_rest(s))
 		return s->dead || buf_used(&s->out) != before;
 	n = buf_used(&s->out);
@@ -305,6 +335,22 @@ send_alert(struct stream *s, unsigned level, unsigned code)
 	s->more = more;
 }
 
+const char *
+other_side(const struct tls *t)
+{
+	return t->backend ? "backend" : "client";
+}
+
+void
+tls_broken(struct stream *s)
+{
+	s->broken = true;
+	if (!s->tls->backend)
+		return;
+	s->dead = true;
+	s->error = EPROTO;
+}
+
 /* It cannot go on: the alert says why, and what still comes is read, lest a reset overtakes it. */
 void
 tls_fail(struct stream *s, unsigned code, const char *why)
@@ -312,10 +358,10 @@ tls_fail(struct stream *s, unsigned code, const char *why)
 	struct tls *t = s->tls;
 
 	send_alert(s, FATAL, code);
-	log_line(LOG_INFO, "TLS: %s; the client was told %s", why, alert_name(code));
+	log_line(t->backend ? LOG_WARN : LOG_INFO, "TLS: %s; the %s was told %s", why, other_side(t), alert_name(code));
 	place_free(t);
 	t->state = FAILED;
-	s->broken = true;
+	tls_broken(s);
 	s->out.r = s->out.w = s->sealed = 0;
 	input.plain_n = input.raw_n = 0;
 }
@@ -324,7 +370,7 @@ tls_fail(struct stream *s, unsigned code, const char *why)
 void
 tls_refused(struct stream *s, unsigned code)
 {
-	log_line(LOG_INFO, "TLS: the client refused: %s", alert_name(code));
+	log_line(LOG_INFO, "TLS: the %s refused: %s", other_side(s->tls), alert_name(code));
 	place_free(s->tls);
 	s->tls->state = FAILED;
 	s->dead = true;
@@ -342,7 +388,7 @@ control(struct stream *s, int type, const unsigned char *p, unsigned n)
 		s->tls->fin = true;             /* close_notify; what comes after it is dropped */
 	else if (type == ALERT && n == 2 && p[0] == FATAL)
 		tls_refused(s, p[1]);
-	else if (type == HANDSHAKE && n && p[0] == 1)
+	else if (type == HANDSHAKE && n && p[0] == !s->tls->backend)
 		send_alert(s, WARNING, 100);    /* a new ClientHello: there is no renegotiation here */
 	else if (type != ALERT)
 		tls_fail(s, 10, "a record of a kind that has no place here");
@@ -415,7 +461,10 @@ work(struct stream *s)
 	}
 	if (t->fin && !input.plain_n && part && !s->eof && !s->later && !s->misplaced) {
 		input.raw_n = 0;
-		s->eof = moved = true;
+		moved = true;
+		s->eof = !t->cut;
+		s->dead = t->cut;
+		s->error = t->cut ? ECONNRESET : 0;
 	}
 	return moved;
 }
@@ -436,6 +485,7 @@ receive(struct stream *s)
 	} else if (s->eof) {
 		s->eof = false;
 		s->tls->fin = true;
+		s->tls->cut = s->tls->backend;
 	}
 	return n || s->dead || s->eof || s->tls->fin;
 }

@@ -30,6 +30,9 @@ struct span tls_protocol(const struct tls *);   /* "TLSv1.2" */
 struct span tls_cipher(const struct tls *);     /* "ECDHE-ECDSA-CHACHA20-POLY1305" */
 extern struct pool tls_pool, tls_place_pool, tls_pending_pool, tls_session_pool;
 
+/* The stream is to speak TLS, as a client, to the backend of this URL; nothing is sent before it has proved to be that, by
+ * what is asked of it. */
+void tls_dial(struct stream *, const struct conf *, const struct secure *, struct span url);
 uint16_t tls_proof(const struct tls *); /* what the client has proved; 0: nothing */
 
 /* -- verify.c: certificates of clients -------------------------------------------------------------------- */

@@ -80,6 +80,16 @@ anchors_read(struct reader *r, const char *path)
 }
 
 void
+ca_set(struct reader *r, const struct word *w, char *const *arg, unsigned n)
+{
+	(void)n;
+	if (!once(r, &r->conf->ca, w->name))
+		return;
+	r->conf->ca = anchors_read(r, arg[0]);
+	r->conf->ca_file = keep_text(r, arg[0]);
+}
+
+void
 client_ca_set(struct reader *r, const struct word *w, char *const *arg, unsigned n)
 {
 	struct conf *cf = r->conf;
@@ -89,6 +99,18 @@ client_ca_set(struct reader *r, const struct word *w, char *const *arg, unsigned
 	cf->client_ca = anchors_read(r, arg[0]);
 	cf->client_ca_file = keep_text(r, arg[0]);
 	cf->client_ca_optional = n > 1 && !strcmp(arg[1], "optional");
+}
+
+bool
+ca_show(struct buf *b, const struct word *w, const void *from, unsigned i)
+{
+	const struct conf *cf = from;
+
+	(void)w;
+	if (i || !cf->ca)
+		return false;
+	text_show(b, span_of(cf->ca_file));
+	return true;
 }
 
 bool
@@ -112,6 +134,23 @@ of(const br_x509_class **class)
 	return (struct verifier *)(void *)class;
 }
 
+/* By authorities, and not by a pin or not at all. */
+static bool
+judged(const struct verifier *v)
+{
+	return !v->secure || (!v->secure->pin && !v->secure->unchecked);
+}
+
+static void
+leaf_hash(const struct verifier *v, unsigned char hash[32])
+{
+	br_sha256_context sha;
+
+	br_sha256_init(&sha);
+	br_sha256_update(&sha, v->leaf, v->leaf_n);
+	br_sha256_out(&sha, hash);
+}
+
 static void
 start_chain(const br_x509_class **class, const char *name)
 {
@@ -120,7 +159,8 @@ start_chain(const br_x509_class **class, const char *name)
 	(void)name;
 	v->n = v->leaf_n = 0;
 	v->error = BR_ERR_X509_EMPTY_CHAIN;
-	v->minimal.vtable->start_chain(&v->minimal.vtable, NULL);
+	if (judged(v))
+		v->minimal.vtable->start_chain(&v->minimal.vtable, NULL);
 }
 
 static void
@@ -129,7 +169,8 @@ start_cert(const br_x509_class **class, uint32_t length)
 	struct verifier *v = of(class);
 
 	v->n++;
-	v->minimal.vtable->start_cert(&v->minimal.vtable, length);
+	if (judged(v))
+		v->minimal.vtable->start_cert(&v->minimal.vtable, length);
 }
 
 static void
@@ -143,7 +184,8 @@ append(const br_x509_class **class, const unsigned char *p, size_t n)
 	} else if (v->n == 1) {
 		v->leaf_n = sizeof v->leaf;     /* more than is kept: nothing will be found in it */
 	}
-	v->minimal.vtable->append(&v->minimal.vtable, p, n);
+	if (judged(v))
+		v->minimal.vtable->append(&v->minimal.vtable, p, n);
 }
 
 static void
@@ -151,7 +193,34 @@ end_cert(const br_x509_class **class)
 {
 	struct verifier *v = of(class);
 
-	v->minimal.vtable->end_cert(&v->minimal.vtable);
+	if (judged(v))
+		v->minimal.vtable->end_cert(&v->minimal.vtable);
+}
+
+/* A pin is for one certificate, whoever issued it, whomever it is for, and however old it is. */
+static bool
+pinned(const struct verifier *v)
+{
+	unsigned char hash[32];
+
+	leaf_hash(v, hash);
+	return !memcmp(hash, v->secure->pin, sizeof hash);
+}
+
+static unsigned
+judge(struct verifier *v)
+{
+	unsigned error = judged(v) ? v->minimal.vtable->end_chain(&v->minimal.vtable) : 0;
+	struct certificate c;
+
+	if (error || !v->secure)
+		return error;
+	if (!certificate_parse((struct span){ (const char *)v->leaf, v->leaf_n }, &c))
+		return BR_ERR_X509_UNSUPPORTED;
+	v->key = key_of(&c.key);
+	if (v->secure->pin)
+		return pinned(v) ? 0 : BR_ERR_X509_NOT_TRUSTED;
+	return v->secure->unchecked || certificate_is_for(&c, v->host) ? 0 : BR_ERR_X509_BAD_SERVER_NAME;
 }
 
 static unsigned
@@ -159,7 +228,7 @@ end_chain(const br_x509_class **class)
 {
 	struct verifier *v = of(class);
 
-	v->error = v->minimal.vtable->end_chain(&v->minimal.vtable);
+	v->error = judge(v);
 	return v->error;
 }
 
@@ -168,7 +237,11 @@ get_pkey(const br_x509_class *const *class, unsigned *usages)
 {
 	const struct verifier *v = (const struct verifier *)(const void *)class;
 
-	return v->minimal.vtable->get_pkey(&v->minimal.vtable, usages);
+	if (judged(v))
+		return v->minimal.vtable->get_pkey(&v->minimal.vtable, usages);
+	if (usages)
+		*usages = BR_KEYTYPE_SIGN | BR_KEYTYPE_KEYX;
+	return &v->key;
 }
 
 static const br_x509_class passing_by = {
@@ -176,9 +249,11 @@ static const br_x509_class passing_by = {
 };
 
 static void
-verifier_init(struct verifier *v, const struct anchors *a)
+verifier_init(struct verifier *v, const struct anchors *a, const struct secure *secure, struct span host)
 {
-	br_x509_minimal_init(&v->minimal, &br_sha256_vtable, a->all, a->n);
+	v->secure = secure;
+	v->host = host;
+	br_x509_minimal_init(&v->minimal, &br_sha256_vtable, a ? a->all : NULL, a ? a->n : 0);
 	br_x509_minimal_set_rsa(&v->minimal, br_rsa_pkcs1_vrfy_get_default());
 	br_x509_minimal_set_ecdsa(&v->minimal, &br_ec_all_m31, br_ecdsa_i31_vrfy_asn1);
 	br_x509_minimal_set_hash(&v->minimal, br_sha256_ID, &br_sha256_vtable);
@@ -196,7 +271,7 @@ struct proof { uint16_t next, error; unsigned char fingerprint[32]; uint8_t name
 static unsigned
 verifiers(const struct conf *cf)
 {
-	return CONFIG_VERIFY && cf->client_ca ? tls_place_pool.count(cf) : 0;
+	return cf->client_ca || cf->https ? tls_place_pool.count(cf) : 0;
 }
 
 static unsigned
@@ -227,7 +302,7 @@ verify_client(unsigned i, br_ssl_server_context *server)
 {
 	struct verifier *v = verifier_at(i);
 
-	verifier_init(v, conf->client_ca);
+	verifier_init(v, conf->client_ca, NULL, SPAN(""));
 	br_ssl_engine_set_ec(&server->eng, &br_ec_all_m31);     /* its key may be on another curve than ours */
 	br_ssl_engine_set_x509(&server->eng, &v->vtable);
 	br_ssl_engine_set_rsavrfy(&server->eng, br_rsa_pkcs1_vrfy_get_default());
@@ -244,7 +319,6 @@ verify_result(unsigned i)
 	uint16_t number = house.free ? house.free : house.fresh;
 	struct proof *p = proof_at(number);
 	struct buf b = { p->name, 0, 0, sizeof p->name, false };
-	br_sha256_context sha;
 	struct certificate c;
 
 	if (!v->n)
@@ -254,9 +328,7 @@ verify_result(unsigned i)
 	else
 		house.fresh++;
 	*p = (struct proof){ .error = (uint16_t)v->error };
-	br_sha256_init(&sha);
-	br_sha256_update(&sha, v->leaf, v->leaf_n);
-	br_sha256_out(&sha, p->fingerprint);
+	leaf_hash(v, p->fingerprint);
 	if (certificate_parse((struct span){ (const char *)v->leaf, v->leaf_n }, &c))
 		name_print(&b, c.subject);
 	p->name_n = b.w;
@@ -271,6 +343,39 @@ proof_free(uint16_t number)
 	proof_at(number)->next = house.free;
 	house.free = number;
 }
+
+/* -- backends ---------------------------------------------------------------------------------------------- */
+
+void
+verify_backend(unsigned i, br_ssl_client_context *client, const struct conf *cf, const struct secure *secure,
+    struct span host)
+{
+	struct verifier *v = verifier_at(i);
+
+	verifier_init(v, cf->ca, secure, host);
+	br_ssl_engine_set_ec(&client->eng, &br_ec_all_m31);
+	br_ssl_engine_set_x509(&client->eng, &v->vtable);
+	br_ssl_engine_set_rsavrfy(&client->eng, br_rsa_pkcs1_vrfy_get_default());
+	br_ssl_engine_set_ecdsa(&client->eng, br_ecdsa_i31_vrfy_asn1);
+}
+
+const char *
+verify_why(int error)
+{
+	switch (error) {
+	case BR_ERR_X509_EXPIRED:
+		return "its certificate has expired, or is not valid yet";
+	case BR_ERR_X509_NOT_TRUSTED:
+		return "its certificate is from nobody we know";
+	case BR_ERR_X509_BAD_SERVER_NAME:
+		return "its certificate is for another name";
+	default:
+		return error >= BR_ERR_X509_OK && error < BR_ERR_X509_NOT_TRUSTED ? "its certificate cannot be accepted" :
+		    "the handshake failed";
+	}
+}
+
+/* -- what programs are told of a client ---------------------------------------------------------------------- */
 
 /* What BearSSL says of a chain, in words; the handshake itself fails when the key is not the client's. */
 static struct span

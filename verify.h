@@ -19,6 +19,9 @@ struct anchors { size_t n; const br_x509_trust_anchor *all; };  /* authorities t
 struct verifier {
 	const br_x509_class *vtable;    /* first, as BearSSL wants it */
 	br_x509_minimal_context minimal;
+	const struct secure *secure;    /* what is asked of a backend; NULL: it is a client */
+	struct span host;               /* whom a backend's certificate must be for */
+	br_x509_pkey key;               /* a backend's, when no authority is asked about it */
 	unsigned n;                     /* certificates so far */
 	unsigned error;                 /* of the chain, once it has ended: 0, or one of BearSSL's */
 	unsigned leaf_n;
@@ -29,5 +32,9 @@ struct verifier {
 void verify_client(unsigned i, br_ssl_server_context *);
 /* What came of it, to be kept with the connection; 0 when the client has shown none. */
 uint16_t verify_result(unsigned i);
+
+/* What is there must be the backend of this name, by `ca` of the configuration or as the line of the route says. */
+void verify_backend(unsigned i, br_ssl_client_context *, const struct conf *, const struct secure *, struct span host);
+const char *verify_why(int error);      /* in words, of a backend's certificate */
 
 #endif

@@ -54,6 +54,9 @@ const struct word words[] = {
 	  .help = "how long to wait: head, body, idle, send, connect, backend, keep, queue, linger, stop or tunnel" },
 	{ "spool", "DIR SIZE", SERVER(spool), .set = spool_set, .show = spool_show,
 	  .help = "a folder for request bodies whose length is not known beforehand, and how long each may be" },
+	{ "ca", "FILE", SERVER(ca), .set = CONFIG_HTTPS ? ca_set : NULL, .show = CONFIG_HTTPS ? ca_show : NULL,
+	  .feature = "CONFIG_TLS_CLIENT",
+	  .help = "the authorities that vouch for backends at https, in PEM" },
 	{ "client-ca", "FILE [required|optional]", SERVER(client_ca), .set = CONFIG_VERIFY ? client_ca_set : NULL,
 	  .show = CONFIG_VERIFY ? client_ca_show : NULL, .feature = "CONFIG_CLIENT_CERTS",
 	  .help = "ask clients for a certificate that one of these authorities has issued" },
@@ -90,7 +93,7 @@ const struct word words[] = {
 	{ "cgi", "PATTERN [INTERPRETER] [folder WHICH] [location WHO] [user NAME] [memory SIZE] [cpu SECONDS] "
 	  "[time SECONDS] [nice N]", ROUTE(R_CGI), .set = CONFIG_CGI ? rule_set : NULL, .feature = "CONFIG_GATEWAY",
 	  .help = "run a program for each request: the file itself, or an interpreter with it" },
-	{ "proxy", "PATTERN ADDR... [in-turn|least-busy|sticky]", ROUTE(R_PROXY),
+	{ "proxy", "PATTERN ADDR... [check HOW] [name NAME] [in-turn|least-busy|sticky]", ROUTE(R_PROXY),
 	  .set = CONFIG_PROXY ? rule_set : NULL, .initial = IN_TURN, .feature = "CONFIG_PROXY",
 	  .help = "ask another web server, or one of several; http://HOST:PORT/PATH/ maps to a path over there" },
 	{ "alias", "PATTERN DIR", ROUTE(R_ALIAS), .set = rule_set,

@@ -60,8 +60,8 @@ setter nets_set, text_set, root_set, number_set, clients_set, memory_set, timeou
 shower nets_show, text_field_show, number_show, clients_show, memory_show, timeout_show, spool_show, choice_show, index_show;
 setter forward_set, listen_set, certificate_set, user_set, log_set, types_set, include_set, host_set, resolver_set;
 shower forward_show, listen_show, certificate_show, log_show, types_show, resolver_show;
-setter client_ca_set;                   /* verify.c */
-shower client_ca_show;
+setter ca_set, client_ca_set;           /* verify.c */
+shower ca_show, client_ca_show;
 setter env_set;
 shower env_show;
 unsigned name_index(const char *text, const char *(*name)(unsigned));   /* of the name that is text, or of the end */

@@ -58,6 +58,7 @@ spool /tmp 3k
 index "a b.html" index.php
 links any
 certificate /srv/one.pem
+ca ROOT/test/cases/pem/mixed.pem
 client-ca ROOT/test/cases/pem/root.pem optional
 state /srv/state
 certificate /srv/two.pem "/srv/its key.pem"
