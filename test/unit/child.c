@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -71,6 +72,7 @@ wait_for(const struct child *c)
 static void
 test_what_it_finds(void)
 {
+	const char *ignored;
 	struct child c;
 	char own[32] = "";
 	pid_t pid;
@@ -83,7 +85,8 @@ test_what_it_finds(void)
 	snprintf(own, sizeof own, "/usr\n1\n%d\n", (int)pid);
 	CHECK(!strncmp(text, own, strlen(own)));
 	CHECK(strstr(text, "\n4\n"));           /* its three, and the folder that ls reads */
-	CHECK(strstr(text, "SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000"));
+	ignored = strstr(text, "SigBlk:\t0000000000000000\nSigIgn:\t");
+	CHECK(ignored && !(strtoull(ignored + 32, NULL, 16) & ~(7ull << 31)));  /* 32 to 34 are libc's: make ignores them */
 	CHECK(WEXITSTATUS(wait_for(&c)) == 3);
 	CHECK(told == 1);
 	group("a program finds its folder, its words, three descriptors and no blocked signal");
