@@ -26,6 +26,33 @@ def words():
     return sorted(set(re.findall(r"^#define CONFIG_(\w+) [01]$", text, re.M)) - {"CHECKS"})
 
 
+# -- coming from another server
+
+def test_what_others_called_otherwise_is_called_so_here(folder):
+    """Each word that the tables name exists, and each whole line among them is one."""
+    known = set(re.findall(r"^  ([a-z-]+) [A-Za-z\[{]", run(BINARY, "-h"), re.M))
+    text = (CONTRIB / "README.md").read_text().split("# Coming from another server")[1]
+    spans = [s for row in text.splitlines() if row.startswith("| ") for cell in row.split(" | ")[1:]
+             for s in re.findall(r"`([^`]*)`", cell)]
+    lines = [s for s in spans if s.split()[0] in known]
+    assert len(lines) > 50 and {s for s in spans if s[0].islower() and s.split()[0] not in known} <= {
+        "cubhttpd --hash", "cubhttpd.defaults", "cubhttpd -t -f FILE", "user:{PLAIN}password"}
+    whole = [s for s in lines if " " in s and not re.search(r"\b[A-Z]", s) and s != "timeout idle"]
+    assert len(whole) > 10
+    for s in whole:
+        (folder / "x.conf").write_text(f"root /\nlisten 80\nlisten 443 tls\n{s}\n".replace("{\n", "{\n}\n")
+                                       .replace("listen 80\nlisten 443 tls\nlisten 80", "listen 80"))
+        run(BINARY, "-t", "-f", folder / "x.conf")
+
+
+def test_no_name_but_the_routers_is_answered(start, www):
+    """A page of another site that makes its name an address of ours (DNS rebinding) finds nothing."""
+    (www / "index.html").write_text("router")
+    server = start(f"root {www}/nothing\nhost 127.0.0.1 [::1] router.lan {{\nroot {www}\n}}\n")
+    for host, status in (("127.0.0.1", 200), ("router.lan:8000", 200), ("[::1]", 200), ("evil.example", 404), ("", 404)):
+        assert server.get("/", host=host).status == status, host
+
+
 # -- packages
 
 @pytest.fixture
