@@ -131,7 +131,7 @@ request_end(struct conn *c)
 		log_access(c);
 		conf_release(c->conf);
 	}
-	if (CONFIG_TRUST)
+	if (CONFIG_TRUST && c->vouched)
 		trust_forget(c);
 	c->conf = NULL;
 	buf_take(&c->client.in, c->held);

@@ -277,6 +277,8 @@ gateway_take(struct conn *c, const struct dialect *d)
 	    queue_lets(c) ? peer_take(c->route->backends ? backend_at(c->route, first) : NULL, d->share) : NULL;
 	if (!c->peer)
 		return BUSY;
+	if (c->peer->s.fd < 0)
+		c->peer->s.error = 0;
 	c->peer->from = c->from;
 	if (spawn && c->peer->s.fd < 0)
 		peer_turn_to(c->peer, backend_at(c->route, first));     /* nobody else may dial it */

@@ -96,7 +96,7 @@ int proxy_header(const char *p, unsigned n, struct from *from);
 /* Where `trust` has whoever is connected, the client of this request is the one that Forwarded or X-Forwarded-For names:
  * its address (of no family when it is not told), scheme and host.  0, or 400. */
 int trust_request(struct conn *, struct request *);
-void trust_forget(struct conn *);       /* the request is over */
+void trust_forget(struct conn *);       /* the request of one that is vouched for is over */
 
 /* -- cache.c: files kept open --------------------------------------------------------------------- */
 

@@ -317,8 +317,7 @@ trust_request(struct conn *c, struct request *r)
 void
 trust_forget(struct conn *c)
 {
-	if (c->vouched)
-		c->from = c->hop;
+	c->from = c->hop;
 	c->vouched = false;
 	c->secure = c->client.tls;
 }

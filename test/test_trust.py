@@ -2,6 +2,7 @@
 import re
 import shutil
 import socket
+import ssl
 import struct
 import subprocess
 import threading
@@ -317,3 +318,91 @@ def test_both_a_header_and_a_field(start, backend):
     for client, told in (("10.1.1.1", b"203.0.113.9 0 http - a a"), ("192.0.2.9", b"192.0.2.9 4711 http - a a")):
         with server.connect(1) as c:
             assert c.send(v1(client) + get).answer().body == told
+
+
+# -- real ones, and TLS behind the header
+
+@pytest.mark.skipif(not shutil.which("openssl"), reason="openssl is not installed (test/setup test)")
+@pytest.mark.parametrize("header", [v1("203.0.113.9"), v2("203.0.113.9", more=b"\x04\x00\x01x")])
+@pytest.mark.parametrize("pieces", [1, 1000])
+def test_tls_begins_behind_the_header(start, folder, binary, header, pieces):
+    """Not a byte of the handshake may be taken for the header, however they come."""
+    if "CONFIG_TLS 1" not in subprocess.run([binary, "-V"], capture_output=True, text=True).stdout:
+        pytest.skip("this build has no TLS (CONFIG_TLS)")
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", folder / "key", "-out", folder / "pem",
+                    "-days", "2", "-subj", "/CN=a"], check=True, capture_output=True)
+    server = start("listen 127.0.0.1:0 tls proxy-protocol\ntrust 127.0.0.1\nlog access /dev/stderr\n"
+                   f"certificate {folder}/pem {folder}/key\n")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = context.wrap_bio(incoming, outgoing)
+    with server.connect() as c:
+        def flush(data):
+            for i in range(0, len(data), max(1, len(data) // pieces)):
+                c.send(data[i:i + max(1, len(data) // pieces)])
+
+        def work(call):
+            while True:
+                try:
+                    done = call()
+                    flush(outgoing.read())
+                    return done
+                except ssl.SSLWantReadError:
+                    flush(outgoing.read())
+                    incoming.write(c.sock.recv(65536))
+        try:
+            tls.do_handshake()
+        except ssl.SSLWantReadError:
+            flush(header + outgoing.read())
+        work(tls.do_handshake)
+        work(lambda: tls.write(GET))
+        assert work(lambda: tls.read(100)).startswith(b"HTTP/1.1 404")
+    assert server.line('"GET /x HTTP/1.1" 404').split()[0] == "203.0.113.9"
+
+
+@pytest.mark.skipif(not shutil.which("nginx"), reason="nginx is not installed (test/setup test)")
+def test_nginx_in_front(start, folder, backend):
+    """Two of them in a row, and a client that lies."""
+    server = front(start, backend, trust="127.0.0.1")
+    with socket.socket() as a, socket.socket() as b:
+        a.bind(("127.0.0.1", 0))
+        b.bind(("127.0.0.1", 0))
+        outer, inner = a.getsockname()[1], b.getsockname()[1]
+    (folder / "nginx.conf").write_text(f"""
+daemon off;
+pid {folder}/nginx.pid;
+error_log stderr;
+events {{ }}
+http {{
+    access_log off;
+    {"".join(f"{x}_temp_path {folder}/{x};" for x in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))}
+    proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+    server {{
+        listen {outer};
+        proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+        proxy_set_header X-Forwarded-Proto https;
+        proxy_set_header X-Forwarded-Host example.org;
+        location / {{ proxy_pass http://127.0.0.1:{inner}; }}
+    }}
+    server {{
+        listen {inner};
+        location / {{ proxy_pass http://127.0.0.1:{server.port}; }}
+    }}
+}}
+""")
+    nginx = subprocess.Popen(["nginx", "-c", folder / "nginx.conf"], stdin=subprocess.DEVNULL)
+    try:
+        for lie in ("", "X-Forwarded-For: 198.51.100.7\r\n", "X-Forwarded-For: unknown, 1.2.3\r\nX-Forwarded-For: ::1\r\n"):
+            with eventually(lambda: connect_from("127.0.0.9", outer), "nginx") as s:
+                s.sendall(b"GET / HTTP/1.0\r\nHost: a\r\n" + lie.encode() + b"\r\n")
+                said = b""
+                while data := s.recv(1000):
+                    said += data
+            told = said.split(b"\r\n\r\n", 1)[1].decode()
+            assert told.endswith(" 0 https on example.org example.org")
+            assert told.split()[0] == "127.0.0.9"
+    finally:
+        nginx.terminate()
+        nginx.wait(20)
