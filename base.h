@@ -153,6 +153,8 @@ unsigned head_length(const char *p, unsigned n, unsigned *seen);
 /* Parse the head that p begins with (RFC 9112); size tells its length.  0, or the status to refuse it with; after that
  * nothing but line, minor and method is to be trusted, and the connection must be closed. */
 int request_parse(struct request *, const char *p, unsigned n);
+/* http://authority/path, or https; false when it is none. */
+bool uri_split(struct span, struct span *authority, struct span *path);
 /* Decode and normalise path into request.store and set request.path: 0, 400 or 414.  Also for paths of our own. */
 int request_path(struct request *, struct span path);
 /* Another host was asked for than Host says; false when that is none.  It must not be the end of its buffer. */

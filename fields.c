@@ -362,7 +362,24 @@ range_parse(struct span s, uint64_t size, struct range out[RANGES_MAX])
 	return n || !asked ? n : -1;
 }
 
-/* -- paths ------------------------------------------------------------------------------------------ */
+/* -- targets ------------------------------------------------------------------------------------------ */
+
+bool
+uri_split(struct span t, struct span *authority, struct span *path)
+{
+	struct span scheme = span_cut(&t, ':');
+	unsigned n = 2;
+
+	if (!span_eq_nocase(scheme, SPAN("http")) && !span_eq_nocase(scheme, SPAN("https")))
+		return false;
+	if (!span_starts(t, SPAN("//")))
+		return false;
+	while (n < t.n && t.p[n] != '/')
+		n++;
+	*authority = (struct span){ t.p + 2, n - 2 };
+	*path = (struct span){ t.p + n, t.n - n };
+	return true;
+}
 
 /* The segment from `from` to w has ended: dot segments go, and never above the root (RFC 3986 5.2.4). */
 static unsigned

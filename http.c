@@ -332,24 +332,6 @@ authority(struct span a, struct span *host)
 	return true;
 }
 
-/* Split http://authority/path; false when it is none. */
-static bool
-absolute(struct span t, struct span *asked, struct span *path)
-{
-	struct span scheme = span_cut(&t, ':');
-	unsigned n = 2;
-
-	if (!span_eq_nocase(scheme, SPAN("http")) && !span_eq_nocase(scheme, SPAN("https")))
-		return false;
-	if (!span_starts(t, SPAN("//")))
-		return false;
-	while (n < t.n && t.p[n] != '/')
-		n++;
-	*asked = (struct span){ t.p + 2, n - 2 };
-	*path = (struct span){ t.p + n, t.n - n };
-	return true;
-}
-
 /* The four forms of RFC 9112 3.2; of the first one this is left over: a path that is not plain.  An authority takes the
  * place of Host (3.2.2), as `asked`. */
 static int
@@ -365,7 +347,7 @@ parse_target(struct request *r, const char *path_end, struct span *asked)
 	if (*path.p == '/' && r->method != M_CONNECT)
 		return request_path(r, path);
 	*asked = r->target;
-	if (r->method != M_CONNECT && !absolute(path, asked, &path))
+	if (r->method != M_CONNECT && !uri_split(path, asked, &path))
 		return 400;
 	r->form = r->target.n > 4 && lower(r->target.p[4]) == 's' ? FORM_HTTPS : FORM_HTTP;
 	if (!authority(*asked, &r->host) || !r->host.n)
