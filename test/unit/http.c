@@ -195,7 +195,9 @@ test_names(void)
 		[F_RANGE] = "range", [F_REFERER] = "referer", [F_TRANSFER_ENCODING] = "transfer-encoding",
 		[F_UPGRADE] = "upgrade", [F_USER_AGENT] = "user-agent", [F_CACHE_CONTROL] = "cache-control",
 		[F_DATE] = "date", [F_EXPIRES] = "expires", [F_KEEP_ALIVE] = "keep-alive", [F_LOCATION] = "location",
-		[F_SERVER] = "server", [F_STATUS] = "status", [F_TRAILER] = "trailer", [F_X_SENDFILE] = "x-sendfile",
+		[F_SERVER] = "server", [F_STATUS] = "status", [F_CONTENT_LOCATION] = "content-location",
+		[F_REFRESH] = "refresh", [F_SET_COOKIE] = "set-cookie", [F_TRAILER] = "trailer",
+		[F_X_SENDFILE] = "x-sendfile",
 	};
 
 	for (unsigned id = 1; id < FIELDS; id++)
