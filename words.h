@@ -66,7 +66,7 @@ setter env_set;
 shower env_show;
 unsigned name_index(const char *text, const char *(*name)(unsigned));   /* of the name that is text, or of the end */
 
-/* -- rules.c: routes and filters, and values ------------------------------------------------------- */
+/* -- rules.c, programs.c: routes and filters ------------------------------------------------------- */
 
 setter rule_set;
 shower rule_show;
@@ -75,10 +75,15 @@ typedef void show_part(struct buf *, const struct rule *);
 set_part set_spawn, set_children, set_ready, set_idle;          /* programs.c */
 show_part show_spawn;
 bool programs_finish(struct reader *, const struct word *, struct rule *);      /* all parts are there; false after a mistake */
-/* A value out of text; false after a mistake. */
+
+/* -- values.c: values out of text, false after a mistake; and shown -------------------------------- */
+
 bool take_number(struct reader *, const char *text, uint64_t min, uint64_t max, uint64_t *to);
 bool take_size(struct reader *, const char *text, uint64_t *to);
 bool take_dir(struct reader *, const char *text);
+bool take_clean(struct reader *, const char *text);     /* for a response head: no controls (RFC 9110 5.5) */
+bool take_path(struct reader *, struct span);           /* as requests have it once they are decoded */
+bool take_pattern(struct reader *, const char *text, struct pattern *to);
 bool take_net(struct reader *, const char *text, struct net **list);    /* the text is not copied */
 void net_show(struct buf *, const struct net *);
 bool take_user(struct reader *, const char *text, uid_t *, gid_t *);    /* NAME[:GROUP], or numbers */

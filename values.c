@@ -1,0 +1,143 @@
+/* values.c - the values of the configuration: numbers, sizes, paths, patterns; read, shown and compared */
+#include "words.h"
+
+#include <string.h>
+
+bool
+take_number(struct reader *r, const char *text, uint64_t min, uint64_t max, uint64_t *to)
+{
+	if (span_uint(span_of(text), to) && *to >= min && *to <= max)
+		return true;
+	return mistake(r, "'%s' is no number from %llu to %llu", text, (unsigned long long)min, (unsigned long long)max);
+}
+
+/* 500, 64k, 1m, 2g */
+bool
+take_size(struct reader *r, const char *text, uint64_t *to)
+{
+	struct span s = span_of(text);
+	const char *unit = s.n ? strchr("kmg", lower(s.p[s.n - 1])) : NULL;
+	unsigned shift = unit && *unit ? 10 * (unsigned)(unit - "kmg" + 1) : 0;
+
+	s.n -= shift != 0;
+	if (span_uint(s, to) && *to <= (uint64_t)INT64_MAX >> shift) {
+		*to <<= shift;
+		return true;
+	}
+	return mistake(r, "'%s' is no size, such as 500, 64k, 1m or 2g", text);
+}
+
+void
+size_show(struct buf *b, uint64_t n)
+{
+	unsigned unit = 0;
+
+	while (n && n % 1024 == 0 && unit < 3) {
+		n /= 1024;
+		unit++;
+	}
+	buf_print(b, " %llu", (unsigned long long)n);
+	if (unit)
+		buf_char(b, " kmg"[unit]);
+}
+
+/* So that a line which is shown can be read again. */
+void
+text_show(struct buf *b, struct span s)
+{
+	bool quotes = !s.n || s.p[0] == '#' || memchr(s.p, ' ', s.n) || memchr(s.p, '"', s.n) ||
+	    (s.n == 1 && (s.p[0] == '{' || s.p[0] == '}'));
+
+	buf_text(b, quotes ? " \"" : " ");
+	for (unsigned i = 0; i < s.n; i++) {
+		if (quotes && (s.p[i] == '"' || s.p[i] == '\\'))
+			buf_char(b, '\\');
+		buf_char(b, s.p[i]);
+	}
+	if (quotes)
+		buf_char(b, '"');
+}
+
+bool
+take_dir(struct reader *r, const char *text)
+{
+	if (*text)
+		return true;
+	return mistake(r, "the name of a folder is empty");
+}
+
+bool
+take_clean(struct reader *r, const char *text)
+{
+	if (text_clean(text))
+		return true;
+	return mistake(r, "there is a control character in '%s'", text);
+}
+
+bool
+take_path(struct reader *r, struct span s)
+{
+	bool good = s.n && s.p[0] == '/';
+
+	for (unsigned i = 0; good && i < s.n; i++) {
+		struct span rest = { s.p + i, s.n - i };
+
+		good = s.p[i] != '?' && (unsigned char)s.p[i] >= ' ' && s.p[i] != 127;
+		if (span_starts(rest, SPAN("//")) || span_starts(rest, SPAN("/./")) || span_starts(rest, SPAN("/../")) ||
+		    span_eq(rest, SPAN("/.")) || span_eq(rest, SPAN("/..")))
+			good = false;
+	}
+	if (!good)
+		mistake(r, "'%.*s' is no path: it begins with '/', without '//', '/./', '/../' and '?'", (int)s.n, s.p);
+	return good;
+}
+
+bool
+take_pattern(struct reader *r, const char *text, struct pattern *to)
+{
+	struct span s = span_of(text);
+
+	if (s.n > 2 && text[0] == '*' && text[1] == '.' && !strchr(text, '/') && !strchr(text + 1, '*') &&
+	    !strchr(text, '?') && text_clean(text)) {
+		*to = (struct pattern){ MATCH_EXT, { s.p + 1, s.n - 1 } };
+		return true;
+	}
+	if (s.n && s.p[0] == '/' && !strchr(text, '*')) {
+		*to = (struct pattern){ s.p[s.n - 1] == '/' ? MATCH_BELOW : MATCH_PATH, s };
+		return take_path(r, s);
+	}
+	return mistake(r, "'%s' is no pattern: those are /dir/, /path and *.ext", text);
+}
+
+bool
+pattern_matches(const struct pattern *pattern, struct span path)
+{
+	const struct span text = pattern->text;
+
+	switch (pattern->kind) {
+	case MATCH_BELOW:
+		return span_starts(path, text);
+	case MATCH_PATH:
+		return span_starts(path, text) && (path.n == text.n || path.p[text.n] == '/');
+	case MATCH_EXT:
+		for (unsigned i = text.n; i <= path.n; i++)
+			if ((i == path.n || path.p[i] == '/') && !memcmp(path.p + i - text.n, text.p, text.n))
+				return true;
+	}
+	return false;
+}
+
+bool
+pattern_guards(const struct pattern *pattern, struct span path)
+{
+	return pattern_matches(pattern, path) || (pattern->kind == MATCH_BELOW && path.n + 1 == pattern->text.n &&
+	    span_starts(pattern->text, path));
+}
+
+bool
+pattern_covers(const struct pattern *all, const struct pattern *some)
+{
+	if (some->kind != MATCH_EXT)
+		return pattern_guards(all, some->text);
+	return all->kind == MATCH_EXT ? span_ends(some->text, all->text) : span_eq(all->text, SPAN("/"));
+}
