@@ -335,6 +335,8 @@ cgi_start(struct conn *c, struct request *r)
 	}
 	c->peer->conn = c;
 	c->up.put = raw_put;
+	if (c->up.done)
+		stream_shut(&c->peer->s);
 	STATE(c, gateway)->sent = true; /* nothing can be said again */
 	gather(c);
 	c->hold = c->route->run->local && r->framing == BODY_NONE;

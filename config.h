@@ -25,7 +25,7 @@
 #define CONFIG_SCGI 1
 #endif
 
-/* CGI: a program is started for each request. 0 */
+/* CGI: a program is started for each request. 4,780 */
 #ifndef CONFIG_CGI
 #define CONFIG_CGI 1
 #endif

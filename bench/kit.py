@@ -108,12 +108,13 @@ def tree(pid):
 
 
 def cpu_seconds(pid):
-    """User and kernel time of the tree."""
+    """User and kernel time of the tree, and of those in it that have ended."""
     total = [0, 0]
     for p in tree(pid):
-        fields = read(f"/proc/{p}/stat").rpartition(")")[2].split()
-        total[0] += int(fields[11])
-        total[1] += int(fields[12])
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):        # its parent has its time by now
+            fields = read(f"/proc/{p}/stat").rpartition(")")[2].split()
+            total[0] += int(fields[11]) + int(fields[13])
+            total[1] += int(fields[12]) + int(fields[14])
     return total[0] / TICKS, total[1] / TICKS
 
 

@@ -24,13 +24,14 @@ scripts 48
 timeout keep 600
 timeout idle 600
 spool {work} 64m
+cgi /cgi-bin/
 fastcgi /fcgi unix:{fcgi}
 fastcgi *.php unix:{php}
 proxy /p/ unix:{origin}
 """
 
 LIGHTTPD = """
-server.modules = ("mod_fastcgi", "mod_proxy")
+server.modules = ("mod_cgi", "mod_fastcgi", "mod_proxy")
 server.document-root = "{site}"
 server.bind = "127.0.0.1"
 server.port = {port}
@@ -41,6 +42,7 @@ server.max-keep-alive-requests = 65535
 server.max-read-idle = 600
 index-file.names = ("index.html")
 mimetype.assign = (".txt" => "text/plain", ".bin" => "application/octet-stream")
+$HTTP["url"] =~ "^/cgi-bin/" {{ cgi.assign = ("" => "") }}
 fastcgi.server = (
     "/fcgi" => (("socket" => "{fcgi}", "check-local" => "disable")),
     ".php" => (("socket" => "{php}")))
@@ -133,6 +135,7 @@ WORKS = {
     "close100": ("/100.txt", PLAIN + [("Connection", "close")], 200, "100 bytes, closing each time"),
     "304": ("/100.txt", PLAIN + UNCHANGED, 304, "not modified"),
     "404": ("/nothing/here", PLAIN, 404, "no such file"),
+    "cgi": ("/cgi-bin/hello", PLAIN, 200, "CGI, a static program in C, what it needs itself included"),
     "fcgi": ("/fcgi", PLAIN, 200, "FastCGI on a unix socket"),
     "proxy100": ("/p/100.txt", PLAIN, 200, "100 bytes of another server, on a unix socket"),
     "proxy10k": ("/p/10k.txt", PLAIN, 200, "10 KB of it"),
@@ -146,7 +149,7 @@ def request(work):
 
 
 def takes_part(server, work):
-    return work in SOME.get(server, WORKS)
+    return work in SOME.get(server, WORKS) and not (work == "cgi" and server.startswith("nginx"))
 
 
 # -- what stands around a server --------------------------------------------------------------------------------
@@ -209,6 +212,9 @@ class Yard:
             with open(path, "wb") as f:
                 f.write(data)
             os.utime(path, (CHANGED, CHANGED))
+        os.mkdir(os.path.join(self.site, "cgi-bin"))
+        subprocess.run(["musl-gcc", "-Os", "-static", "-s", "-o", os.path.join(self.site, "cgi-bin/hello"),
+                        os.path.join(kit.HERE, "hello.c")], check=True)
 
     def log(self, name):
         return os.path.join(self.work, name + ".log")
