@@ -228,13 +228,16 @@ static void
 end(struct digest *d, unsigned char *to)
 {
 	const struct kind *k = d->kind;
-	uint64_t bits = 8 * d->n;
+	unsigned at = d->n % k->block;
 
-	add(d, "\x80", 1);
-	while (d->n % k->block != k->block - 2u * k->word)
-		add(d, "", 1);
-	memset(d->block + k->block - 2 * k->word, 0, 2 * k->word);
-	put(d->block + k->block - 8, bits, 8, k->little);
+	d->block[at++] = 0x80;
+	if (at > k->block - 2u * k->word) {
+		memset(d->block + at, 0, k->block - at);
+		k->mix(d);
+		at = 0;
+	}
+	memset(d->block + at, 0, k->block - at);
+	put(d->block + k->block - 8, 8 * d->n, 8, k->little);
 	k->mix(d);
 	for (unsigned i = 0; i < k->size / k->word; i++)
 		put(to + k->word * i, d->state[i], k->word, k->little);
