@@ -265,6 +265,12 @@ from_of(const struct addr *a)
 	return (struct from){ .family = a->u.any.sa_family };
 }
 
+bool
+from_same(const struct from *a, const struct from *b)
+{
+	return a->family == b->family && !memcmp(a->ip, b->ip, sizeof a->ip);
+}
+
 struct addr
 addr_of(const struct from *f, uint16_t port)
 {

@@ -243,6 +243,7 @@ struct from { uint16_t family, port; unsigned char ip[16]; };   /* an address in
 
 struct from from_of(const struct addr *);       /* IPv4 within IPv6 becomes IPv4 */
 struct from from_ip(int family, const void *ip, const void *port);      /* the same, of bytes in network order */
+bool from_same(const struct from *, const struct from *);       /* but for the port */
 struct addr addr_of(const struct from *, uint16_t port);        /* of IPv4 or IPv6; the port in network order */
 /* "192.0.2.7", "2001:db8::1" or "[2001:db8::1]", and a port with ":" behind all but the second. */
 bool from_parse(struct from *, struct span text);

@@ -203,8 +203,8 @@ resolver_add(struct reader *r, struct resolver *to, const char *text)
 	struct from f;
 
 	if (!from_parse(&f, span_of(text)))
-		mistake(r, "'%s' is no address of a resolver: those are numbers, 192.0.2.1, 192.0.2.1:5353 or [2001:db8::1]:5353",
-		    text);
+		mistake(r, "'%s' is no address of a resolver: those are numbers, such as 192.0.2.1, 192.0.2.1:5353 or "
+		    "[2001:db8::1]:5353", text);
 	else if (to->n == RESOLVERS_MAX)
 		mistake(r, "more than %d resolvers", RESOLVERS_MAX);
 	else

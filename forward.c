@@ -74,7 +74,7 @@ is_here(const struct addr *a)
 
 	if (fd >= 0 && connect(fd, &a->u.any, a->size) == 0 && getsockname(fd, &from.u.any, &from.size) == 0) {
 		here = from_of(&from);
-		same = here.family == there.family && !memcmp(here.ip, there.ip, sizeof here.ip);
+		same = from_same(&here, &there);
 	}
 	if (fd >= 0)
 		close(fd);
@@ -235,15 +235,15 @@ port_of(const struct request *r)
 	return span_uint(authority, &port) && port < 65536 ? (unsigned)port : 0;
 }
 
-/* An URL of a site of ours, by name or by the address that was connected to and its port, is answered as if it were a path. */
+/* An URL of a site of ours, by name or by the address and port that were connected to, is answered as a path would be. */
 static bool
 is_ours(struct conn *c, const struct request *r)
 {
 	const struct from *local = conn_local(c);
 	struct from f;
 
-	return c->host != conf->hosts || (from_parse(&f, r->host) && f.family == local->family &&
-	    !memcmp(f.ip, local->ip, sizeof f.ip) && port_of(r) == ntohs(local->port));
+	return c->host != conf->hosts || (from_parse(&f, r->host) && from_same(&f, local) &&
+	    port_of(r) == ntohs(local->port));
 }
 
 static int

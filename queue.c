@@ -13,12 +13,6 @@
 
 static struct { unsigned waiting, ticket; } queue;      /* how many; the last ticket given */
 
-static bool
-same_address(const struct from *a, const struct from *b)
-{
-	return a->family == b->family && !memcmp(a->ip, b->ip, sizeof a->ip);
-}
-
 /* Places for scripts that it holds, those of scripts that live on after their answer too. */
 static unsigned
 held_by(const struct from *from)
@@ -27,7 +21,7 @@ held_by(const struct from *from)
 	unsigned n = 0;
 
 	for (unsigned i = 0; (p = peer_at(i)); i++)
-		n += (p->lent || p->child.pid) && p->share == FOR_SCRIPTS && same_address(&p->from, from);
+		n += (p->lent || p->child.pid) && p->share == FOR_SCRIPTS && from_same(&p->from, from);
 	return n;
 }
 
@@ -86,7 +80,7 @@ queue_join(struct conn *c)
 	if (c->ticket)
 		return true;
 	for (unsigned i = 0; i < slot_count(); i++)
-		same += slot_at(i)->phase == HEAD && slot_at(i)->ticket && same_address(&slot_at(i)->from, &c->from);
+		same += slot_at(i)->phase == HEAD && slot_at(i)->ticket && from_same(&slot_at(i)->from, &c->from);
 	if (queue.waiting >= most || same >= most - most / 8)
 		return false;
 	c->ticket = ++queue.ticket;

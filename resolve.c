@@ -298,7 +298,8 @@ give_up(struct name *name, const char *why)
 	unsigned seconds = name->failures < 6 ? 1u << name->failures : AGAIN_MOST;
 
 	if (!name->failed)
-		log_line(name->backends->foreign ? LOG_DEBUG : LOG_WARN, "%.*s cannot be resolved: %s", (int)name->host.n, name->host.p, why);
+		log_line(name->backends->foreign ? LOG_DEBUG : LOG_WARN, "%.*s cannot be resolved: %s", (int)name->host.n,
+		    name->host.p, why);
 	name->failed = true;
 	name->failures += name->failures < 6;
 	name->until = now + (seconds < AGAIN_MOST ? seconds : AGAIN_MOST) * 1000;

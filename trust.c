@@ -279,8 +279,7 @@ differ(struct span a, struct span b)
 static bool
 agree(const struct told *a, const struct told *b)
 {
-	return a->from.family == b->from.family && !memcmp(a->from.ip, b->from.ip, sizeof a->from.ip) &&
-	    !differ(a->proto, b->proto) && !differ(a->host, b->host);
+	return from_same(&a->from, &b->from) && !differ(a->proto, b->proto) && !differ(a->host, b->host);
 }
 
 int

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from peers import fcgi, scgi
+from peers import dns, fcgi, scgi
 from wire import PATIENCE, SECURE, Client, eventually
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -285,3 +285,17 @@ def backend(folder):
     yield go
     for peer in peers:
         peer.close()
+
+
+@pytest.fixture
+def resolver():
+    """resolver({name: addresses}) starts a resolver of the test's own."""
+    made = []
+
+    def go(names=None, **more):
+        made.append(dns.Resolver(names, **more))
+        return made[-1]
+
+    yield go
+    for one in made:
+        one.close()

@@ -12,7 +12,6 @@ import threading
 
 import pytest
 
-from peers import dns
 from wire import Cut, eventually
 
 
@@ -72,19 +71,6 @@ def site():
 
     def go(*args, **more):
         made.append(Site(*args, **more))
-        return made[-1]
-
-    yield go
-    for one in made:
-        one.close()
-
-
-@pytest.fixture
-def resolver():
-    made = []
-
-    def go(names=None, **more):
-        made.append(dns.Resolver(names, **more))
         return made[-1]
 
     yield go
@@ -306,7 +292,8 @@ def test_ports(start, site):
             assert connect(c, f"127.0.0.1:{port}").status == status
 
 
-@pytest.mark.parametrize("target", ["127.0.0.1", "127.0.0.1:", "/x", "http://a/", "a b:443", ":443", "2130706433:443", "0x7f.1:443x",
+@pytest.mark.parametrize("target", ["127.0.0.1", "127.0.0.1:", "/x", "http://a/", "a b:443", ":443", "2130706433:443",
+                                    "0x7f.1:443x",
                                     "[::1:443", "user@127.0.0.1:443", "*", "..:443"])
 def test_targets_that_are_none(start, target):
     server = out(start)
@@ -324,7 +311,8 @@ def test_a_connect_with_a_body_is_none(start, site):
 
 
 def users(folder, binary):
-    line = subprocess.run([binary, "--hash", "ann"], input=b"secret\n", capture_output=True, timeout=20, check=True).stdout
+    line = subprocess.run([binary, "--hash", "ann"], input=b"secret\n", capture_output=True, timeout=20,
+                          check=True).stdout
     (folder / "users").write_bytes(line)
     return folder / "users"
 
@@ -339,7 +327,8 @@ def test_a_password_is_asked_for_and_goes_no_further(start, site, folder, binary
     url = f"http://127.0.0.1:{s.port}/"
     for fields in ((), (basic("ann:wrong"),), ("Authorization: Basic YW5uOnNlY3JldA==",), (basic("bob:secret"),)):
         refused = server.get(url, *fields)
-        assert refused.status in (407, 429) and (refused.status == 429 or "Basic realm" in refused["Proxy-Authenticate"])
+        assert refused.status in (407,
+                                  429) and (refused.status == 429 or "Basic realm" in refused["Proxy-Authenticate"])
         with server.connect() as c:
             assert connect(c, f"127.0.0.1:{s.port}", *fields).status in (407, 429)
     assert not s.heads
@@ -429,7 +418,8 @@ def test_more_at_once_than_there_are_places_wait_in_the_queue(start, site):
 
 @pytest.fixture
 def tls_site(folder):
-    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", folder / "key", "-out", folder / "pem",
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", folder / "key", "-out",
+                    folder / "pem",
                     "-days", "2", "-subj", "/CN=site.test", "-addext", "subjectAltName=DNS:site.test"], check=True, capture_output=True)
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), http.server.SimpleHTTPRequestHandler)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -449,7 +439,8 @@ def test_curl_through_it(start, resolver, site, tls_site, folder, binary):
     server = out(start, f"127.0.0.1 port {port} port {s.port} to 127.0.0.1", f"resolver {r.address}\n")
 
     def curl(*args):
-        done = subprocess.run(["curl", "-sS", "-m", "20", "-x", f"http://127.0.0.1:{server.port}", "--noproxy", "", *args],
+        done = subprocess.run(["curl", "-sS", "-m", "20", "-x", f"http://127.0.0.1:{server.port}", "--noproxy", "",
+                               *args],
                               capture_output=True, timeout=30, env={"PATH": os.environ["PATH"]})
         assert done.returncode == 0, done.stderr
         return done.stdout
@@ -457,6 +448,7 @@ def test_curl_through_it(start, resolver, site, tls_site, folder, binary):
     assert curl("-p", f"http://site.test:{s.port}/x") == b"site"
     assert b"Directory listing" in curl("--cacert", pem, f"https://site.test:{port}/")
     server = out(start, f"127.0.0.1 port {port} to 127.0.0.1 auth {users(folder, binary)}", f"resolver {r.address}\n")
-    assert b"Directory" in curl("--proxy-user", "ann:secret", "--proxy-anyauth", "--cacert", pem, f"https://site.test:{port}/")
+    assert b"Directory" in curl("--proxy-user", "ann:secret", "--proxy-anyauth", "--cacert", pem,
+                                f"https://site.test:{port}/")
     server = out(start, f"127.0.0.1 port {port} to 127.0.0.1", f"resolver {r.address}\n")
     assert curl("-o", "/dev/null", "-w", "%{http_connect}", "--cacert", pem, f"https://site.test:{port}/") == b"200"

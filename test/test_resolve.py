@@ -12,19 +12,6 @@ from peers import dns
 from wire import eventually
 
 
-@pytest.fixture
-def resolver():
-    made = []
-
-    def go(names=None, **more):
-        made.append(dns.Resolver(names, **more))
-        return made[-1]
-
-    yield go
-    for one in made:
-        one.close()
-
-
 def named(start, backend, dns_, name="app.test", script=None, more="", **options):
     """A script behind a name; with more=, more of the configuration."""
     peer = backend(script, tcp=True)

@@ -222,7 +222,8 @@ def test_a_client_that_is_not_told_is_nobody_and_is_not_let_in(start, backend, f
     assert server.line("^unknown - .*GET /secret/")
 
 
-@pytest.mark.parametrize("mine", ['for="', 'for=9.9.9.9;x', 'for=9.9.9.9;x"', 'for=9.9.9.9;by="', 'for="9.9.9.9\\', 'for="a"b',
+@pytest.mark.parametrize("mine", ['for="', 'for=9.9.9.9;x', 'for=9.9.9.9;x"', 'for=9.9.9.9;by="', 'for="9.9.9.9\\',
+                                  'for="a"b',
                                   'for=9.9.9.9;by="\\', "for", "=", "for=a\"b", 'for=9.9.9.9;by="a\\"'])
 @pytest.mark.parametrize("theirs", ["for=203.0.113.9", 'for="203.0.113.9"', 'for="[2001:db8::9]:1";by="10.0.0.1"'])
 def test_what_a_client_leaves_open_swallows_nothing_that_comes_behind_it(start, backend, mine, theirs):
@@ -234,7 +235,8 @@ def test_two_fields_that_disagree_are_refused(start, backend):
     """The proxy writes one of them, and the client had written the other."""
     server = front(start, backend)
     for fields in (("Forwarded: for=9.9.9.9", "X-Forwarded-For: 203.0.113.9"),
-                   ("Forwarded: for=203.0.113.9;proto=https", "X-Forwarded-For: 203.0.113.9", "X-Forwarded-Proto: http"),
+                   ("Forwarded: for=203.0.113.9;proto=https", "X-Forwarded-For: 203.0.113.9",
+                    "X-Forwarded-Proto: http"),
                    ("Forwarded: for=203.0.113.9;host=a", "X-Forwarded-For: 203.0.113.9", "X-Forwarded-Host: b")):
         assert server.get("/", *fields).status == 400
 
@@ -329,7 +331,8 @@ def test_tls_begins_behind_the_header(start, folder, binary, header, pieces):
     """Not a byte of the handshake may be taken for the header, however they come."""
     if "CONFIG_TLS 1" not in subprocess.run([binary, "-V"], capture_output=True, text=True).stdout:
         pytest.skip("this build has no TLS (CONFIG_TLS)")
-    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", folder / "key", "-out", folder / "pem",
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", folder / "key", "-out",
+                    folder / "pem",
                     "-days", "2", "-subj", "/CN=a"], check=True, capture_output=True)
     server = start("listen 127.0.0.1:0 tls proxy-protocol\ntrust 127.0.0.1\nlog access /dev/stderr\n"
                    f"certificate {folder}/pem {folder}/key\n")
@@ -394,7 +397,8 @@ http {{
 """)
     nginx = subprocess.Popen(["nginx", "-c", folder / "nginx.conf"], stdin=subprocess.DEVNULL)
     try:
-        for lie in ("", "X-Forwarded-For: 198.51.100.7\r\n", "X-Forwarded-For: unknown, 1.2.3\r\nX-Forwarded-For: ::1\r\n"):
+        for lie in ("", "X-Forwarded-For: 198.51.100.7\r\n",
+                    "X-Forwarded-For: unknown, 1.2.3\r\nX-Forwarded-For: ::1\r\n"):
             with eventually(lambda: connect_from("127.0.0.9", outer), "nginx") as s:
                 s.sendall(b"GET / HTTP/1.0\r\nHost: a\r\n" + lie.encode() + b"\r\n")
                 said = b""

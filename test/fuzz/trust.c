@@ -13,7 +13,8 @@ append(struct buf *b, unsigned how, struct span text)
 		{ "Forwarded: ", ";proto=http, proto=https;for=\"203.0.113.9\"" },
 		{ "Forwarded: ", "\r\nForwarded: for=203.0.113.9" }, { "X-Forwarded-For: ", ", 203.0.113.9" },
 		{ "X-Forwarded-For: ", "\r\nX-Forwarded-For: 203.0.113.9:4711" },
-		{ "X-Forwarded-Proto: ", "\r\nX-Forwarded-For: 203.0.113.9" }, { "X-Forwarded-Host: ", "\r\nForwarded: for=203.0.113.9" },
+		{ "X-Forwarded-Proto: ", "\r\nX-Forwarded-For: 203.0.113.9" }, { "X-Forwarded-Host: ",
+		"\r\nForwarded: for=203.0.113.9" },
 	};
 	unsigned n = sizeof fields / sizeof *fields;
 

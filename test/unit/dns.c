@@ -74,7 +74,8 @@ answers(void)
 
 		CHECK(answer(two, i, &f) == want && f.n == (want == DNS_FOUND));
 	}
-	for (unsigned i = 0; i < size; i++) {   /* every byte before the answers matters, but for counts and some bits */
+	for (unsigned i = 0; i < size; i++) {   /* every byte before the answers matters,
+	    but for counts and some bits */
 		memcpy(p, two, sizeof p);
 		p[i] ^= 1;
 		if (i != 2 && i != 3 && (i < 6 || i > 11))
@@ -94,8 +95,10 @@ answers(void)
 static void
 names(void)
 {
-	static const char *const good[] = { "a:1", "nas.lan:80", "a-b_c.d9:65535", "nas.:80", "3com.net:80", "1.2.3.x4:9" };
-	static const char *const bad[] = { "a", "a:", ":80", "a:0", "a:65536", "a:80x", "a b:80", "1.2.3:80", "1.2.3.4.5:80",
+	static const char *const good[] = { "a:1", "nas.lan:80", "a-b_c.d9:65535", "nas.:80", "3com.net:80",
+	    "1.2.3.x4:9" };
+	static const char *const bad[] = { "a", "a:", ":80", "a:0", "a:65536", "a:80x", "a b:80", "1.2.3:80",
+	    "1.2.3.4.5:80",
 		".a:80", "a..b:80", "a/b:80", "a:80:90", ".:80", "" };
 	struct name n;
 

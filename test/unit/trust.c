@@ -59,8 +59,10 @@ text(void)
 {
 	static const char *const refused[] = {
 		"GET / HTTP/1.1\r\n", "P\r", "PROXY  TCP4 1.2.3.4 5.6.7.8 1 2\r\n", "PROXY TCP4 1.2.3.4 5.6.7.8 1 2\n",
-		"PROXY TCP4 1.2.3.4 5.6.7.8 1\r\n", "PROXY TCP4 1.2.3.4 5.6.7.8 1 2 3\r\n", "PROXY TCP4 1.2.3 5.6.7.8 1 2\r\n",
-		"PROXY TCP4 1.2.3.4 5.6.7.8 65536 2\r\n", "PROXY TCP4 1.2.3.4 5.6.7.8 -1 2\r\n", "PROXY TCP5 1.2.3.4 5.6.7.8 1 2\r\n",
+		"PROXY TCP4 1.2.3.4 5.6.7.8 1\r\n", "PROXY TCP4 1.2.3.4 5.6.7.8 1 2 3\r\n",
+		"PROXY TCP4 1.2.3 5.6.7.8 1 2\r\n",
+		"PROXY TCP4 1.2.3.4 5.6.7.8 65536 2\r\n", "PROXY TCP4 1.2.3.4 5.6.7.8 -1 2\r\n",
+		"PROXY TCP5 1.2.3.4 5.6.7.8 1 2\r\n",
 		"PROXY TCP4 1.2.3.4 x 1 2\r\n", "PROXY \r\n", "PROXY \n", "PROXY UNKNOWNX\r\n", "\r\n\r\nX", "\n",
 	};
 	static char endless[108];
@@ -124,10 +126,14 @@ addresses(void)
 {
 	static const struct { const char *text, *want; } cases[] = {
 		{ "192.0.2.7", "192.0.2.7 0" }, { "192.0.2.7:80", "192.0.2.7 80" }, { "192.0.2.7:_x", "192.0.2.7 0" },
-		{ "2001:db8::1", "2001:db8::1 0" }, { "[2001:db8::1]", "2001:db8::1 0" }, { "[2001:DB8::1]:443", "2001:db8::1 443" },
-		{ "::ffff:1.2.3.4", "1.2.3.4 0" }, { "", NULL }, { "unknown", NULL }, { "_hidden", NULL }, { "1.2.3.4:65536", NULL },
-		{ "[2001:db8::1", NULL }, { "[::1]x", NULL }, { "[::1]:x", NULL }, { "[1.2.3.4]", NULL }, { "1.2.3", NULL },
-		{ "fe80::1%eth0", NULL }, { "[]", NULL }, { "[", NULL }, { ":80", NULL }, { "localhost", NULL }, { "1.2.3.4:80:90", NULL },
+		{ "2001:db8::1", "2001:db8::1 0" }, { "[2001:db8::1]", "2001:db8::1 0" }, { "[2001:DB8::1]:443",
+		"2001:db8::1 443" },
+		{ "::ffff:1.2.3.4", "1.2.3.4 0" }, { "", NULL }, { "unknown", NULL }, { "_hidden", NULL },
+		{ "1.2.3.4:65536", NULL },
+		{ "[2001:db8::1", NULL }, { "[::1]x", NULL }, { "[::1]:x", NULL }, { "[1.2.3.4]", NULL }, { "1.2.3",
+		NULL },
+		{ "fe80::1%eth0", NULL }, { "[]", NULL }, { "[", NULL }, { ":80", NULL }, { "localhost", NULL },
+		{ "1.2.3.4:80:90", NULL },
 		{ "0000000000000000000000000000000000000000000000000000000000000000000000000000", NULL },
 	};
 	struct from f;
