@@ -30,7 +30,7 @@
 #define CONFIG_CGI 1
 #endif
 
-/* HTTP: a proxy in front of other servers. 0 */
+/* HTTP: a proxy in front of other servers. 6,900, and what all backends share */
 #ifndef CONFIG_PROXY
 #define CONFIG_PROXY 1
 #endif
