@@ -336,6 +336,23 @@ load(const struct credential *c, const char **why)
 	return NULL;
 }
 
+static bool
+usable(const struct identity *id)
+{
+	return id && id->leaf.until >= wall;
+}
+
+/* Once for each fault. */
+static void
+tell(struct credential *c, const char *why)
+{
+	if (c->told)
+		return;
+	log_line(LOG_ERROR, "certificate %s%s%s: %s; %s", c->file, c->key ? " " : "", c->key ? c->key : "", why,
+	    usable(c->identity) ? "the last good one stays in use" : "the server's own takes its place");
+	c->told = true;
+}
+
 /* Read it, and tell what is wrong.  A pair of files that is being replaced is wrong for a moment: that is not told before
  * it has settled. */
 static void
@@ -351,17 +368,9 @@ refresh(struct credential *c, bool patient)
 		retire(c->identity);
 		c->identity = id;
 		c->told = false;
-	} else if (!c->told && !(patient && (c->seen[0].ns < 0 || c->seen[1].ns < 0))) {
-		log_line(LOG_ERROR, "certificate %s%s%s: %s; %s", c->file, c->key ? " " : "", c->key ? c->key : "", why,
-		    c->identity ? "the last good one stays in use" : "the server's own takes its place");
-		c->told = true;
+	} else if (!patient || (c->seen[0].ns >= 0 && c->seen[1].ns >= 0)) {
+		tell(c, why);
 	}
-}
-
-static bool
-usable(const struct identity *id)
-{
-	return id && id->leaf.until >= wall;
 }
 
 /* Is there a line whose certificate cannot be used, or none at all? */
@@ -457,9 +466,10 @@ certificates_check(void)
 		for (struct credential *c = h->credentials; c; c = c->next) {
 			struct stamp s[2] = { stamp_now(c->file), stamp_now(c->key) };
 
-			if (stamp_same(&s[0], &c->seen[0]) && (!c->key || stamp_same(&s[1], &c->seen[1])))
-				continue;
-			refresh(c, true);
+			if (!stamp_same(&s[0], &c->seen[0]) || (c->key && !stamp_same(&s[1], &c->seen[1])))
+				refresh(c, true);
+			if (c->identity && !usable(c->identity))
+				tell(c, expired(c->identity));
 		}
 	}
 	if (own_wanted(conf) && (!own || selfmade_stale(own)))

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from peers import dns, fcgi, scgi
+from peers.ca import Authority
 from wire import PATIENCE, SECURE, Client, eventually
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -189,6 +190,18 @@ def target(pid, fd):
         return os.readlink(f"/proc/{pid}/fd/{fd}")
     except FileNotFoundError:
         return "closed"
+
+
+@pytest.fixture(scope="module")
+def ca(tmp_path_factory):
+    """An authority, for the tests of one file."""
+    return Authority(tmp_path_factory.mktemp("ca"))
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory):
+    """Another, whom nobody trusts."""
+    return Authority(tmp_path_factory.mktemp("other"))
 
 
 @pytest.fixture

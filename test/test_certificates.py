@@ -13,16 +13,11 @@ import time
 import pytest
 
 from conftest import ROOT
-from peers.ca import Authority, facts, openssl
+from peers.ca import facts, openssl
 from wire import PATIENCE, eventually
 
 HTTPS = "listen 127.0.0.1:0 tls\n"
 BOTH = HTTPS + "listen unix:plain.sock\n"
-
-
-@pytest.fixture(scope="module")
-def ca(tmp_path_factory):
-    return Authority(tmp_path_factory.mktemp("ca"))
 
 
 @pytest.fixture
@@ -239,6 +234,29 @@ def test_it_is_renewed_in_time(start, state, at):
     eventually(lambda: shown(server) != first, "another certificate")
     server = start(HTTPS + f"state {state}\n", env=at.environment)
     assert shown(server) == sha(state / "certificate.pem")
+
+
+@pytest.mark.once
+def test_a_certificate_that_expires_in_use_is_told_and_replaced(start, state, at, ca):
+    short = ca.issue("short", ["short.example"], days=(-1, 1))
+    at(time.time())
+    server = start(HTTPS + f"state {state}\ncertificate {short.pem} {short.key}\n", env=at.environment)
+    assert shown(server) == short.fingerprint and not state.exists()
+    at(time.time() + 2 * 86400)
+    server.line(r"certificate .*short.key: it expired on .*; the server's own takes its place")
+    eventually(lambda: shown(server) == sha(state / "certificate.pem"), "the server's own certificate")
+
+
+@pytest.mark.once
+def test_another_user_can_renew_what_root_has_made(start, state, at):
+    if os.geteuid() != 0:
+        pytest.skip("only root can become somebody else")
+    at(1000)
+    server = start(HTTPS + f"state {state}\nuser nobody\n", env=at.environment)
+    first = shown(server)
+    at(time.time())
+    eventually(lambda: shown(server) != first, "another certificate")
+    assert shown(server) == sha(state / "certificate.pem") and "warning" not in server.text()
 
 
 # -- files ----------------------------------------------------------------------------------------------------------

@@ -6,20 +6,10 @@ import subprocess
 
 import pytest
 
-from peers.ca import Authority, openssl
+from peers.ca import openssl
 from wire import PATIENCE
 
 NAMES = ("SSL_CLIENT_VERIFY", "SSL_CLIENT_S_DN", "SSL_CLIENT_FINGERPRINT")
-
-
-@pytest.fixture(scope="module")
-def ca(tmp_path_factory):
-    return Authority(tmp_path_factory.mktemp("ca"))
-
-
-@pytest.fixture(scope="module")
-def other(tmp_path_factory):
-    return Authority(tmp_path_factory.mktemp("other"))
 
 
 def joe(ca, name="joe", **more):

@@ -10,18 +10,7 @@ import threading
 
 import pytest
 
-from peers.ca import Authority
 from wire import PATIENCE, eventually
-
-
-@pytest.fixture(scope="module")
-def ca(tmp_path_factory):
-    return Authority(tmp_path_factory.mktemp("ca"))
-
-
-@pytest.fixture(scope="module")
-def other(tmp_path_factory):
-    return Authority(tmp_path_factory.mktemp("other"))
 
 
 class Backend:
