@@ -339,6 +339,33 @@ def test_a_password_is_asked_for_and_goes_no_further(start, site, folder, binary
         assert connect(c, f"127.0.0.1:{s.port}", basic("ann:secret")).status == 200
 
 
+def test_a_reload_changes_who_may_and_leaves_tunnels_alone(start, site):
+    s = site(echo)
+    server = out(start, f"127.0.0.1 port {s.port} to 127.0.0.1")
+    with server.connect() as c:
+        assert connect(c, f"127.0.0.1:{s.port}").status == 200
+        text = server.configuration.read_text()
+        server.configuration.write_text(text.replace("forward 127.0.0.1", "forward 192.0.2.1"))
+        server.reload()
+        with server.connect() as other:
+            assert connect(other, f"127.0.0.1:{s.port}").status == 405
+        server.configuration.write_text(text)
+        server.reload()
+        with server.connect() as other:
+            assert connect(other, f"127.0.0.1:{s.port}").status == 200
+            for one in (c, other):
+                assert one.send(b"still here").exactly(10) == b"still here"
+
+
+def test_a_proxy_that_has_no_memory_yet_begins_with_the_next_start(start, site):
+    server = start("")
+    server.configuration.write_text(server.configuration.read_text() + "forward 127.0.0.1\n")
+    server.reload()
+    server.line("`forward` begins with the next start")
+    with server.connect() as c:
+        assert connect(c, "127.0.0.1:443").status == 405
+
+
 # -- what may fail
 
 def test_a_name_that_is_not_there_is_502(start, resolver):

@@ -1,7 +1,10 @@
 """Names of backends: looked up while everything goes on, believed as long as they hold, and no longer."""
 import http.server
 import re
+import shutil
+import socket
 import struct
+import subprocess
 import threading
 import time
 from pathlib import Path
@@ -235,3 +238,30 @@ def test_a_proxy_goes_to_a_name_in_an_url(start, resolver):
     finally:
         site.shutdown()
         site.server_close()
+
+
+@pytest.mark.skipif(not shutil.which("dnsmasq"), reason="dnsmasq is not installed (test/setup test)")
+def test_dnsmasq_as_routers_run_it(start, backend):
+    """Names from its own table, an alias, both families, and names that it knows nothing of."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
+    daemon = subprocess.Popen(["dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--no-resolv", "--no-hosts", "--log-facility=-",
+                               "--pid-file=", "--listen-address=127.0.0.1", "--bind-interfaces", f"--port={port}",
+                               "--host-record=nas.lan,127.0.0.1,::1", "--cname=files.lan,nas.lan", "--local=/lan/", "--user=root"],
+                              stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    try:
+        while b"started" not in daemon.stderr.readline():
+            pass
+        peer = backend(tcp=True)
+        at = peer.address.rsplit(":", 1)[1]
+        server = start(f"resolver 127.0.0.1:{port} search lan\n" + "".join(
+            f"fastcgi /{name} {name}:{at}\n" for name in ("nas", "nas.lan", "files.lan", "NAS.Lan", "gone.lan", "far.example")))
+        for path, status in (("nas", 200), ("nas.lan", 200), ("files.lan", 200), ("NAS.Lan", 200), ("gone.lan", 503),
+                             ("far.example", 503)):
+            assert server.get(f"/{path}").status == status
+        server.line("gone.lan cannot be resolved: there is no such name")
+    finally:
+        daemon.terminate()
+        daemon.wait(20)
+        daemon.stderr.close()
