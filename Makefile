@@ -129,7 +129,7 @@ wordpress:
 
 size:
 	test/setup cross
-	test/sizes $(ARCH)
+	test/sizes --all $(ARCH)
 
 # A whole router in qemu: mipsel and arm64, or ARCH=armhf.  Long, so not part of the test.
 router:
