@@ -194,7 +194,12 @@ def test_the_configuration_that_openwrt_ships_for_uhttpd(folder):
     assert "listen 80" in lines and "listen 0.0.0.0:80" not in lines, "one socket is for both families"
     assert {"root /www", "clients 100", "scripts 3", "timeout backend 60", "timeout body 30", "timeout send 30",
             "timeout idle 20", "cgi /cgi-bin/", "links any", "listing /"} <= set(lines)
-    assert ("listen 443 tls" in lines) == ("CONFIG_TLS 1" in run(BINARY, "-V"))
+    tls = "CONFIG_TLS 1" in run(BINARY, "-V")
+    assert ("listen 443 tls" in lines) == tls
+    (folder / "https").write_text((CONTRIB / "openwrt/files/luci.config").read_text().replace("cubhttpd", "uhttpd"))
+    made = converted(folder, folder / "https")[0]["main"]
+    check(folder, made)
+    assert ("redirect / https: 307" in made) == tls
     assert "lua_prefix has no equal" in told and "rfc1918_filter has no equal" in told
 
 

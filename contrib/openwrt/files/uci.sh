@@ -232,7 +232,7 @@ cub_tls() {
 	# Without a certificate, or with one that is not there yet, the server makes its own and keeps it.
 	[ -z "$cert" ] || [ ! -e "$cert" ] || cub_line certificate "$cert" ${key:+"$key"}
 	config_get_bool redirect "$1" redirect_https 0
-	[ "$redirect" = 0 ] || cub_told "option redirect_https has no equal here yet"
+	[ "$redirect" = 0 ] || echo 'redirect / https: 307'
 }
 
 cub_conf() {
