@@ -12,6 +12,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -20,6 +21,9 @@ enum { SETTLES = 200 };                 /* milliseconds from the end of the outp
 enum { GATHERS = 5 };                   /* milliseconds that may pass until all of the output is there */
 enum { WORDS_MOST = FIELDS_MAX + 156 }; /* of the environment */
 
+enum { SPARE = 8 };                     /* descriptors that scripts leave for clients and files */
+
+int cgi_descriptors = INT_MAX;
 static unsigned pipes;                  /* places that have a pipe for stderr */
 
 static struct peer *
@@ -236,10 +240,10 @@ launch(struct conn *c, struct program *program, bool body)
 
 	if (!errors_open(p) || pipe2(out, O_CLOEXEC) < 0)
 		return errno;
-	if (body && pipe2(in, O_CLOEXEC) < 0) {
-		error = errno;
+	/* The kernel gives the lowest number that is free. */
+	if (out[1] >= cgi_descriptors - SPARE || (body && pipe2(in, O_CLOEXEC) < 0)) {
 		close_two(out);
-		return error;
+		return EMFILE;
 	}
 	program->fd[0] = in[0];         /* without a body it stays ours, which is /dev/null */
 	program->fd[1] = out[1];

@@ -139,6 +139,7 @@ void gateway_finish(struct conn *);
 
 /* -- cgi.c: a program for each request --------------------------------------------------------------- */
 
+extern int cgi_descriptors;             /* that this process may have */
 unsigned cgi_plan(struct pollfd *set);  /* what scripts write to stderr, one for each place that had one */
 void cgi_take(const struct pollfd *set, unsigned n);
 void cgi_leave(void);                   /* the server ends: so do those whose answer has not */

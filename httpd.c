@@ -13,6 +13,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +24,8 @@
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+enum { SPARE_DESCRIPTORS = 64 };        /* besides those that are counted */
 
 static int signal_fd;
 
@@ -223,7 +226,8 @@ write_pid(const struct conf *cf)
 	return false;
 }
 
-/* As many descriptors as we may; fewer parked clients when they would not do. */
+/* As many descriptors as we need, and not more, because programs inherit the limit, and some close all up to it; fewer
+ * parked clients when they would not do. */
 static bool
 fit_descriptors(struct conf *cf)
 {
@@ -231,11 +235,16 @@ fit_descriptors(struct conf *cf)
 	unsigned fixed = 26 + cf->nlisten + cf->clients + cf->scripts * (CONFIG_CGI ? 4 : 1) + cf->proxied +
 	    cache_pool.count(cf) + (CONFIG_RESOLVE ? QUERIES_MAX : 0);
 	struct rlimit l;
+	uint64_t want;
 
 	if (prlimit(0, RLIMIT_NOFILE, NULL, &l) < 0)
 		return true;
-	l.rlim_cur = l.rlim_max;
+	want = (uint64_t)fixed + cf->parked + SPARE_DESCRIPTORS;
+	if (l.rlim_cur < want)
+		l.rlim_cur = want < l.rlim_max ? want : l.rlim_max;
 	prlimit(0, RLIMIT_NOFILE, &l, NULL);
+	if (CONFIG_CGI && l.rlim_cur < INT_MAX)
+		cgi_descriptors = l.rlim_cur;
 	if (l.rlim_cur != RLIM_INFINITY && l.rlim_cur < fixed + cf->parked) {
 		cf->parked = l.rlim_cur > fixed ? l.rlim_cur - fixed : 0;
 		log_line(LOG_WARN, "the limit of %lu descriptors leaves places for %u idle connections",

@@ -1,6 +1,7 @@
 """CGI: what a script is told, what it may answer, and how it ends."""
 import os
 import re
+import resource
 import signal
 import threading
 import time
@@ -649,3 +650,26 @@ def test_an_error_page_by_a_script(start, script):
     server = start("cgi /cgi-bin/\nerror 404 /cgi-bin/404\n")
     answer = server.get("/none")
     assert (answer.status, answer.body) == (404, b"404\n")
+
+
+def test_the_limit_of_descriptors_stays_a_small_one(cgi, script):
+    """Programs that close all descriptors up to it would close a million."""
+    script("files", HEAD + "ulimit -n")
+    assert int(cgi.get("/cgi-bin/files").body) <= max(4096, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+
+
+def test_without_descriptors_others_are_served_and_it_recovers(start, script, www, folder):
+    (www / "file").write_text("file")
+    script("hang", HEAD + f"while ! [ -e {folder}/go ]; do sleep 0.02; done\necho done")
+    server = start("cgi /cgi-bin/\nclients 16 16\nscripts 16\n", files=40)
+    clients = [server.connect() for _ in range(10)]
+    for c in clients:
+        c.request("GET", "/cgi-bin/hang")
+    server.line(r"cannot be started now: ")
+    assert server.get("/file").body == b"file"
+    (folder / "go").touch()
+    answers = [c.answer() for c in clients]
+    assert {a.status for a in answers} == {200, 503}
+    assert all(a["Retry-After"] for a in answers if a.status == 503)
+    childless(server)
+    assert server.get("/cgi-bin/hang").body == b"done\n"
