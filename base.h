@@ -264,6 +264,7 @@ struct stream {
 	bool connecting;                /* connect() has not ended yet */
 	bool more;                      /* more follows at once: let the kernel wait for it (MSG_MORE) */
 	bool eof;                       /* the other side sends no more */
+	bool hung_up;                   /* poll says that it has closed both ways: what can be read now is the last */
 	bool shut;                      /* we send no more */
 	bool dead;                      /* reset: neither direction works; errno is in error */
 	bool broken;                    /* TLS has failed and said so: what still comes is read and dropped */

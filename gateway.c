@@ -381,6 +381,19 @@ deaf(struct conn *c)
 	c->keep = c->keep && c->up.done;
 }
 
+/* On a unix socket all that was said arrives before a reset, which is then an end that left our body unread; and what a
+ * read brings after the other side has closed is all, when there was room for more. */
+static bool
+local_end(struct stream *s)
+{
+	bool reset = s->dead && s->error == ECONNRESET, last = !s->dead && !s->eof && s->hung_up && !s->readable;
+
+	if (reset)
+		s->dead = false;
+	s->eof = s->eof || reset || last;
+	return last;
+}
+
 static bool
 peer_io(struct conn *c)
 {
@@ -403,11 +416,8 @@ peer_io(struct conn *c)
 		if (s->sealed)
 			c->peer->replay = 0;    /* ciphertext stands where the request was */
 	}
-	/* On a unix socket all that was said arrives before a reset, which is then an end that left our body unread. */
-	if (s->dead && s->error == ECONNRESET && c->peer->backend->addr.u.any.sa_family == AF_UNIX) {
-		s->dead = false;
-		s->eof = true;
-	}
+	if ((s->dead || s->hung_up) && !s->pipes && !s->tls && c->peer->backend->addr.u.any.sa_family == AF_UNIX)
+		moved |= local_end(s);
 	g->down.body.ended = s->eof;
 	return moved;
 }
@@ -531,6 +541,8 @@ gateway_finish(struct conn *c)
 		return;
 	if (CONFIG_SPAWN && p->backend && p->backend->own && g->headed)
 		p->backend->own->answered = true;
+	if (CONFIG_SPAWN && p->backend && p->backend->own && p->s.eof && g->down.done && g->dialect->next != until_eof_next)
+		spawn_end(p->backend);  /* it was asked to keep the connection */
 	if (p->s.fd < 0 || !g->down.done || !c->up.done || p->s.eof || p->s.dead || p->s.shut || buf_used(&p->s.out) ||
 	    buf_used(&p->s.in) || g->closes || c->conf != conf || p->changes != p->backend->changes ||
 	    c->route->kind == R_FORWARD ||

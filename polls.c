@@ -180,6 +180,8 @@ take_revents(struct owner *o, short revents)
 		o->s->readable = true;
 	if (revents & (POLLOUT | POLLHUP | POLLERR))
 		o->s->writable = true;
+	if (revents & POLLHUP && !client)
+		o->s->hung_up = true;
 	if (revents & (o->c->tunnel ? POLLERR : POLLHUP | POLLERR) && client &&
 	    (o->c->phase == EXCHANGE || o->c->phase == FLUSH || o->c->ticket || o->c->dozes))
 		o->s->dead = true;      /* both directions are closed: nobody is there for the answer */

@@ -215,8 +215,10 @@ class Client:
         if status in (204, 304) or method == "HEAD":
             return size
         if "chunked" in fields.get("transfer-encoding", ""):
-            while n := int(self.data[size:(start := self.until(b"\r\n", size))].split(b";")[0], 16):
+            start = self.until(b"\r\n", size)
+            while n := int(self.data[size:start].split(b";")[0], 16):
                 size = start + n + 2
+                start = self.until(b"\r\n", size)
             return self.until(b"\r\n", start)
         return size + int(fields["content-length"]) if "content-length" in fields else None
 

@@ -1,16 +1,17 @@
-/* responder.c - the FastCGI program behind the servers that are measured: it costs as little as it can
+/* responder.c - the FastCGI or SCGI program behind the servers that are measured: it costs as little as it can
  *
- *   responder SOCKET
+ *   responder SOCKET [scgi]
  *
  * listens on the unix socket, says "ready" on its standard output, and answers every request, once its body has
  * ended, with a head, one line that says how many bytes of body came, and points up to 100 bytes.  No length is
- * given, as PHP gives none.  Connections are kept when the server asks for it.
+ * given, as PHP gives none.  Connections are kept when the server asks for it; SCGI knows no such thing.
  */
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -26,6 +27,8 @@ struct client {
 	unsigned char data[ROOM];
 };
 
+static const char head[] = "Content-Type: text/plain\r\n\r\n";
+static bool scgi;
 static struct client clients[CLIENTS];
 static struct pollfd polled[CLIENTS + 1];       /* the last one listens */
 
@@ -38,11 +41,10 @@ record(unsigned char *to, int type, unsigned size)
 	return to + 8;
 }
 
-static bool
-answer(int fd, uint64_t body)
+/* Head and content, and what follows them. */
+static unsigned char *
+text(unsigned char *p, uint64_t body)
 {
-	static const char head[] = "Content-Type: text/plain\r\n\r\n";
-	unsigned char out[256], *p = record(out, STDOUT, sizeof head - 1 + CONTENT);
 	unsigned i = 24;
 
 	memcpy(p, head, sizeof head - 1);
@@ -52,7 +54,15 @@ answer(int fd, uint64_t body)
 		p[--i] = '0' + body % 10;
 	while (body /= 10);
 	p[CONTENT - 1] = '\n';
-	p = record(p + CONTENT, STDOUT, 0);
+	return p + CONTENT;
+}
+
+static bool
+answer(int fd, uint64_t body)
+{
+	unsigned char out[256], *p = text(record(out, STDOUT, sizeof head - 1 + CONTENT), body);
+
+	p = record(p, STDOUT, 0);
 	p = record(p, END, 8);
 	memset(p, 0, 8);
 	p += 8;
@@ -73,6 +83,27 @@ take(struct client *c, int fd, const unsigned char *r, unsigned content)
 		return content || (answer(fd, c->body) && c->keep);
 	}
 	return true;
+}
+
+/* A netstring that begins with CONTENT_LENGTH, and the body; false when all has come and was answered. */
+static bool
+serve_scgi(struct client *c, int fd)
+{
+	ssize_t got = read(fd, c->data + c->n, ROOM - c->n);
+	unsigned char out[256], *colon;
+	uint64_t wanted;
+
+	if (got <= 0)
+		return got < 0 && errno == EAGAIN;
+	c->n += got;
+	colon = memchr(c->data, ':', c->n);
+	if (!colon || c->data + c->n - colon < 32)
+		return true;
+	wanted = strtoull((char *)c->data, NULL, 10) + (uint64_t)(colon - c->data) + 2;
+	c->body = strtoull((char *)colon + sizeof "CONTENT_LENGTH" + 1, NULL, 10);
+	if (c->n < wanted + c->body)
+		return true;
+	return write(fd, out, text(out, c->body) - out) < 0;
 }
 
 static bool
@@ -122,7 +153,8 @@ main(int argc, char **argv)
 	int listening = socket(AF_UNIX, SOCK_STREAM, 0), i;
 
 	signal(SIGPIPE, SIG_IGN);
-	if (argc != 2 || strlen(argv[1]) >= sizeof addr.sun_path)
+	scgi = argc == 3;
+	if (argc < 2 || argc > 3 || strlen(argv[1]) >= sizeof addr.sun_path)
 		return 2;
 	strcpy(addr.sun_path, argv[1]);
 	if (bind(listening, (struct sockaddr *)&addr, sizeof addr) || listen(listening, 512))
@@ -133,7 +165,8 @@ main(int argc, char **argv)
 		return 1;
 	while (poll(polled, CLIENTS + 1, -1) > 0 || errno == EINTR) {
 		for (i = 0; i < CLIENTS; i++) {
-			if (polled[i].fd >= 0 && polled[i].revents && !serve(&clients[i], polled[i].fd)) {
+			if (polled[i].fd >= 0 && polled[i].revents &&
+			    !(scgi ? serve_scgi : serve)(&clients[i], polled[i].fd)) {
 				close(polled[i].fd);
 				polled[i].fd = -1;
 			}

@@ -27,11 +27,12 @@ spool {work} 64m
 cgi /cgi-bin/
 fastcgi /fcgi unix:{fcgi}
 fastcgi *.php unix:{php}
+scgi /scgi unix:{scgi}
 proxy /p/ unix:{origin}
 """
 
 LIGHTTPD = """
-server.modules = ("mod_cgi", "mod_fastcgi", "mod_proxy")
+server.modules = ("mod_cgi", "mod_fastcgi", "mod_scgi", "mod_proxy")
 server.document-root = "{site}"
 server.bind = "127.0.0.1"
 server.port = {port}
@@ -46,6 +47,7 @@ $HTTP["url"] =~ "^/cgi-bin/" {{ cgi.assign = ("" => "") }}
 fastcgi.server = (
     "/fcgi" => (("socket" => "{fcgi}", "check-local" => "disable")),
     ".php" => (("socket" => "{php}")))
+scgi.server = ("/scgi" => (("socket" => "{scgi}", "check-local" => "disable")))
 proxy.server = ("/p/" => (("socket" => "{origin}")))
 """
 
@@ -76,6 +78,7 @@ http {{
         listen 127.0.0.1:{port};
         root {site};
         location /fcgi {{ include fastcgi_params; {fcgi_pass} }}
+        location /scgi {{ include scgi_params; scgi_pass unix:{scgi}; }}
         location /p/ {{ proxy_pass http://origin; }}
         location ~ \\.php$ {{
             include fastcgi_params;
@@ -137,6 +140,7 @@ WORKS = {
     "404": ("/nothing/here", PLAIN, 404, "no such file"),
     "cgi": ("/cgi-bin/hello", PLAIN, 200, "CGI, a static program in C, what it needs itself included"),
     "fcgi": ("/fcgi", PLAIN, 200, "FastCGI on a unix socket"),
+    "scgi": ("/scgi", PLAIN, 200, "SCGI on a unix socket"),
     "proxy100": ("/p/100.txt", PLAIN, 200, "100 bytes of another server, on a unix socket"),
     "proxy10k": ("/p/10k.txt", PLAIN, 200, "10 KB of it"),
 }
@@ -197,6 +201,7 @@ class Yard:
         self.site = os.path.join(work, "site")
         self.fcgi = os.path.join(work, "fcgi.sock")
         self.php = os.path.join(work, "php.sock")
+        self.scgi = os.path.join(work, "scgi.sock")
         self.origin = os.path.join(work, "origin.sock")
         self.stack = contextlib.ExitStack()
         self.serial = 0
@@ -222,9 +227,10 @@ class Yard:
     def start_responder(self):
         program = os.path.join(self.work, "responder")
         subprocess.run(["cc", "-D_GNU_SOURCE", "-O2", "-o", program, os.path.join(kit.HERE, "responder.c")], check=True)
-        child = self.stack.enter_context(
-            kit.running([program, self.fcgi], kit.CLIENT_CPU, self.log("responder"), stdout=subprocess.PIPE))
-        child.stdout.readline()
+        for words in ([self.fcgi], [self.scgi, "scgi"]):
+            child = self.stack.enter_context(
+                kit.running([program, *words], kit.CLIENT_CPU, self.log("responder"), stdout=subprocess.PIPE))
+            child.stdout.readline()
         self.start_origin()
 
     def start_origin(self):
@@ -254,11 +260,12 @@ class Yard:
         port = kit.free_port()
         user = f"user {pwd.getpwuid(os.geteuid()).pw_name};" if os.geteuid() == 0 else ""
         fill = dict(port=port, site=self.site, work=work, fcgi=self.fcgi, php=self.php, user=user,
-                    origin=self.origin,
+                    origin=self.origin, scgi=self.scgi,
                     conf=os.path.join(work, "conf"))
         fill |= {key: value.format(**fill) for key, value in words.items()}
         if template is NGINX:
-            shutil.copy("/etc/nginx/fastcgi_params", work)
+            for file in ("fastcgi_params", "scgi_params"):
+                shutil.copy(f"/etc/nginx/{file}", work)
         with open(fill["conf"], "w") as f:
             f.write(template.format(**fill))
         command = list(before) + [program] + [a.format(**fill) for a in arguments]
