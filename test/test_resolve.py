@@ -251,8 +251,10 @@ def test_dnsmasq_as_routers_run_it(start, backend):
                                "--host-record=nas.lan,127.0.0.1,::1", "--cname=files.lan,nas.lan", "--local=/lan/", "--user=root"],
                               stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
     try:
-        while b"started" not in daemon.stderr.readline():
-            pass
+        said = daemon.stderr.readline()
+        while b"started" not in said:
+            assert said, "dnsmasq did not start"
+            said = daemon.stderr.readline()
         peer = backend(tcp=True)
         at = peer.address.rsplit(":", 1)[1]
         server = start(f"resolver 127.0.0.1:{port} search lan\n" + "".join(
