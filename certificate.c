@@ -400,13 +400,13 @@ own_open(const struct conf *cf)
 	own = id;
 }
 
-/* The same files in another configuration. */
+/* The same files in another configuration, which has not been asked for them yet. */
 static struct credential *
 find_same(const struct conf *cf, const struct credential *as)
 {
 	for (const struct host *h = cf ? cf->hosts : NULL; h; h = h->next)
 		for (struct credential *c = h->credentials; c; c = c->next)
-			if (!strcmp(c->file, as->file) && !strcmp(c->key ? c->key : "", as->key ? as->key : ""))
+			if (c->identity && !strcmp(c->file, as->file) && !strcmp(c->key ? c->key : "", as->key ? as->key : ""))
 				return c;
 	return NULL;
 }

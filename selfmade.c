@@ -575,5 +575,9 @@ selfmade_open(const char *dir, const struct conf *owner, bool renew)
 int
 selfmade_command(const char *dir)
 {
+	if (dir && *dir == '-') {
+		log_line(LOG_ERROR, "--make-certificate takes the name of a folder, and nothing else");
+		return 1;
+	}
 	return selfmade_open(dir ? dir : STATE_DIR, NULL, true) ? 0 : 1;
 }

@@ -129,6 +129,11 @@ def test_the_command_makes_a_new_certificate_for_the_same_key(binary, folder):
     assert pairs[0][0] == pairs[1][0] and pairs[0][1] != pairs[1][1]
 
 
+def test_the_command_takes_no_option_for_a_folder(binary, folder):
+    done = subprocess.run([binary, "--make-certificate", "--state", folder], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 1 and "takes the name of a folder" in done.stderr and not list(folder.iterdir())
+
+
 def test_fifty_of_them_all_verify(binary, folder):
     for i in range(50):
         made = folder / f"made{i}"
@@ -433,6 +438,16 @@ def test_a_broken_renewal_leaves_the_last_good_one(start, ca, folder, hello_file
     assert plain_answers(server)
     put(file, next_one.text())
     eventually(lambda: shown(server) == next_one.fingerprint, "the next one")
+
+
+def test_a_file_that_two_hosts_share_stays_with_both_when_it_breaks(start, ca, folder, state):
+    it = ca.issue("shared", ["a.example", "b.example"])
+    file = folder / "both.pem"
+    put(file, it.text())
+    server = start(HTTPS + "".join(f"host {x}.example {{\ncertificate {file}\n}}\n" for x in "ab") + f"state {state}\n")
+    put(file, "nonsense")
+    server.reload()
+    assert {shown(server, f"{x}.example") for x in "ab"} == {it.fingerprint} and not state.exists()
 
 
 def test_a_reload_that_is_refused_changes_no_certificate(start, ca, folder):
