@@ -197,6 +197,19 @@
 #define CALL_SETUID     SYS_setuid
 #endif
 
+/* -- what the processor surely has, so that the linker may drop the code for those that lack it ------------------- */
+
+#ifdef __x86_64__
+#define SURELY_SSE2     1
+#else
+#define SURELY_SSE2     0
+#endif
+#ifdef __SIZEOF_INT128__
+#define SURELY_INT128   1
+#else
+#define SURELY_INT128   0
+#endif
+
 /* -- what follows from them ------------------------------------------------------------------------ */
 
 #define CONFIG_HTTPS    (CONFIG_TLS && CONFIG_PROXY && CONFIG_TLS_CLIENT)       /* backends may be asked by https */

@@ -137,7 +137,7 @@ choose(const br_ssl_server_policy_class **policy, const br_ssl_server_context *s
 		    br_ecdsa_i31_sign_asn1);
 	else
 		br_ssl_server_set_single_rsa(sc, id->chain, id->chain_n, &id->key.rsa, BR_KEYTYPE_SIGN, 0,
-		    br_rsa_pkcs1_sign_get_default());
+		    br_rsa_i31_pkcs1_sign);
 	return (*sc->policy_vtable)->choose(sc->policy_vtable, server, choices);
 }
 
@@ -169,7 +169,8 @@ bool
 tls_open(void)
 {
 	/* The one field of the engine that is used beside its documented doors must be where the header says. */
-	static struct place probe;
+	struct place *probe = (struct place *)(void *)tls_place_pool.at;
+	bool good;
 
 	tls_https = conf->https;
 	if (!tls_pool.n)
@@ -177,11 +178,29 @@ tls_open(void)
 	if (tls_session_pool.n)
 		br_ssl_session_cache_lru_init(&cache, (unsigned char *)tls_session_pool.at,
 		    tls_session_pool.n * tls_session_pool.size);
-	br_ssl_engine_set_buffers_bidi(&probe.server.eng, probe.in, sizeof probe.in, probe.out, sizeof probe.out);
-	if (probe.server.eng.out.vtable == &br_sslrec_out_clear_vtable)
+	br_ssl_engine_set_buffers_bidi(&probe->server.eng, probe->in, sizeof probe->in, probe->out, sizeof probe->out);
+	good = probe->server.eng.out.vtable == &br_sslrec_out_clear_vtable;
+	memset(probe, 0, sizeof *probe);
+	if (good)
 		return true;
 	log_line(LOG_ERROR, "this is not the version of BearSSL that the server was built for");
 	return false;
+}
+
+/* What BearSSL's own defaults choose, without what this processor has no use for. */
+static void
+ciphers_setup(br_ssl_engine_context *eng)
+{
+	const br_block_ctr_class *aes = br_aes_x86ni_ctr_get_vtable();
+	br_ghash ghash = br_ghash_pclmul_get();
+	bool wide = sizeof (void *) == 8;
+
+	br_ssl_engine_set_gcm(eng, &br_sslrec_in_gcm_vtable, &br_sslrec_out_gcm_vtable);
+	br_ssl_engine_set_aes_ctr(eng, aes ? aes : wide ? &br_aes_ct64_ctr_vtable : &br_aes_ct_ctr_vtable);
+	br_ssl_engine_set_ghash(eng, ghash ? ghash : wide ? br_ghash_ctmul64 : br_ghash_ctmul);
+	br_ssl_engine_set_chapol(eng, &br_sslrec_in_chapol_vtable, &br_sslrec_out_chapol_vtable);
+	br_ssl_engine_set_chacha20(eng, SURELY_SSE2 ? br_chacha20_sse2_get() : br_chacha20_ct_run);
+	br_ssl_engine_set_poly1305(eng, SURELY_INT128 ? br_poly1305_ctmulq_get() : br_poly1305_ctmul_run);
 }
 
 /* ChaCha20 goes first where the processor has no instructions for AES: it is seven times faster there. */
@@ -200,8 +219,7 @@ engine_setup(struct place *p)
 	br_ssl_engine_set_ec(eng, &curves);
 	br_ssl_engine_set_hash(eng, br_sha256_ID, &br_sha256_vtable);
 	br_ssl_engine_set_prf_sha256(eng, br_tls12_sha256_prf);
-	br_ssl_engine_set_default_aes_gcm(eng);
-	br_ssl_engine_set_default_chapol(eng);
+	ciphers_setup(eng);
 	br_ssl_engine_set_protocol_names(eng, protocols, 1);
 	br_ssl_engine_set_all_flags(eng, BR_OPT_ENFORCE_SERVER_PREFERENCES | BR_OPT_NO_RENEGOTIATION);
 	br_ssl_engine_set_buffers_bidi(eng, p->in, sizeof p->in, p->out, sizeof p->out);

@@ -254,7 +254,7 @@ verifier_init(struct verifier *v, const struct anchors *a, const struct secure *
 	v->secure = secure;
 	v->host = host;
 	br_x509_minimal_init(&v->minimal, &br_sha256_vtable, a ? a->all : NULL, a ? a->n : 0);
-	br_x509_minimal_set_rsa(&v->minimal, br_rsa_pkcs1_vrfy_get_default());
+	br_x509_minimal_set_rsa(&v->minimal, br_rsa_i31_pkcs1_vrfy);
 	br_x509_minimal_set_ecdsa(&v->minimal, &br_ec_all_m31, br_ecdsa_i31_vrfy_asn1);
 	br_x509_minimal_set_hash(&v->minimal, br_sha256_ID, &br_sha256_vtable);
 	br_x509_minimal_set_hash(&v->minimal, br_sha384_ID, &br_sha384_vtable);
@@ -305,7 +305,7 @@ verify_client(unsigned i, br_ssl_server_context *server)
 	verifier_init(v, conf->client_ca, NULL, SPAN(""));
 	br_ssl_engine_set_ec(&server->eng, &br_ec_all_m31);     /* its key may be on another curve than ours */
 	br_ssl_engine_set_x509(&server->eng, &v->vtable);
-	br_ssl_engine_set_rsavrfy(&server->eng, br_rsa_pkcs1_vrfy_get_default());
+	br_ssl_engine_set_rsavrfy(&server->eng, br_rsa_i31_pkcs1_vrfy);
 	br_ssl_engine_set_ecdsa(&server->eng, br_ecdsa_i31_vrfy_asn1);
 	br_ssl_server_set_trust_anchor_names_alt(server, conf->client_ca->all, conf->client_ca->n);
 	if (conf->client_ca_optional)

@@ -31,14 +31,14 @@ def system_calls(yard, name, work, count):
     return calls_of(out)
 
 
-def callgrind(yard, name, work, count):
+def callgrind(yard, name, work, count, act=None):
     """The files that callgrind wrote, one a process."""
     for old in glob.glob(os.path.join(yard.work, "callgrind.*")):
         os.unlink(old)
     out = os.path.join(yard.work, "callgrind.%p")
     before = ["valgrind", "--tool=callgrind", "--callgrind-out-file=" + out]
     with yard.server(name, before=before, seconds=60) as (_, port):
-        ask(port, work, count)
+        act(port) if act else ask(port, work, count)
     return glob.glob(os.path.join(yard.work, "callgrind.*"))
 
 

@@ -171,12 +171,17 @@ def listens(port):
 # -- the client ----------------------------------------------------------------------------------------
 
 
+secure = None                           # a context, while the clients speak TLS
+
+
 class Client:
     """One connection; counts the bytes of the answers."""
 
     def __init__(self, port):
         self.sock = socket.create_connection(("127.0.0.1", port), 30)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if secure:
+            self.sock = secure.wrap_socket(self.sock)
         self.data = b""
 
     def __enter__(self):

@@ -263,7 +263,7 @@ class Yard:
                     origin=self.origin, scgi=self.scgi,
                     conf=os.path.join(work, "conf"))
         fill |= {key: value.format(**fill) for key, value in words.items()}
-        if template is NGINX:
+        if "fastcgi_params" in template:
             for file in ("fastcgi_params", "scgi_params"):
                 shutil.copy(f"/etc/nginx/{file}", work)
         with open(fill["conf"], "w") as f:

@@ -20,7 +20,7 @@ def wrk(port, work, connections, seconds):
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency"]
     for name, value in fields:
         command += ["-H", f"{name}: {value}"]
-    command.append(f"http://127.0.0.1:{port}{path}")
+    command.append(f"http{'s' if kit.secure else ''}://127.0.0.1:{port}{path}")
     out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     wrong = re.search(r"Socket errors: .*|Non-2xx or 3xx responses: .*", out)
     if wrong and work != "404":
