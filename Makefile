@@ -142,7 +142,7 @@ router:
 FUZZ_TIME ?= 60
 UNITS      = $(patsubst test/unit/%.c,%,$(wildcard test/unit/*.c))
 AIDS       = $(wildcard test/unit/*.h test/fuzz/*.h)
-FUZZERS    = $(filter-out replay,$(patsubst test/fuzz/%.c,%,$(wildcard test/fuzz/*.c)))
+FUZZERS    = $(filter-out replay $(if $(TLS),,tls),$(patsubst test/fuzz/%.c,%,$(wildcard test/fuzz/*.c)))
 CORPUS     = test/fuzz/corpus
 
 test:

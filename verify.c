@@ -355,7 +355,7 @@ verify_backend(unsigned i, br_ssl_client_context *client, const struct conf *cf,
 	verifier_init(v, cf->ca, secure, host);
 	br_ssl_engine_set_ec(&client->eng, &br_ec_all_m31);
 	br_ssl_engine_set_x509(&client->eng, &v->vtable);
-	br_ssl_engine_set_rsavrfy(&client->eng, br_rsa_pkcs1_vrfy_get_default());
+	br_ssl_engine_set_rsavrfy(&client->eng, br_rsa_i31_pkcs1_vrfy);
 	br_ssl_engine_set_ecdsa(&client->eng, br_ecdsa_i31_vrfy_asn1);
 }
 

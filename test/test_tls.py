@@ -1,4 +1,5 @@
 """TLS: what is agreed upon, records, bad input.  The other side is Python's ssl, curl, and openssl's and GnuTLS's tools."""
+import json
 import os
 import re
 import shutil
@@ -158,6 +159,40 @@ def test_gnutls_says_good_bye_and_so_do_we(secure, www):
     host, port = secure().address(0)
     status, text = tool("gnutls-cli", "--insecure", "-p", port, host, text="GET /x HTTP/1.0\r\n\r\n")
     assert status == 0 and b"cub" in text and b"not properly terminated" not in text
+
+
+@pytest.mark.skipif(not shutil.which("wget"), reason="wget is not installed")
+def test_wget_resumes_a_download(secure, www, folder):
+    data = write(www / "file", 300_000)
+    host, port = secure().address(0)
+    (folder / "file").write_bytes(data[:100_000])
+    status, text = tool("wget", "-q", "-c", "--no-check-certificate", "-O", folder / "file", f"https://{host}:{port}/file")
+    assert (status, text) == (0, b"") and (folder / "file").read_bytes() == data
+
+
+@pytest.mark.skipif(not shutil.which("sslscan"), reason="sslscan is not installed")
+def test_a_scanner_finds_what_is_said_here_and_no_more(secure):
+    host, port = secure().address(0)
+    status, text = tool("sslscan", "--no-colour", f"{host}:{port}")
+    found = text.decode()
+    assert re.findall(r"^(SSLv\d|TLSv1\.\d) +enabled", found, re.M) == ["TLSv1.2"]
+    assert {m for m in re.findall(r"^(?:Accepted|Preferred) +TLSv1.2 .*?(ECDHE\S+)", found, re.M)} == {
+        f"ECDHE-{kind}-{cipher}" for kind in ("ECDSA", "RSA") for cipher in ("AES128-GCM-SHA256", "CHACHA20-POLY1305")}
+    assert len(re.findall(r"^(?:Accepted|Preferred) ", found, re.M)) == 4
+    assert "supports TLS Fallback SCSV" in found and "not vulnerable to heartbleed" in found
+
+
+@pytest.mark.slow
+@pytest.mark.once
+@pytest.mark.skipif(not shutil.which("testssl"), reason="testssl.sh is not installed")
+def test_another_scanner_complains_of_nothing_but_age(secure, tmp_path):
+    host, port = secure("hsts / 31536000\n").address(0)
+    report = tmp_path / "report.json"
+    subprocess.run(["testssl", "--quiet", "--color", "0", "--warnings", "batch", "--openssl-timeout", "10", "--ip", "one",
+                    "-p", "-s", "-f", "-P", "-U", "--jsonfile", report, f"{host}:{port}"], stdin=subprocess.DEVNULL,
+                   capture_output=True, timeout=500)
+    bad = {x["id"]: x["finding"] for x in json.loads(report.read_text()) if x["severity"] not in ("OK", "INFO", "DEBUG")}
+    assert {k: v for k, v in bad.items() if "TLS1_3" not in k and "TLS 1.3" not in v and "1.3" not in v} == {}
 
 
 # -- the end of a connection
