@@ -200,14 +200,14 @@
 /* -- what the processor surely has, so that the linker may drop the code for those that lack it ------------------- */
 
 #ifdef __x86_64__
-#define SURELY_SSE2     1
+#define SURELY_SSE2     true
 #else
-#define SURELY_SSE2     0
+#define SURELY_SSE2     false
 #endif
 #ifdef __SIZEOF_INT128__
-#define SURELY_INT128   1
+#define SURELY_INT128   true
 #else
-#define SURELY_INT128   0
+#define SURELY_INT128   false
 #endif
 
 /* -- what follows from them ------------------------------------------------------------------------ */
