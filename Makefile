@@ -219,7 +219,7 @@ help:
 	@echo 'make wordpress        WordPress at http://localhost:8000/wordpress'
 	@echo 'make test             everything: builds, units, corpora, matrix, end to end'
 	@echo 'make unit replay fuzz matrix man        its parts; FUZZ_TIME=60 for each fuzzer'
-	@echo 'make size             bytes of the static builds, by processor and by feature; writes the tables of README'
+	@echo 'make size             bytes of the static builds, by processor; writes the table of README'
 	@echo 'make router           routers in qemu, with cubhttpd in their initramfs; ARCH=armhf'
 	@echo 'make deb dist         build/cubhttpd_VERSION_ARCH.deb, build/cubhttpd-VERSION.tar.gz'
 	@echo 'make install          below DESTDIR, PREFIX=/usr/local'

@@ -294,3 +294,13 @@ def test_luci_is_served_by_its_example(folder):
         assert upload.body.decode().split()[0] == "cgi-upload" and b"got 300000" in upload.body
     finally:
         server.stop()
+
+
+# -- what is built in
+
+def test_packages_know_every_feature():
+    """contrib/openwrt/options writes both lists."""
+    makefile = (CONTRIB / "openwrt/Makefile").read_text()
+    assert sorted(re.search(r"^CUBHTTPD_WORDS:=(.*)$", makefile, re.M)[1].split()) == words()
+    menu = (CONTRIB / "openwrt/Config.in").read_text()
+    assert sorted(re.findall(r"^config CUBHTTPD_(\w+)$", menu, re.M)) == words()
