@@ -134,6 +134,7 @@ request_end(struct conn *c)
 	if (CONFIG_TRUST && c->vouched)
 		trust_forget(c);
 	c->conf = NULL;
+	c->refused = false;
 	buf_take(&c->client.in, c->held);
 	c->held = 0;
 }
@@ -300,7 +301,6 @@ request_begin(struct conn *c, unsigned n)
 		doze(c);
 		return;
 	}
-	c->refused = false;
 	c->requests++;
 	c->seen = 0;
 	if (status > 0) {

@@ -95,6 +95,18 @@ def test_no_way_within_leads_there(start, site, folder, line, target):
     assert server.get(target, BOB).body == b"secret page"
 
 
+def test_no_script_leads_there_either(start, site, folder):
+    """A local redirect is answered as if the client had asked for it, and it would have been asked for a password."""
+    (site / "go").write_text("#!/bin/sh\nprintf 'Location: /admin/secret.txt\\n\\n'\n")
+    (site / "go").chmod(0o755)
+    server = start(f"cgi /go location server\nauth /admin/ {folder}/users\n")
+    assert server.get("/admin/", BOB).status == 200
+    with server.connect() as c:
+        assert c.get("/go").status == 401
+        assert c.get("/go", basic("bob", "wrong")).status in (401, 503)
+    assert server.connect(source="127.0.0.2").get("/go", BOB).body == b"secret page"
+
+
 @pytest.mark.parametrize("kind", ["-1", "-5", "-6", "-apr1"])
 def test_every_kind_of_hash(start, site, folder, kind):
     (folder / "users").write_bytes(b"eve:x\nbob:" + openssl(kind, "s\u00e4cret").encode() + b":more\r\nlast:x")
