@@ -314,6 +314,33 @@ gateway_start(struct conn *c, struct request *r, const struct script *s, const s
 	return 0;
 }
 
+/* -- bodies that need no framing ------------------------------------------------------------------------------- */
+
+enum { STRAIGHT = 4096 };               /* fewer bytes are better sent together with others */
+
+/* What is passed on as it is goes from the buffer that it was read into, without a copy.  True when that is the way now,
+ * and *moved when something went. */
+static bool
+straight(struct relay *r, struct buf *in, struct stream *to, bool *moved)
+{
+	uint64_t n;
+
+	if (r->put != raw_put || r->done || buf_used(&to->out) || to->tls || to->connecting || to->shut || to->dead ||
+	    buf_used(in) < STRAIGHT || r->next(&r->body, in) != IO_MOVED)
+		return false;
+	n = r->body.left < buf_used(in) ? r->body.left : buf_used(in);
+	if (n < STRAIGHT || n > r->limit - r->moved)
+		return false;
+	if (!to->writable)
+		return true;
+	n = stream_send(to, in->data + in->r, n);
+	buf_take(in, n);
+	r->body.left -= n;
+	r->moved += n;
+	*moved |= n;
+	return true;
+}
+
 /* -- the request body ------------------------------------------------------------------------------------------ */
 
 enum io
@@ -322,6 +349,7 @@ gateway_push(struct conn *c)
 	struct gateway *g = STATE(c, gateway);
 	struct buf *out = &c->peer->s.out;
 	unsigned r = out->r, w = out->w;
+	bool moved = false;
 	enum io io;
 
 	if (!g->dialect->line)
@@ -330,6 +358,11 @@ gateway_push(struct conn *c)
 		c->continues = false;   /* it waits no more; else the backend says 100 itself */
 	if (g->spooling)
 		return spool_in(c);
+	/* Poll is asked about a backend that takes no more as long as there is something in `out`. */
+	if (g->sent && c->peer->s.writable && straight(&c->up, &c->client.in, &c->peer->s, &moved) && moved) {
+		c->peer->replay = 0;
+		return IO_MOVED;
+	}
 	io = relay(&c->up, &c->client.in, out);
 	if (out->r != r || out->w != w)
 		c->peer->replay = g->sent ? 0 : out->w;
@@ -343,8 +376,14 @@ body_step(struct conn *c)
 {
 	struct gateway *g = STATE(c, gateway);
 	struct stream *s = &c->peer->s;
-	enum io io = relay(&g->down, &s->in, &c->client.out);
+	bool moved = false;
+	enum io io;
 
+	if (straight(&g->down, &s->in, &c->client, &moved)) {
+		c->sent = g->down.moved;
+		return moved ? IO_MOVED : IO_WAIT;
+	}
+	io = relay(&g->down, &s->in, &c->client.out);
 	if (!c->head_only && g->down.put != discard_put)
 		c->sent = g->down.moved;
 	if (io == IO_FAIL && g->down.over) {
