@@ -215,8 +215,8 @@ help:
 	@echo 'make static           build/static/cubhttpd: musl, small, the form that ships'
 	@echo 'make BUILD=asan       build/asan/cubhttpd, with sanitizers and checks'
 	@echo "make cross            build/cross/ARCH/cubhttpd for other processors; ARCH='mipsel armhf'"
-	@echo 'make run              a demo site at http://localhost:8000'
-	@echo 'make wordpress        WordPress at http://localhost:8000/wordpress'
+	@echo 'make run              a demo site at http://localhost:8000 and https://localhost:8443'
+	@echo 'make wordpress        WordPress at http://localhost:8000/wordpress, by https at 8443'
 	@echo 'make test             everything: builds, units, corpora, matrix, end to end'
 	@echo 'make unit replay fuzz matrix man        its parts; FUZZ_TIME=60 for each fuzzer'
 	@echo 'make size             bytes of the static builds, by processor; writes the table of README'

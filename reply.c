@@ -174,7 +174,7 @@ adjoin(const struct passed *a, const struct passed *b)
 {
 	const char *end = a->value.p + a->value.n;
 
-	return a->value.p - a->name.p == a->name.n + 2 && b->name.p - end == 2 && load2(end) == load2("\r\n");
+	return (unsigned)(a->value.p - a->name.p) == a->name.n + 2 && b->name.p - end == 2 && load2(end) == load2("\r\n");
 }
 
 void

@@ -109,19 +109,22 @@ take_pattern(struct reader *r, const char *text, struct pattern *to)
 	return mistake(r, "'%s' is no pattern: those are /dir/, /path and *.ext", text);
 }
 
+/* The byte that decides most often is looked at first: this is asked for each line and each request. */
 bool
 pattern_matches(const struct pattern *pattern, struct span path)
 {
 	const struct span text = pattern->text;
 
+	if (path.n < text.n)
+		return false;
 	switch (pattern->kind) {
 	case MATCH_BELOW:
-		return span_starts(path, text);
+		return path.p[text.n - 1] == '/' && span_starts(path, text);
 	case MATCH_PATH:
-		return span_starts(path, text) && (path.n == text.n || path.p[text.n] == '/');
+		return (path.n == text.n || path.p[text.n] == '/') && span_starts(path, text);
 	case MATCH_EXT:
-		for (unsigned i = text.n; i <= path.n; i++)
-			if ((i == path.n || path.p[i] == '/') && !memcmp(path.p + i - text.n, text.p, text.n))
+		for (const char *p = path.p, *last = path.p + path.n - text.n; p <= last; p++)
+			if (*p == '.' && (p == last || p[text.n] == '/') && !memcmp(p, text.p, text.n))
 				return true;
 	}
 	return false;

@@ -8,6 +8,7 @@ top=$(cd "${0%/*}/.." && pwd)
 httpd=${CUBHTTPD:-$top/cubhttpd}
 case $httpd in /*) ;; *) httpd=$PWD/$httpd ;; esac
 port=${PORT:-8000}
+secure_port=${SECURE_PORT:-$([ "$port" = 0 ] && echo 0 || echo 8443)}
 address=${ADDRESS:-127.0.0.1}   # '*' lets others in, a telephone for instance
 
 say() { printf '%s: %s\n' "${0##*/}" "$*" >&2; }
@@ -117,8 +118,16 @@ start_php() {                   # PROGRAM FOLDER
 
 # -- the server --------------------------------------------------------------------------------------
 
+port_of() { printf '%s' "${1##*:}"; }
+
+# The words that make it speak HTTPS too, with a certificate of its own in FOLDER; none where it cannot.
+secure() {                      # FOLDER
+	case $("$httpd" -V) in *'CONFIG_TLS 1'*) ;; *) return 0 ;; esac
+	printf '%s\n' --listen "$address:$secure_port" tls --state "$1"
+}
+
 # Starts it with these words, says so once it listens, and stays until it ends.  Its log comes through a fifo, because
-# the line that says where it listens is the event to wait for, and holds the port when PORT is 0.
+# the line that says where it listens is the event to wait for, and holds the ports when PORT is 0.
 serve() {                       # FOLDER PATH WORD...
 	fifo=$1/stderr path=$2
 	shift 2
@@ -131,7 +140,10 @@ serve() {                       # FOLDER PATH WORD...
 		printf '%s\n' "$line" >&2
 		case $line in
 		*' listens on '*)
-			printf 'http://localhost:%s%s is ready, until Ctrl-C\n' "${line##*:}" "$path"
+			secure=${line##* listens on } also=
+			secure=${secure%"${line##*,}"}          # what stands before the last address
+			[ -z "$secure" ] || also=", and https://localhost:$(port_of "${secure%,}")$path"
+			printf 'http://localhost:%s%s is ready%s, until Ctrl-C\n' "${line##*:}" "$path" "$also"
 			cat <&3 >&2 &   # ends by itself, when the server has
 			break ;;
 		esac

@@ -4,8 +4,10 @@ import os
 import pathlib
 import select
 import signal
+import ssl
 import subprocess
 import time
+import urllib.request
 
 TOP = pathlib.Path(__file__).resolve().parent.parent
 
@@ -14,12 +16,15 @@ class Stage:
     """A script of demo/ on a port that the kernel gives, from its ready line to the end of its last process."""
 
     def __init__(self, *command, port=0):
+        self.folder = pathlib.Path(command[1])
         binary = pathlib.Path(os.environ.get("CUBHTTPD", "cubhttpd"))
-        environment = dict(os.environ, PORT=str(port), CUBHTTPD=str(TOP / binary))
+        environment = dict(os.environ, PORT=str(port), SECURE_PORT="0", CUBHTTPD=str(TOP / binary))
         environment.pop("ADDRESS", None)
         self.process = subprocess.Popen([str(part) for part in command], env=environment, start_new_session=True,
                                         stdout=subprocess.PIPE, stdin=subprocess.DEVNULL)
-        self.home = self.ready_line(90).split()[0]
+        ready = self.ready_line(90)
+        self.home = ready.split()[0]
+        self.secure_home = ready.partition(" and ")[2].partition(",")[0]        # empty without TLS
         self.port = int(self.home.split(":")[2].split("/")[0])
 
     def ready_line(self, seconds):
@@ -89,6 +94,14 @@ class Stage:
     def __exit__(self, *_):
         if not self.process.stdout.closed:
             self.end()
+
+    def secure_fetch(self, path):
+        """(status, body) of a page by HTTPS, whose certificate the server has made and we trust; None without TLS."""
+        if not self.secure_home:
+            return None
+        trusted = ssl.create_default_context(cafile=self.folder / "state/certificate.pem")
+        with urllib.request.urlopen(self.secure_home + path, context=trusted, timeout=30) as answer:
+            return answer.status, answer.read()
 
     def fetch(self, path, method="GET", body=None, **fields):
         """(status, fields, body) of one request; field names are lower case, underscores stand for hyphens."""

@@ -113,6 +113,12 @@ def test_a_page_by_cgi(demo):
     assert b"/cgi-bin/status, and behind it /&lt;x>" in body, "what comes from outside is escaped"
 
 
+@pytest.mark.once
+def test_https_with_the_certificate_that_was_made(demo):
+    status, body = demo.secure_fetch("cgi-bin/status")
+    assert status == 200 and b"<td>load<td>" in body
+
+
 def test_a_page_in_php_and_a_file_sent_to_it(demo):
     status, fields, body = demo.fetch("/php/?honey=a%26b")
     assert status == 200, "php-fpm has to be installed: test/setup run"

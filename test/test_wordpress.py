@@ -166,6 +166,12 @@ def post(blog, upload):
     return number, address, broken
 
 
+def test_https_serves_pages_that_stay_with_https(blog, stage):
+    status, body = stage.secure_fetch("/")
+    assert status == 200 and stage.secure_home.encode() in body
+    assert b"http://localhost" not in body
+
+
 def test_pages_of_the_administration_get_all_their_parts(blog):
     for path in ("/wp-admin/", "/wp-admin/edit.php", "/wp-admin/upload.php", "/wp-admin/options-general.php"):
         blog.go(path)
