@@ -192,6 +192,7 @@ def test_another_scanner_complains_of_nothing_but_age(secure, tmp_path):
                     "-p", "-s", "-f", "-P", "-U", "--jsonfile", report, f"{host}:{port}"], stdin=subprocess.DEVNULL,
                    capture_output=True, timeout=500)
     bad = {x["id"]: x["finding"] for x in json.loads(report.read_text()) if x["severity"] not in ("OK", "INFO", "DEBUG")}
+    bad.pop("engine_problem", None)         # the scanner's own: its openssl has no GOST
     assert {k: v for k, v in bad.items() if "TLS1_3" not in k and "TLS 1.3" not in v and "1.3" not in v} == {}
 
 
