@@ -13,6 +13,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <link.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -463,14 +464,30 @@ leave(void)
 	log_flush();
 }
 
-/* Reading the configuration went deeper into the stack than serving does: those pages are given back. */
+extern const char __executable_start[];                 /* of the linker */
+
+/* Reading the configuration went deeper into the stack than serving does, and through more of the program: those pages
+ * are given back, and what serving needs of the program comes from the file again. */
 static void
-stack_trim(void)
+trim(void)
 {
 	enum { DEPTH = 256 << 10, MARGIN = 4 << 10 };
-	uintptr_t page = getauxval(AT_PAGESZ), here = (uintptr_t)__builtin_frame_address(0) / page * page;
+	const ElfW(Phdr) *h = (const ElfW(Phdr) *)getauxval(AT_PHDR);
+	uintptr_t page = getauxval(AT_PAGESZ), here = (uintptr_t)__builtin_frame_address(0) / page * page, moved = 0;
+	bool first = true;
 
 	madvise((void *)(here - DEPTH), DEPTH - MARGIN, MADV_DONTNEED);
+	for (unsigned i = 0, n = getauxval(AT_PHNUM); h && i < n; i++) {
+		uintptr_t from = h[i].p_vaddr / page * page, end = (h[i].p_vaddr + h[i].p_memsz) / page * page;
+
+		if (h[i].p_type != PT_LOAD)
+			continue;
+		if (first)              /* where it was put, as seen from where it was linked for */
+			moved = (uintptr_t)__executable_start - from;
+		first = false;
+		if (!(h[i].p_flags & PF_W))
+			madvise((void *)(from + moved), end - from, MADV_DONTNEED);
+	}
 }
 
 /* Nothing of ours may get the number of a standard stream that was closed, and no program what whoever started us left
@@ -525,7 +542,7 @@ main(int argc, char **argv)
 	if (CONFIG_RESOLVE)
 		resolve_all(cf);
 	log_flush();
-	stack_trim();
+	trim();
 	loop(argc, argv);
 	leave();
 	return 0;
