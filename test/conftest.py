@@ -26,6 +26,10 @@ SANITIZED = "asan" in str(BINARY)
 ALARM = re.compile(r"runtime error:|Sanitizer|Assertion|assert", re.I)
 
 
+OTHER_CLIENTS = ("test_wordpress", "test_demo", "test_tls", "test_certificates", "test_client_certificates",
+                 "test_https_backends", "test_cgi_real", "test_proxy_real")
+
+
 def pytest_configure(config):
     config.addinivalue_line("markers", "slow: moves a gigabyte or takes many seconds")
     config.addinivalue_line("markers", "native: measures the process itself, so not under an emulator")
@@ -38,8 +42,8 @@ def pytest_itemcollected(item):
     """WordPress and the demo are started once for all tests of their file, so one worker has them all."""
     if item.module.__name__ in ("test_wordpress", "test_demo"):
         item.add_marker(pytest.mark.xdist_group(item.module.__name__))
-    if item.module.__name__ in ("test_wordpress", "test_demo", "test_tls", "test_certificates"):
-        item.add_marker(pytest.mark.plain("it has TLS of its own, or a server that is not started here"))
+    if item.module.__name__ in OTHER_CLIENTS:
+        item.add_marker(pytest.mark.plain("it has TLS or clients of its own, or a server that is not started here"))
     plain = item.get_closest_marker("plain")
     if SECURE and plain:
         item.add_marker(pytest.mark.skip(reason=plain.args[0]))

@@ -68,6 +68,7 @@ def number_in(path):
 
 # -- which script, and what it is told
 
+@pytest.mark.plain("it looks at the scheme")
 def test_variables(cgi, www):
     v = variables(cgi.get("/cgi-bin/env/a%20b/c?x=1&y=%20", "X-Own: own", "Proxy: evil", "X_Under: evil"))
     wanted = {

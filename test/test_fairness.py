@@ -1,12 +1,11 @@
 """Who gets a place for a script, in which order, and what those get who do not."""
 import select
-import socket
 import threading
 from pathlib import Path
 
 import pytest
 
-from wire import Client, eventually
+from wire import eventually
 
 HEAD = "#!/bin/sh\nprintf 'Content-Type: text/plain\\r\\n\\r\\n'\n"
 
@@ -35,11 +34,7 @@ def house(start, www, folder):
 
 def client_from(server, host):
     """A connection from this address of the loopback."""
-    c = Client.__new__(Client)
-    c.sock = socket.create_connection(server.address(), source_address=(host, 0), timeout=20)
-    c.buffer, c.eof = b"", False
-    server.clients.append(c)
-    return c
+    return server.connect(source=host)
 
 
 def ask(server, name, host="127.0.0.1"):

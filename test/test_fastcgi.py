@@ -43,6 +43,7 @@ def app(start, backend, script=None, more="", **options):
 
 # -- the variables
 
+@pytest.mark.plain("it looks at the scheme")
 def test_variables(php, scripts):
     v = variables(php.get("/a.php?x=1&y=%20", "User-Agent: tester", "Accept: */*", "X-Own: own"))
     wanted = {
@@ -88,6 +89,7 @@ def test_an_underscore_does_not_override_a_hyphen(php):
     assert variables(php.get("/a.php", "X_Own: evil", "X-Own: good"))["HTTP_X_OWN"] == "good"
 
 
+@pytest.mark.plain("it looks at the scheme")
 def test_a_client_names_no_variable_of_ours(php):
     v = variables(php.get("/a.php", "Remote-Addr: 6.6.6.6", "Script-Filename: /etc/passwd", "Https: on"))
     assert v["REMOTE_ADDR"] == "127.0.0.1" and "HTTPS" not in v

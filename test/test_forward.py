@@ -458,6 +458,7 @@ def tls_site(folder):
     server.server_close()
 
 
+@pytest.mark.plain("curl speaks for itself")
 @pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed (test/setup test)")
 def test_curl_through_it(start, resolver, site, tls_site, folder, binary):
     s = site()

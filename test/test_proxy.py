@@ -418,6 +418,7 @@ def test_what_is_about_the_backends_connection_stays(start, peer):
     assert not (answer["X-Hop"] or answer["Keep-Alive"] or answer["Upgrade"] or answer["Connection"])
 
 
+@pytest.mark.plain("it looks at the scheme")
 def test_who_the_client_is_is_for_us_to_say(start, peer):
     server = front(start, peer())
     _, fields, _ = seen(server.get("/", "X-Forwarded-For: 6.6.6.6", "x-forwarded-proto: https", "Forwarded: for=6.6.6.6",
@@ -430,6 +431,7 @@ def test_who_the_client_is_is_for_us_to_say(start, peer):
     assert not {"x-real-ip", "x-forwarded-port"} & set(got)
 
 
+@pytest.mark.plain("it looks at the scheme")
 def test_an_address_of_ipv6_is_quoted(start, peer):
     p = peer()
     server = start(f"listen [::1]:0\nproxy / {p.address}\n")

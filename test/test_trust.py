@@ -241,12 +241,14 @@ def test_two_fields_that_disagree_are_refused(start, backend):
         assert server.get("/", *fields).status == 400
 
 
+@pytest.mark.plain("it looks at the scheme")
 def test_nobody_else_has_a_word_in_it(start, backend):
     server = front(start, backend, trust="10.0.0.0/8 192.0.2.1")
     assert re.fullmatch(rb"127\.0\.0\.1 \d+ http - test test", server.get(
         "/", "X-Forwarded-For: 203.0.113.9", 'Forwarded: for="', "X-Forwarded-Proto: https", "X-Forwarded-Host: evil").body)
 
 
+@pytest.mark.plain("it looks at the scheme")
 def test_scheme_and_host_are_those_of_the_client(start, backend):
     server = front(start, backend)
     for fields in (("X-Forwarded-For: 203.0.113.9", "X-Forwarded-Proto: https", "X-Forwarded-Host: example.org:444"),
@@ -274,6 +276,7 @@ def test_the_host_chooses_the_site(start, www):
     assert server.get("/x").body == b"default"
 
 
+@pytest.mark.plain("it looks at the scheme")
 def test_each_request_of_a_kept_connection_has_a_client_of_its_own(start, backend):
     server = front(start, backend, more="allow /in/ 203.0.113.0/24\n")
     with server.connect() as c:
@@ -365,6 +368,7 @@ def test_tls_begins_behind_the_header(start, folder, binary, header, pieces):
     assert server.line('"GET /x HTTP/1.1" 404').split()[0] == "203.0.113.9"
 
 
+@pytest.mark.plain("nginx speaks for itself")
 @pytest.mark.skipif(not shutil.which("nginx"), reason="nginx is not installed (test/setup test)")
 def test_nginx_in_front(start, folder, backend):
     """Two of them in a row, and a client that lies."""
