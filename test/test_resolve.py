@@ -240,21 +240,29 @@ def test_a_proxy_goes_to_a_name_in_an_url(start, resolver):
         site.server_close()
 
 
+def start_dnsmasq():
+    """(port, process).  It takes a number and no socket, for UDP and TCP: somebody may be quicker, so it is tried again."""
+    for _ in range(10):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+            s.bind(("127.0.0.1", 0))
+            port = s.getsockname()[1]
+        daemon = subprocess.Popen(["dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--no-resolv", "--no-hosts",
+                                   "--log-facility=-", "--pid-file=", "--listen-address=127.0.0.1", "--bind-interfaces",
+                                   f"--port={port}", "--host-record=nas.lan,127.0.0.1,::1", "--cname=files.lan,nas.lan",
+                                   "--local=/lan/", "--user=root"], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        for said in daemon.stderr:
+            if b"started" in said:
+                return port, daemon
+        daemon.wait()
+        daemon.stderr.close()
+    raise AssertionError("dnsmasq did not start")
+
+
 @pytest.mark.skipif(not shutil.which("dnsmasq"), reason="dnsmasq is not installed (test/setup test)")
 def test_dnsmasq_as_routers_run_it(start, backend):
     """Names from its own table, an alias, both families, and names that it knows nothing of."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
-        s.bind(("127.0.0.1", 0))
-        port = s.getsockname()[1]
-    daemon = subprocess.Popen(["dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--no-resolv", "--no-hosts", "--log-facility=-",
-                               "--pid-file=", "--listen-address=127.0.0.1", "--bind-interfaces", f"--port={port}",
-                               "--host-record=nas.lan,127.0.0.1,::1", "--cname=files.lan,nas.lan", "--local=/lan/", "--user=root"],
-                              stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    port, daemon = start_dnsmasq()
     try:
-        said = daemon.stderr.readline()
-        while b"started" not in said:
-            assert said, "dnsmasq did not start"
-            said = daemon.stderr.readline()
         peer = backend(tcp=True)
         at = peer.address.rsplit(":", 1)[1]
         server = start(f"resolver 127.0.0.1:{port} search lan\n" + "".join(
