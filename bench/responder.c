@@ -156,7 +156,7 @@ main(int argc, char **argv)
 	scgi = argc == 3;
 	if (argc < 2 || argc > 3 || strlen(argv[1]) >= sizeof addr.sun_path)
 		return 2;
-	strcpy(addr.sun_path, argv[1]);
+	memcpy(addr.sun_path, argv[1], strlen(argv[1]) + 1);
 	if (bind(listening, (struct sockaddr *)&addr, sizeof addr) || listen(listening, 512))
 		return 1;
 	for (i = 0; i <= CLIENTS; i++)

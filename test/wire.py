@@ -83,11 +83,8 @@ class Cut(Exception):
         self.answer = answer
 
 
-class Answer:
-    def __init__(self, status, reason, fields):
-        self.status, self.reason, self.fields = status, reason, fields
-        self.body = b""
-        self.framing = None
+class Fields:
+    """The fields of a head, in the order they came."""
 
     def all(self, name):
         return [v for n, v in self.fields if n.lower() == name.lower()]
@@ -97,6 +94,13 @@ class Answer:
         values = self.all(name)
         assert len(values) < 2, f"{name} came {len(values)} times: {values}"
         return values[0] if values else None
+
+
+class Answer(Fields):
+    def __init__(self, status, reason, fields):
+        self.status, self.reason, self.fields = status, reason, fields
+        self.body = b""
+        self.framing = None
 
     def __repr__(self):
         return f"<{self.status} {self.reason} {self.fields} {self.body[:200]!r}>"

@@ -3,11 +3,11 @@
 A script is a function of one Call.  It reads what it wants of the request and writes what it wants of the answer,
 down to single bytes; what it leaves undone at its end (reading the body, END_REQUEST) is done for it.  The peer keeps
 a Call for each request that came, for the test to look at."""
-import os
-import socket
 import struct
 import threading
 import time
+
+from peers.listening import Exchange, Gone, Listening
 
 BEGIN, ABORT, END, PARAMS, STDIN, STDOUT, STDERR = range(1, 8)
 KEEP = 1
@@ -21,11 +21,7 @@ def end_record(app=0, protocol=0, number=1):
     return record(END, struct.pack(">IB3x", app, protocol), number)
 
 
-class Gone(Exception):
-    """The server closed the connection."""
-
-
-class Call:
+class Call(Exchange):
     """One request as it came, and the pen for its answer."""
 
     def __init__(self, peer, sock, connection):
@@ -103,12 +99,6 @@ class Call:
 
     # -- writing
 
-    def raw(self, data):
-        try:
-            self.sock.sendall(data)
-        except OSError:
-            raise Gone from None
-
     def dribble(self, data):
         """Byte by byte, each in a segment of its own."""
         for i in range(len(data)):
@@ -137,11 +127,6 @@ class Call:
             pass
         raise Gone
 
-    def die(self):
-        """Be gone at once, as a program is that was killed."""
-        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-        raise Gone
-
     def answer(self, body=b"", status=None, *fields):
         body = body.encode() if isinstance(body, str) else body
         head = [f"Status: {status}"] if status else []
@@ -155,95 +140,21 @@ def show(call):
     call.answer("\n".join(f"{n}={v}" for n, v in call.pairs).encode("latin-1") + b"\n\n" + body)
 
 
-class Peer:
+class Peer(Listening):
     call_class = Call
 
-    def __init__(self, script=None, path=None, keep=True, backlog=64, listening=True):
-        self.script, self.keep = script or show, keep
-        self.calls, self.connections, self.faults = [], 0, []
-        self.news = threading.Condition()
-        self.open = set()
-        self.closed = False
-        self.sock = socket.socket(socket.AF_UNIX if path else socket.AF_INET)
-        self.sock.bind(str(path) if path else ("127.0.0.1", 0))
-        if path:
-            os.chmod(path, 0o777)
-        self.address = f"unix:{path}" if path else "127.0.0.1:%d" % self.sock.getsockname()[1]
-        if listening:
-            self.sock.listen(backlog)
-            threading.Thread(target=self.accept, daemon=True).start()
+    def __init__(self, script=None, path=None, keep=True, **more):
+        self.keep = keep
+        super().__init__(script or show, path, **more)
 
-    def accept(self):
-        while not self.closed:
-            try:
-                sock, _ = self.sock.accept()
-            except OSError:
-                return
-            with self.news:
-                self.connections += 1
-                self.open.add(sock)
-                number = self.connections
-                self.news.notify_all()
-            threading.Thread(target=self.serve, args=(sock, number), daemon=True).start()
+    def next_call(self, sock, number, _before):
+        return self.call_class(self, sock, number)
 
-    def serve(self, sock, number):
-        try:
-            while True:
-                call = self.call_class(self, sock, number)
-                call.begin()
-                with self.news:
-                    self.calls.append(call)
-                    self.news.notify_all()
-                try:
-                    self.script(call)
-                finally:
-                    call.done.set()
-                    with self.news:
-                        self.news.notify_all()
-                if not call.finished:
-                    call.end()
-                if not (self.keep and call.keep):
-                    break
-                for _ in call.pieces():
-                    pass
-        except Gone:
+    def over(self, call):
+        if not call.finished:
+            call.end()
+        if not (self.keep and call.keep):
+            return True
+        for _ in call.pieces():
             pass
-        except Exception as e:          # told by close(), in the thread of the test
-            self.faults.append(e)
-        with self.news:
-            self.open.discard(sock)
-        sock.close()
-
-    def wait(self, true, patience=20):
-        """Wait until true() holds of what has come."""
-        with self.news:
-            assert self.news.wait_for(true, patience), f"{len(self.calls)} calls, {self.connections} connections"
-
-    def call(self, n=0, patience=20):
-        """The n-th request, once it has come."""
-        self.wait(lambda: len(self.calls) > n, patience)
-        return self.calls[n]
-
-    def drop(self):
-        """Close all connections, and go on listening."""
-        with self.news:
-            for sock in self.open:
-                try:
-                    sock.shutdown(socket.SHUT_RDWR)
-                except OSError:
-                    pass
-
-    def deaf(self):
-        """Listen no more."""
-        self.closed = True
-        try:
-            self.sock.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
-        self.sock.close()
-
-    def close(self):
-        self.deaf()
-        self.drop()
-        if self.faults:
-            raise self.faults[0]
+        return False

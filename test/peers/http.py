@@ -2,21 +2,17 @@
 
 A script is a function of one Call: it reads what it wants of the request and writes the answer, down to single bytes.
 What came is read by a parser that trusts nobody: a request that could be read in two ways is a fault of ours."""
-import os
 import re
-import socket
-import struct
 import threading
+
+from peers.listening import Exchange, Gone, Listening
+from wire import Fields
 
 TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
 LINE = re.compile(rb"([A-Z]+) ([!-~]+) HTTP/1\.1\Z")
 
 
-class Gone(Exception):
-    """The server closed the connection."""
-
-
-class Call:
+class Call(Exchange, Fields):
     """One request as it came, and the pen for its answer."""
 
     def __init__(self, peer, sock, connection, rest=b""):
@@ -64,15 +60,6 @@ class Call:
         assert self.length is None or (self.coding is None and self.length.isdigit())
         assert self.coding in (None, "chunked")
 
-    def all(self, name):
-        return [v for n, v in self.fields if n.lower() == name.lower()]
-
-    def __getitem__(self, name):
-        """The one field of this name, or None; two of them are a fault."""
-        values = self.all(name)
-        assert len(values) < 2, f"{name} came {len(values)} times: {values}"
-        return values[0] if values else None
-
     def exactly(self, n):
         while len(self.buffer) < n:
             self.fill()
@@ -104,12 +91,6 @@ class Call:
 
     # -- writing
 
-    def raw(self, data):
-        try:
-            self.sock.sendall(data.encode("latin-1") if isinstance(data, str) else data)
-        except OSError:
-            raise Gone from None
-
     def answer(self, body=b"", status="200 OK", *fields):
         body = body.encode() if isinstance(body, str) else body
         head = [f"HTTP/1.1 {status}", *(fields or ["Content-Type: text/plain"]), f"Content-Length: {len(body)}"]
@@ -124,11 +105,6 @@ class Call:
         while True:
             self.fill()
 
-    def die(self):
-        """Be gone at once, as a program is that was killed."""
-        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        raise Gone
-
 
 def show(call):
     """The default script: request line, fields, body, trailers."""
@@ -138,97 +114,16 @@ def show(call):
     call.answer("\n".join(lines).encode("latin-1") + b"\n\n" + body + trailers)
 
 
-class Peer:
-    def __init__(self, script=None, path=None, backlog=64, listening=True, port=0):
-        self.script = script or show
-        self.calls, self.connections, self.faults = [], 0, []
-        self.news = threading.Condition()
-        self.open = set()
-        self.sock = socket.socket(socket.AF_UNIX if path else socket.AF_INET)
-        if not path:
-            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.sock.bind(str(path) if path else ("127.0.0.1", port))
-        if path:
-            os.chmod(path, 0o777)
-        self.address = f"unix:{path}" if path else "127.0.0.1:%d" % self.sock.getsockname()[1]
-        self.closed = False
-        if listening:
-            self.sock.listen(backlog)
-            threading.Thread(target=self.accept, daemon=True).start()
+class Peer(Listening):
+    def __init__(self, script=None, path=None, **more):
+        super().__init__(script or show, path, **more)
 
-    def accept(self):
-        while not self.closed:
-            try:
-                sock, _ = self.sock.accept()
-            except OSError:
-                return
-            if sock.family != socket.AF_UNIX:
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            with self.news:
-                self.connections += 1
-                self.open.add(sock)
-                number = self.connections
-                self.news.notify_all()
-            threading.Thread(target=self.serve, args=(sock, number), daemon=True).start()
+    def next_call(self, sock, number, before):
+        return Call(self, sock, number, before.buffer if before else b"")
 
-    def serve(self, sock, number):
-        rest = b""
-        try:
-            while True:
-                call = Call(self, sock, number, rest)
-                call.begin()
-                with self.news:
-                    self.calls.append(call)
-                    self.news.notify_all()
-                try:
-                    self.script(call)
-                finally:
-                    call.done.set()
-                    with self.news:
-                        self.news.notify_all()
-                if call.close:
-                    break
-                for _ in call.pieces():
-                    pass
-                rest = call.buffer
-        except Gone:
+    def over(self, call):
+        if call.close:
+            return True
+        for _ in call.pieces():
             pass
-        except Exception as e:          # told by close(), in the thread of the test
-            self.faults.append(e)
-        with self.news:
-            self.open.discard(sock)
-        sock.close()
-
-    def wait(self, true, patience=20):
-        """Wait until true() holds of what has come."""
-        with self.news:
-            assert self.news.wait_for(true, patience), f"{len(self.calls)} calls, {self.connections} connections"
-
-    def call(self, n=0, patience=20):
-        """The n-th request, once it has come."""
-        self.wait(lambda: len(self.calls) > n, patience)
-        return self.calls[n]
-
-    def drop(self):
-        """Close all connections, and go on listening."""
-        with self.news:
-            for sock in self.open:
-                try:
-                    sock.shutdown(socket.SHUT_RDWR)
-                except OSError:
-                    pass
-
-    def deaf(self):
-        """Listen no more."""
-        self.closed = True
-        try:
-            self.sock.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
-        self.sock.close()
-
-    def close(self):
-        self.deaf()
-        self.drop()
-        if self.faults:
-            raise self.faults[0]
+        return False
