@@ -96,6 +96,8 @@ log access off
 timeout idle 600
 """
 
+LEAST = "the least"                     # no server, but what every server around poll() must do: see least.c
+
 SERVERS = {
     # name: (program, arguments, configuration, words for it)
     "cubhttpd": (os.path.join(kit.TOP, "build/static/cubhttpd"), ["-f", "{conf}"], CUBHTTPD, {}),
@@ -105,8 +107,12 @@ SERVERS = {
     "nginx (backend kept)": ("nginx", ["-p", "{work}", "-c", "{conf}"], NGINX,
                              {"fcgi_pass": "fastcgi_pass kept; fastcgi_keep_conn on;", "keepalive": "keepalive 48;",
                               "connection": ""}),
+    LEAST: ("{tools}/least", ["{port}", "{site}"], "", {}),
 }
-SOME = {"nginx (backend kept)": ["fcgi", "proxy100", "proxy10k"]}       # servers that take part in these works only
+SOME = {                                # servers that take part in these works only
+    "nginx (backend kept)": ["fcgi", "proxy100", "proxy10k"],
+    LEAST: ["ka100", "ka10k", "ka1m", "cgi"],
+}
 
 CHANGED = 1700000000                    # the files are old, so that no server treats them as just changed
 
@@ -220,6 +226,8 @@ class Yard:
         os.mkdir(os.path.join(self.site, "cgi-bin"))
         subprocess.run(["musl-gcc", "-Os", "-static", "-s", "-o", os.path.join(self.site, "cgi-bin/hello"),
                         os.path.join(kit.HERE, "hello.c")], check=True)
+        subprocess.run(["musl-gcc", "-D_GNU_SOURCE", "-Os", "-static", "-s", "-o", os.path.join(self.work, "least"),
+                        os.path.join(kit.HERE, "least.c")], check=True)
 
     def log(self, name):
         return os.path.join(self.work, name + ".log")
@@ -268,7 +276,7 @@ class Yard:
                 shutil.copy(f"/etc/nginx/{file}", work)
         with open(fill["conf"], "w") as f:
             f.write(template.format(**fill))
-        command = list(before) + [program] + [a.format(**fill) for a in arguments]
+        command = list(before) + [program.format(tools=self.work)] + [a.format(**fill) for a in arguments]
         with kit.running(command, cpu, self.log(name.split()[0])) as child:
             kit.wait_for(lambda: child.poll() is not None or kit.listens(port), seconds, name)
             child.fresh = kit.settled(lambda: kit.memory(child.pid), quiet=0.3) if fresh else None
