@@ -296,6 +296,8 @@ void stream_shut(struct stream *);                      /* no more writing */
 void stream_pipes(struct stream *, int fd, int to);     /* the same for two pipes */
 /* True once connect() has ended; false while it has not, or when it failed, and then the stream is dead. */
 bool stream_connected(struct stream *);
+/* Milliseconds since TCP last sent new bytes and heard of it; without TCP more than can be. */
+int64_t stream_quiet(const struct stream *);
 /* A socket that is connected, or connecting; -1 with errno. */
 int stream_dial(const struct addr *, bool *connecting);
 /* A listening socket, close-on-exec, not blocking; -1 with errno. */

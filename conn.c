@@ -568,6 +568,19 @@ conn_turn(struct conn *c)
 	log_about = NULL;
 }
 
+/* The kernel holds megabytes for who reads slowly, and asks for more when a third of that has gone: as long as any of it
+ * goes, nobody has stopped reading. */
+static bool
+drains(struct conn *c, const struct stream *s, enum timeout t)
+{
+	int64_t quiet = stream_quiet(s);
+
+	if (s->writable || quiet >= conf->timeout[t])
+		return false;
+	c->since = now - quiet;
+	return true;
+}
+
 /* Its time is over. */
 static void
 expire(struct conn *c)
@@ -599,6 +612,8 @@ expire(struct conn *c)
 		fail(c, 408, "the body stalled");
 		break;
 	case T_SEND:
+		if (drains(c, &c->client, T_SEND))
+			break;
 		c->why = "the client did not read";
 		c->over = true;
 		break;
@@ -612,6 +627,8 @@ expire(struct conn *c)
 		c->since = now;
 		break;
 	case T_BACKEND:
+		if (c->peer && drains(c, &c->peer->s, T_BACKEND))
+			break;
 		fail(c, 504, "the backend did not answer in time");
 		break;
 	case TIMEOUTS:

@@ -199,6 +199,17 @@ stream_sendfile(struct stream *s, int fd, off_t *at, uint64_t n)
 	return IO_WAIT;
 }
 
+int64_t
+stream_quiet(const struct stream *s)
+{
+	struct tcp_info i;
+	socklen_t size = sizeof i;
+
+	if (s->fd < 0 || getsockopt(s->fd, IPPROTO_TCP, TCP_INFO, &i, &size) < 0)
+		return INT64_MAX;
+	return i.tcpi_last_data_sent > i.tcpi_last_ack_recv ? i.tcpi_last_data_sent : i.tcpi_last_ack_recv;
+}
+
 static bool
 is_tcp(const struct addr *a)
 {

@@ -35,6 +35,7 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "native: measures the process itself, so not under an emulator")
     config.addinivalue_line("markers", "once: looks at the dynamic build, or at no server; not repeated on others")
     config.addinivalue_line("markers", "plain(why): makes no sense over TLS (CUBHTTPD_TLS=1)")
+    config.addinivalue_line("markers", "early: takes long by waiting, so it begins first, and the others go on beside it")
     config.addinivalue_line("markers", "xdist_group: tests that one worker runs, for what they share")
 
 
@@ -47,6 +48,10 @@ def pytest_itemcollected(item):
     plain = item.get_closest_marker("plain")
     if SECURE and plain:
         item.add_marker(pytest.mark.skip(reason=plain.args[0]))
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: not item.get_closest_marker("early"))
 
 
 class Server:
