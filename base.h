@@ -278,9 +278,23 @@ struct stream {
 	struct buf in, out;             /* data is NULL while no buffers are lent */
 };
 
-/* Write what is in out, then read into in: what the flags say is worth trying.  True when a byte or an end moved. */
-bool stream_write(struct stream *);
-bool stream_read(struct stream *);
+/* Write what is in out, read into in: what the flags say is worth trying.  True when a byte or an end moved. */
+bool stream_flush(struct stream *);
+bool stream_fill(struct stream *);
+
+/* Most of the times that a step asks, there is nothing to do: that much is seen without a call. */
+static inline bool
+stream_write(struct stream *s)
+{
+	return s->out.w != s->out.r && s->writable && stream_flush(s);
+}
+
+static inline bool
+stream_read(struct stream *s)
+{
+	return (s->readable || s->tls) && stream_fill(s);
+}
+
 /* Bytes that lie ready, put at in.w but left to be read; and a read of no more than `most`. */
 unsigned stream_peek(struct stream *);
 bool stream_read_most(struct stream *, unsigned most);

@@ -17,8 +17,9 @@
 
 enum { FILE_MOST = 1 << 18, CERTIFICATES_MAX = 16, CHECK_EVERY = 2000, SETTLED = 2 };
 
+int64_t certificates_due = INT64_MAX;
+
 static struct identity *own, *retired;
-static int64_t checked;                 /* when the files were looked at last */
 
 /* -- reading --------------------------------------------------------------------------------------------- */
 
@@ -436,9 +437,9 @@ used(const struct conf *cf)
 void
 certificates_open(struct conf *cf, const struct conf *old)
 {
+	certificates_due = used(cf) ? now + CHECK_EVERY : INT64_MAX;
 	if (!used(cf))
 		return;
-	checked = now;
 	for (struct host *h = cf->hosts; h; h = h->next)
 		for (struct credential *c = h->credentials; c; c = c->next)
 			open_one(c, old);
@@ -461,7 +462,7 @@ certificates_close(struct conf *cf)
 void
 certificates_check(void)
 {
-	checked = now;
+	certificates_due = now + CHECK_EVERY;
 	for (struct host *h = conf->hosts; h; h = h->next) {
 		for (struct credential *c = h->credentials; c; c = c->next) {
 			struct stamp s[2] = { stamp_now(c->file), stamp_now(c->key) };
@@ -475,14 +476,6 @@ certificates_check(void)
 	if (own_wanted(conf) && (!own || selfmade_stale(own)))
 		own_open(conf);
 	free_retired();
-}
-
-int
-certificates_wait(void)
-{
-	int64_t wait = checked + CHECK_EVERY - now;
-
-	return !used(conf) ? -1 : wait > 0 ? (int)wait : 0;
 }
 
 void

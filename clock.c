@@ -3,24 +3,32 @@
 
 int64_t now, wall;
 
+static int64_t
+milliseconds(const struct timespec *t)
+{
+	return (int64_t)t->tv_sec * 1000 + (uint32_t)t->tv_nsec / 1000000;
+}
+
 int64_t
 clock_now(void)
 {
 	struct timespec t;
 
 	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+	return milliseconds(&t);
 }
 
 void
 clock_tick(void)
 {
-	int64_t second = now / 1000;
+	static time_t second = -1;
 	struct timespec t;
 
-	now = clock_now();
-	if (now / 1000 == second && wall)
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	now = milliseconds(&t);
+	if (t.tv_sec == second)
 		return;
+	second = t.tv_sec;
 	clock_gettime(CLOCK_REALTIME, &t);
 	wall = t.tv_sec;
 }

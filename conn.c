@@ -100,10 +100,8 @@ waits_for(const struct conn *c)
 int64_t
 conn_due(const struct conn *c)
 {
-	if (c->again || c->over)
-		return now;
-	if (c->dozes)
-		return c->since;
+	if (c->again || c->over || c->dozes)
+		return c->again || c->over ? now : c->since;
 	if (slot_idle(c) && park_pool.n > 1)
 		return c->since + PARK_AFTER;
 	return c->since + conf->timeout[waits_for(c)];
@@ -126,7 +124,6 @@ let_go(struct conn *c)
 static void
 request_end(struct conn *c)
 {
-	let_go(c);
 	if (c->conf) {
 		log_access(c);
 		conf_release(c->conf);
@@ -155,18 +152,19 @@ fail(struct conn *c, int status, const char *why)
 	enter(c, FLUSH);
 }
 
-/* The relay that brings the request body in. */
-static struct relay
-body_of(const struct request *r)
+/* The relay that brings the request body in; none is left of one that was refused. */
+static void
+body_begin(struct relay *up, const struct request *r, bool refused)
 {
-	struct relay up = { .next = length_next, .put = discard_put, .limit = UINT64_MAX };
+	uint64_t length = r->framing == BODY_LENGTH ? r->length : 0;
 
-	if (r->framing == BODY_LENGTH)
-		up.body.left = r->length;
-	if (r->framing == BODY_CHUNKED)
-		up.next = chunked_next;
-	up.done = r->framing == BODY_NONE || (r->framing == BODY_LENGTH && !r->length);
-	return up;
+	up->next = r->framing == BODY_CHUNKED ? chunked_next : length_next;
+	up->put = discard_put;
+	up->body = (struct body){ .left = length };
+	up->moved = 0;
+	up->limit = UINT64_MAX;
+	up->over = false;
+	up->done = refused || (!length && r->framing != BODY_CHUNKED);
 }
 
 /* For a refusal without a request: nothing of the last one may show. */
@@ -198,7 +196,7 @@ request_prepare(struct conn *c, const struct request *r, int status)
 	c->chunks = r->minor > 0;
 	c->head_only = r->method == M_HEAD;     /* a refused head may have shown that much */
 	c->continues = !status && r->continues;
-	c->up = status ? (struct relay){ .done = true } : body_of(r);
+	body_begin(&c->up, r, status);
 	/* A short body that nobody wants is read and dropped, so that the connection can be kept. */
 	c->drains = !status && (c->up.done || (c->up.body.left && c->up.body.left <= LINGER_BODY && !c->continues));
 	c->handler = NULL;
@@ -436,22 +434,26 @@ exchange_step(struct conn *c)
 	return stream_write(&c->client) || moved;
 }
 
-/* The connection goes on with the next request, or ends. */
-static void
+/* The connection goes on with the next request, or ends.  False when nothing is there yet to go on with. */
+static bool
 flushed(struct conn *c)
 {
-	bool straight = c->parting && c->up.done && !c->up.moved && !buf_used(&c->client.in) && !c->why && !c->continues;
+	const struct stream *s = &c->client;
+	bool straight = c->parting && c->up.done && !c->up.moved && !buf_used(&s->in) && !c->why && !c->continues;
 
 	request_end(c);
 	c->client.more = false;
 	if (c->keep) {
 		enter(c, HEAD);
-	} else if (straight || c->client.eof) {
-		c->over = true;         /* nothing is left that the kernel would answer with a reset */
-	} else {
-		stream_shut(&c->client);
-		enter(c, LINGER);
+		return buf_used(&s->in) || s->readable || s->eof || s->tls;
 	}
+	if (straight || s->eof) {
+		c->over = true;         /* nothing is left that the kernel would answer with a reset */
+		return false;
+	}
+	stream_shut(&c->client);
+	enter(c, LINGER);
+	return true;
 }
 
 static bool
@@ -467,8 +469,7 @@ flush_step(struct conn *c)
 	moved = stream_write(&c->client) || moved;
 	if (buf_used(&c->client.out) || (c->keep && !c->up.done))
 		return moved;
-	flushed(c);
-	return true;
+	return flushed(c);
 }
 
 /* Read and drop until the client has seen all and closes, so that no reset overtakes the response. */
@@ -509,11 +510,14 @@ conn_close(struct conn *c)
 {
 	struct linger reset = { 1, 0 };
 
+	if (c->client.dead && !c->why)
+		c->why = "the client left";
 	if (c->begun && c->until_close && c->why && !c->client.dead) {
 		setsockopt(c->client.fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
 		c->client.dead = true;          /* and TLS says nothing that sounds like an end */
 	}
 	queue_leave(c);
+	let_go(c);
 	request_end(c);
 	stream_close(&c->client);
 	slot_free(c);
@@ -525,6 +529,7 @@ part(struct conn *c)
 {
 	c->why = c->why ? c->why : "TLS failed";
 	queue_leave(c);
+	let_go(c);
 	request_end(c);
 	slot_lend(c);
 	stream_shut(&c->client);
@@ -535,12 +540,8 @@ part(struct conn *c)
 static void
 settle(struct conn *c)
 {
-	if (c->phase == FREE)
-		return;
 	if (CONFIG_TLS && c->client.broken && c->phase != LINGER && !c->client.dead)
 		part(c);
-	if (c->client.dead && !c->why)
-		c->why = "the client left";
 	if (c->client.dead || c->over || (house.stopping && slot_idle(c)))
 		conn_close(c);
 	else if (c->phase == HEAD && !buf_used(&c->client.in) && !(CONFIG_TLS && c->client.tls && tls_busy(c->client.tls)))
@@ -550,19 +551,15 @@ settle(struct conn *c)
 void
 conn_turn(struct conn *c)
 {
-	unsigned steps = 0;
-	bool exchange = c->phase == EXCHANGE, moved = false;
+	unsigned left = c->over ? 0 : STEPS_MAX;
+	bool exchange = c->phase == EXCHANGE;
 
 	log_about = c;
-	while (!c->over && !c->client.dead && steps < STEPS_MAX && step(c)) {
-		steps++;
-		moved = true;
-	}
-	c->again = steps == STEPS_MAX || c->client.later;
+	while (left && !c->client.dead && step(c))
+		left--;
+	c->again = !left || c->client.later;
 	c->ready = false;
-	if (moved && exchange && c->phase == EXCHANGE)
-		c->since = now;
-	if (moved && c->phase == FLUSH)
+	if (left < STEPS_MAX && (c->phase == FLUSH || (exchange && c->phase == EXCHANGE)))
 		c->since = now;
 	settle(c);
 	log_about = NULL;

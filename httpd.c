@@ -29,6 +29,7 @@
 enum { SPARE_DESCRIPTORS = 64 };        /* besides those that are counted */
 
 static int signal_fd;
+static struct { bool made, full; int64_t due; } ahead;  /* what plan() said the last time, while it holds */
 
 /* -- signals ------------------------------------------------------------------------------ */
 
@@ -307,6 +308,7 @@ reload(int argc, char **argv)
 	}
 	listen_drop(old, cf);
 	conf = cf;
+	ahead.made = false;
 	if (CONFIG_SPAWN) {
 		spawn_drop(old);
 		queue_forget();
@@ -331,6 +333,7 @@ stop(void)
 	log_line(LOG_INFO, "stops: what is in flight has %u seconds", conf->timeout[T_STOP] / 1000);
 	listen_drop(conf, &(struct conf){ .nlisten = 0 });
 	conf->nlisten = 0;
+	ahead.made = false;
 	conn_stop();
 }
 
@@ -368,6 +371,7 @@ accept_failed(struct listener *l)
 		if (l->rests_until + 10000 < now)
 			log_line(LOG_WARN, "%s rests: %s", l->text, error_text(errno));
 		l->rests_until = now + 1000;
+		ahead.made = false;
 		return false;
 	case EINTR:
 	case ECONNABORTED:
@@ -391,31 +395,51 @@ accept_some(struct listener *l)
 	}
 }
 
-/* Of two waits in ms, of which a negative one has no end. */
-static int
-sooner(int a, int b)
-{
-	return a < 0 || (b >= 0 && b < a) ? b : a;
-}
-
-/* Signals and the listening sockets, ahead of the connections. */
+/* Signals and the listening sockets, ahead of the connections: they change seldom.  *due is when one has rested. */
 static unsigned
-plan(struct pollfd *set, int *wait)
+plan(struct pollfd *set, int64_t *due)
 {
-	unsigned n = 1;
 	bool full = conn_full();
+	unsigned n = 1;
 
-	*wait = -1;
+	*due = ahead.due;
+	if (ahead.made && ahead.full == full && now < ahead.due)
+		return 1 + conf->nlisten;
+	*due = INT64_MAX;
 	set[0] = (struct pollfd){ signal_fd, POLLIN, 0 };
 	for (unsigned i = 0; i < conf->nlisten; i++) {
 		struct listener *l = &conf->listen[i];
 		bool rests = l->rests_until > now;
 
-		if (rests)
-			*wait = sooner(*wait, l->rests_until - now);
+		if (rests && l->rests_until < *due)
+			*due = l->rests_until;
 		set[n++] = (struct pollfd){ full || rests ? -1 : l->fd, POLLIN, 0 };
 	}
+	ahead.made = true;
+	ahead.full = full;
+	ahead.due = *due;
 	return n;
+}
+
+/* What poll is to wait for that, in ms. */
+static int
+until(int64_t due)
+{
+	int64_t left = due - now;
+
+	if (left < INT_MAX)
+		return left > 0 ? (int)left : 0;
+	return due == INT64_MAX ? -1 : INT_MAX;
+}
+
+static void
+take_ahead(const struct pollfd *set, unsigned n, int argc, char **argv)
+{
+	for (unsigned i = 1; i < n; i++)
+		if (set[i].revents)
+			accept_some(&conf->listen[i - 1]);
+	if (set[0].revents)
+		take_signals(argc, argv);
 }
 
 static void
@@ -424,26 +448,23 @@ loop(int argc, char **argv)
 	struct pollfd *set = (struct pollfd *)(void *)set_pool.at;
 
 	while (!stop_by || (now < stop_by && !conn_none())) {
-		int rest, wait;
-		unsigned first = plan(set, &rest), n = polls_make(set + first, &wait);
+		int64_t due;
+		unsigned first = plan(set, &due), n = polls_make(set + first, &due);
+		int told;
 
-		wait = sooner(rest, wait);
-		if (stop_by)
-			wait = sooner(wait, stop_by - now);
-		if (CONFIG_TLS)
-			wait = sooner(wait, certificates_wait());
-		if (poll(set, first + n, wait) < 0 && errno != EINTR)
+		if (stop_by && stop_by < due)
+			due = stop_by;
+		if (CONFIG_TLS && certificates_due < due)
+			due = certificates_due;
+		told = poll(set, first + n, until(due));
+		if (told < 0 && errno != EINTR)
 			log_line(LOG_ERROR, "poll: %s", error_text(errno));
 		clock_tick();
 		if (CONFIG_TLS)
 			tls_turn();
-		polls_take(set + first, n);
-		for (unsigned i = 1; i < first; i++)
-			if (set[i].revents)
-				accept_some(&conf->listen[i - 1]);
-		if (set[0].revents)
-			take_signals(argc, argv);
-		if (CONFIG_TLS && certificates_wait() == 0)
+		if (polls_take(set + first, n, told > 0 ? told : 0))
+			take_ahead(set, first, argc, argv);
+		if (CONFIG_TLS && certificates_due <= now)
 			certificates_check();
 		log_flush();
 	}

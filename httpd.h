@@ -233,9 +233,10 @@ void queue_serve(void);                 /* those that may go on, the longest wai
 
 /* -- polls.c: whom poll is asked about, and who gets what it said ------------------------------------- */
 
-/* Fill the set and say how long poll may wait, in ms (-1: for ever).  Returns the descriptors in it. */
-unsigned polls_make(struct pollfd *set, int *wait);
-void polls_take(const struct pollfd *set, unsigned n);  /* what poll said, and what time says */
+/* Fill the set, and make *due no later than the first time that is over.  Returns the descriptors in it. */
+unsigned polls_make(struct pollfd *set, int64_t *due);
+/* What poll said of no more than `told` descriptors, and what time says.  Returns how many of those may be others'. */
+unsigned polls_take(const struct pollfd *set, unsigned n, unsigned told);
 bool polls_park_waits(void);            /* sleepers were not asked about in this turn, for want of places */
 unsigned polls_size(const struct conf *);               /* places that polls_make may need, and httpd.c before it */
 extern struct pool set_pool, owner_pool;

@@ -20,6 +20,8 @@ struct pool owner_pool = { "who is polled", sizeof (struct owner), polls_size, N
 
 static struct { unsigned idle_at, errors_at, scripts_at, names_at, parked_at; bool park_waits; } part;
 
+static int64_t due;                     /* before it nobody's time is over */
+
 unsigned
 polls_size(const struct conf *cf)
 {
@@ -41,10 +43,8 @@ client_wants(const struct conn *c)
 	const struct stream *s = &c->client;
 	short events = 0;
 
-	if (c->phase == HEAD && s->sealed)
-		return POLLOUT;         /* the handshake goes on when its last words have gone */
-	if (c->phase == HEAD)
-		return c->ticket || c->dozes ? 0 : POLLIN;
+	if (c->phase == HEAD)           /* a handshake goes on when its last words have gone */
+		return s->sealed ? POLLOUT : c->ticket || c->dozes ? 0 : POLLIN;
 	if (c->phase == LINGER)
 		return POLLIN;
 	if (!c->up.done && !s->eof && buf_room(&s->in) && (c->phase == EXCHANGE || c->keep))
@@ -85,17 +85,23 @@ check(const struct conn *c)
 	assert(c->lent || (c->phase == HEAD && !c->ticket));
 }
 
-unsigned
-polls_make(struct pollfd *set, int *wait)
+/* Of two times the first. */
+static int64_t
+sooner(int64_t a, int64_t b)
 {
-	int64_t next = INT64_MAX, t;
-	unsigned n = 0;
+	return a < b ? a : b;
+}
 
-	for (unsigned i = 0; i < slot_count(); i++) {
-		struct conn *c = slot_at(i);
+/* Clients, and the backends of those who have one, at `set`. */
+static unsigned
+plan_clients(struct pollfd *set, int64_t *next)
+{
+	unsigned n = 0, left = slots_used();
 
+	for (struct conn *c = slot_at(0); left; c++) {
 		if (c->phase == FREE)
 			continue;
+		left--;
 		if (CONFIG_CHECKS)
 			check(c);
 		*owner(n) = (struct owner){ c, &c->client };
@@ -108,12 +114,19 @@ polls_make(struct pollfd *set, int *wait)
 			*owner(n) = (struct owner){ c, &c->peer->s };
 			set[n++] = (struct pollfd){ c->peer->s.to, POLLOUT, 0 };
 		}
-		t = conn_due(c);
-		next = t < next ? t : next;
+		*next = sooner(*next, conn_due(c));
 	}
+	return n;
+}
+
+unsigned
+polls_make(struct pollfd *set, int64_t *next)
+{
+	unsigned n = plan_clients(set, next);
+
 	part.idle_at = n;
 	if (CONFIG_GATEWAY)
-		n += peer_idle_plan(set + n, &next);
+		n += peer_idle_plan(set + n, next);
 	part.errors_at = n;
 	if (CONFIG_SPAWN)
 		n += spawn_plan(set + n);
@@ -122,18 +135,19 @@ polls_make(struct pollfd *set, int *wait)
 		n += cgi_plan(set + n);
 	part.names_at = n;
 	if (CONFIG_RESOLVE)
-		n += resolve_plan(set + n, &next);
+		n += resolve_plan(set + n, next);
 	part.parked_at = n;
-	part.park_waits = !slots_left() && park_count();
-	if (!part.park_waits)
-		n += park_plan(set + n);
-	t = park_due();
-	next = t < next ? t : next;
-	if (CONFIG_CHILDREN && (t = child_due()) < next)
-		next = t;
-	if (CONFIG_SPAWN && (t = spawn_due()) < next)
-		next = t;
-	*wait = next == INT64_MAX ? -1 : next <= now ? 0 : next - now < INT32_MAX ? (int)(next - now) : INT32_MAX;
+	part.park_waits = park_count() && !slots_left();
+	if (park_count()) {
+		*next = sooner(*next, park_due());
+		if (!part.park_waits)
+			n += park_plan(set + n);
+	}
+	if (CONFIG_CHILDREN)
+		*next = sooner(*next, child_due());
+	if (CONFIG_SPAWN)
+		*next = sooner(*next, spawn_due());
+	due = *next;
 	return n;
 }
 
@@ -159,65 +173,99 @@ wake(const struct pollfd *set, unsigned n)
 	}
 }
 
-/* Those whose backend has a name that was being asked for. */
+/* c is to have its turn: those who are come to stand at the beginning of the owners, whose places have been looked at
+ * by then. */
 static void
-wake_waiting(void)
+give_turn(struct conn *c, unsigned *turns)
 {
-	for (unsigned i = 0; i < slot_count(); i++) {
-		struct conn *c = slot_at(i);
-
-		c->ready |= c->phase == EXCHANGE && c->peer && c->peer->s.fd < 0 && c->peer->s.connecting;
-	}
+	if (c->ready)
+		return;
+	c->ready = true;
+	owner((*turns)++)->c = c;
 }
 
 static void
-take_revents(struct owner *o, short revents)
+take_revents(const struct owner *o, short revents)
 {
-	bool client = o->s == &o->c->client;
+	struct conn *c = o->c;
+	struct stream *s = o->s;
 
-	o->c->ready = true;
 	if (revents & (POLLIN | POLLHUP | POLLERR))
-		o->s->readable = true;
+		s->readable = true;
 	if (revents & (POLLOUT | POLLHUP | POLLERR))
-		o->s->writable = true;
-	if (revents & POLLHUP && !client)
-		o->s->hung_up = true;
-	if (revents & (o->c->tunnel ? POLLERR : POLLHUP | POLLERR) && client &&
-	    (o->c->phase == EXCHANGE || o->c->phase == FLUSH || o->c->ticket || o->c->dozes))
-		o->s->dead = true;      /* both directions are closed: nobody is there for the answer */
+		s->writable = true;
+	if (!(revents & (POLLHUP | POLLERR)))
+		return;
+	if (s != &c->client)
+		s->hung_up |= (revents & POLLHUP) != 0;
+	else if (revents & (c->tunnel ? POLLERR : POLLHUP | POLLERR) &&
+	    (c->phase == EXCHANGE || c->phase == FLUSH || c->ticket || c->dozes))
+		s->dead = true;         /* both directions are closed: nobody is there for the answer */
 }
 
-void
-polls_take(const struct pollfd *set, unsigned n)
+/* Those who are no client, nor a backend at work for one. */
+static void
+take_others(const struct pollfd *set, unsigned *turns)
 {
-	for (unsigned i = 0; i < part.idle_at; i++)
-		if (set[i].revents)
-			take_revents(owner(i), set[i].revents);
 	if (CONFIG_GATEWAY)
 		peer_idle_run(set + part.idle_at, part.errors_at - part.idle_at);
 	if (CONFIG_SPAWN)
 		spawn_take(set + part.errors_at, part.scripts_at - part.errors_at);
 	if (CONFIG_CGI)
 		cgi_take(set + part.scripts_at, part.names_at - part.scripts_at);
-	if (CONFIG_RESOLVE && resolve_run(set + part.names_at, part.parked_at - part.names_at))
-		wake_waiting();
+	if (!CONFIG_RESOLVE || !resolve_run(set + part.names_at, part.parked_at - part.names_at))
+		return;
+	for (unsigned i = 0; i < slot_count(); i++) {   /* a name that was being asked for has been settled */
+		struct conn *c = slot_at(i);
+
+		if (c->phase == EXCHANGE && c->peer && c->peer->s.fd < 0 && c->peer->s.connecting)
+			give_turn(c, turns);
+	}
+}
+
+static void
+take_time(unsigned *turns)
+{
 	for (unsigned i = 0; i < slot_count(); i++) {
 		struct conn *c = slot_at(i);
 
-		if (c->phase != FREE && conn_due(c) <= now) {
-			conn_on_time(c);
-			c->ready = true;
-		}
-		if (c->phase != FREE && c->ready)
-			conn_turn(c);
+		if (c->phase == FREE || conn_due(c) > now)
+			continue;
+		conn_on_time(c);
+		if (c->phase != FREE)
+			give_turn(c, turns);
 	}
-	if (part.parked_at < n)
+}
+
+unsigned
+polls_take(const struct pollfd *set, unsigned n, unsigned told)
+{
+	bool late = due <= now;
+	unsigned turns = 0;
+
+	for (unsigned i = 0; told && i < part.idle_at; i++)
+		if (set[i].revents) {
+			told--;
+			take_revents(owner(i), set[i].revents);
+			give_turn(owner(i)->c, &turns);
+		}
+	if (told || late)
+		take_others(set, &turns);
+	if (late)
+		take_time(&turns);
+	for (unsigned i = 0; i < turns; i++)
+		if (owner(i)->c->phase != FREE)
+			conn_turn(owner(i)->c);
+	if (told && part.parked_at < n)
 		wake(set + part.parked_at, n - part.parked_at);
-	park_expire();
-	if (CONFIG_CHILDREN)
-		child_expire();
-	if (CONFIG_SPAWN)
-		spawn_keep();
+	if (late) {
+		park_expire();
+		if (CONFIG_CHILDREN)
+			child_expire();
+		if (CONFIG_SPAWN)
+			spawn_keep();
+	}
 	if (CONFIG_GATEWAY)
 		queue_serve();
+	return told;
 }

@@ -91,15 +91,14 @@ stream_connected(struct stream *s)
 	return !error;
 }
 
-/* What a call that moved n of `asked` bytes says about the next one; true when something moved. */
-static bool
-moved(struct stream *s, bool *flag, ssize_t n, size_t asked)
+/* A call that moved nothing says why.  After EINTR too the flag is taken back: poll is asked only about what is not
+ * flagged. */
+static void
+refused(struct stream *s, bool *flag)
 {
-	if (n < 0 && errno != EAGAIN && errno != EINTR)
+	*flag = false;
+	if (errno != EAGAIN && errno != EINTR)
 		stream_die(s, errno);
-	else if (n < 0 || (size_t)n < asked)    /* after EINTR too: poll is asked only about what is not flagged */
-		*flag = false;
-	return n > 0 || s->dead;
 }
 
 unsigned
@@ -107,11 +106,14 @@ stream_send(struct stream *s, const void *p, unsigned n)
 {
 	ssize_t k = s->pipes ? write(s->to, p, n) : send(s->fd, p, n, MSG_NOSIGNAL | (s->more ? MSG_MORE : 0));
 
-	if (k < 0 && s->pipes && errno == EPIPE) {
+	if (k == (ssize_t)n)
+		return n;
+	if (k >= 0)
+		s->writable = false;
+	else if (s->pipes && errno == EPIPE)
 		stream_shut(s);         /* what is read from the other pipe may go on */
-		return 0;
-	}
-	moved(s, &s->writable, k, n);
+	else
+		refused(s, &s->writable);
 	return k > 0 ? k : 0;
 }
 
@@ -120,24 +122,30 @@ stream_recv(struct stream *s, void *p, unsigned n)
 {
 	ssize_t k = s->pipes ? read(s->fd, p, n) : recv(s->fd, p, n, 0);
 
+	if (k == (ssize_t)n)
+		return n;
+	s->readable = false;
+	if (k > 0)
+		return k;
 	if (k == 0)
 		s->eof = true;
-	moved(s, &s->readable, k, n);
-	return k > 0 ? k : 0;
+	else
+		refused(s, &s->readable);
+	return 0;
 }
 
 bool
-stream_write(struct stream *s)
+stream_flush(struct stream *s)
 {
-	unsigned used = buf_used(&s->out), n;
+	unsigned n;
 
-	if (!used || !s->writable || s->dead)
+	if (s->dead)
 		return false;
-	if (!stream_connected(s))
+	if (s->connecting && !stream_connected(s))
 		return s->dead;
 	if (CONFIG_TLS && s->tls)
 		return tls_write(s);
-	n = stream_send(s, s->out.data + s->out.r, used);
+	n = stream_send(s, s->out.data + s->out.r, buf_used(&s->out));
 	if (n)
 		buf_take(&s->out, n);
 	return n || s->dead || s->shut;
@@ -155,16 +163,8 @@ stream_peek(struct stream *s)
 	if (n == 0)
 		s->eof = true;
 	if (n < 0)
-		moved(s, &s->readable, n, room);
+		refused(s, &s->readable);
 	return n > 0 ? (unsigned)n : 0;
-}
-
-bool
-stream_read(struct stream *s)
-{
-	if (CONFIG_TLS && s->tls)
-		return tls_read(s);
-	return stream_read_most(s, buf_room(&s->in));
 }
 
 bool
@@ -174,11 +174,17 @@ stream_read_most(struct stream *s, unsigned room)
 
 	if (!room || !s->readable || s->eof || s->dead)
 		return false;
-	if (!stream_connected(s))
+	if (s->connecting && !stream_connected(s))
 		return s->dead;
 	n = stream_recv(s, s->in.data + s->in.w, room);
 	s->in.w += n;
 	return n || s->dead || s->eof;
+}
+
+bool
+stream_fill(struct stream *s)
+{
+	return CONFIG_TLS && s->tls ? tls_read(s) : stream_read_most(s, buf_room(&s->in));
 }
 
 enum io
@@ -194,9 +200,11 @@ stream_sendfile(struct stream *s, int fd, off_t *at, uint64_t n)
 	k = sendfile(s->fd, fd, at, asked);
 	if (k == 0)
 		return IO_FAIL;
-	if (moved(s, &s->writable, k, asked))
-		return s->dead ? IO_FAIL : IO_MOVED;
-	return IO_WAIT;
+	if (k < 0)
+		refused(s, &s->writable);
+	else if ((size_t)k < asked)
+		s->writable = false;
+	return s->dead ? IO_FAIL : k > 0 ? IO_MOVED : IO_WAIT;
 }
 
 int64_t

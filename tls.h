@@ -50,7 +50,7 @@ extern struct pool verifier_pool, proof_pool;
 void certificates_open(struct conf *cf, const struct conf *old);
 void certificates_close(struct conf *); /* nobody asks by this configuration again */
 void certificates_check(void);          /* have files changed, has time passed? */
-int certificates_wait(void);            /* how long until then, in ms; -1: for ever */
+extern int64_t certificates_due;        /* when that is to be asked again; INT64_MAX: never */
 void certificate_warn(const struct credential *, struct buf *to);       /* for -t: what is wrong with it, if anything */
 int selfmade_command(const char *dir);  /* --make-certificate, in `state` when dir is NULL; the exit status */
 

@@ -212,18 +212,15 @@ turn(void)
 {
 	struct pollfd *set = poll_set();
 	bool accepts = !conn_full(), ready;
-	int64_t next = next_act();
-	int wait;
-	unsigned n = polls_make(set, &wait);
+	int64_t next = next_act(), due = INT64_MAX;
+	unsigned n = polls_make(set, &due), told;
 
 	HOLDS(n <= polls_size(conf));
-	HOLDS(wait >= -1);
-	ready = fake_poll(set, n);
-	ready |= accepts && any_waits();
-	if (!ready && wait) {
+	told = fake_poll(set, n);
+	ready = told || (accepts && any_waits());
+	if (!ready && due > now) {
 		check_stuck();
-		if (wait > 0 && next > now + wait)
-			next = now + wait;
+		next = due < next ? due : next;
 		if (next == INT64_MAX)
 			return false;
 		now = next;
@@ -232,9 +229,10 @@ turn(void)
 	} else if (ready && fault(POLL_INTERRUPT, 4)) {
 		for (unsigned i = 0; i < n; i++)
 			set[i].revents = 0;
+		told = 0;
 		accepts = false;
 	}
-	polls_take(set, n);
+	polls_take(set, n, told);
 	if (accepts && any_waits())
 		accept_all();
 	log_flush();
