@@ -21,7 +21,8 @@ LINK    = -Wl,--gc-sections
 # every compiler or processor has are tried first: the program seen whole, and data aligned as the ABI asks, no wider.
 TRY     = $(shell echo 'int main(void) { return 0; }' | $(CC) -Werror $1 -x c -o /dev/null - 2>/dev/null && echo '$1')
 SMALL   = $(TRIED) -DNDEBUG -fno-asynchronous-unwind-tables -fno-stack-protector -fno-ident -fno-pie -fno-pic
-SMALLER = -static -no-pie -Wl,-z,noseparate-code -Wl,-z,norelro -Wl,--build-id=none -Wl,--sort-section=alignment
+SMALLER = -static -no-pie -Wl,-z,noseparate-code -Wl,-z,norelro -Wl,--build-id=none -Wl,--sort-section=alignment \
+	  -Wl,-z,common-page-size=64
 SAN     = -fno-omit-frame-pointer -fno-sanitize-recover=all -fsanitize=address,undefined
 
 CFLAGS_static  = $(OPT)
@@ -192,7 +193,7 @@ COMBOS  = shipped all-on all-off router $(WORDS:CONFIG_%=without-%) $(WORDS:CONF
 DEFINE  = $(if $(filter all-on,$1),$(WORDS:%=-D%=1)) $(if $(filter all-off only-%,$1),$(foreach w,$(WORDS), \
 	  -D$w=$(if $(filter only-$(w:CONFIG_%=%),$1),1,0))) $(if $(filter without-%,$1),-D$(1:without-%=CONFIG_%)=0) \
 	  $(if $(filter router,$1),$(ROUTER:%=-D%=0))
-ROUTER  = $(filter CONFIG_CLIENT_CERTS CONFIG_TLS_CLIENT,$(WORDS))
+ROUTER  = $(filter CONFIG_CLIENT_CERTS CONFIG_TLS_CLIENT CONFIG_HELP CONFIG_SHOW,$(WORDS))
 MATRIX  = $(COMBOS:%=build/matrix/%)
 
 matrix:

@@ -65,6 +65,10 @@ help(void)
 	enum { COLUMN = 32 };
 
 	buf_text(&out, usage);
+	if (!CONFIG_HELP) {
+		line("cubhttpd(8) and cubhttpd.conf(5) tell the rest.");
+		return;
+	}
 	line("\n  -f FILE   the configuration\n"
 	     "  -t        check it; print what memory it takes, and all that is in force\n"
 	     "  -h        this help\n"
@@ -75,16 +79,16 @@ help(void)
 	for (unsigned g = 0; g < GROUPS; g++) {
 		buf_print(&out, "\n%s: %s\n", section_titles[g], section_texts[g]);
 		for (const struct word *w = words; w->name; w++) {
-			unsigned n = 3 + strlen(w->name) + strlen(w->args);
+			unsigned n = 3 + strlen(w->name) + strlen(word_text(w, W_ARGS));
 
 			if (w->section != g)
 				continue;
-			buf_print(&out, "  %s %s", w->name, w->args);
+			buf_print(&out, "  %s %s", w->name, word_text(w, W_ARGS));
 			if (n >= COLUMN)
 				end_line();
 			for (n = n < COLUMN ? n : 0; n < COLUMN; n++)
 				buf_char(&out, ' ');
-			line(w->help);
+			line(word_text(w, W_HELP));
 		}
 	}
 	line("\nADDR is HOST:PORT, [V6]:PORT, PORT or unix:PATH.  PATTERN is /dir/, /path or *.ext.\n"
@@ -101,7 +105,7 @@ static const char build[] = "cubhttpd " VERSION "\n"
 	ENTRY(CONFIG_AUTH) ENTRY(CONFIG_APR1) ENTRY(CONFIG_CRYPT)
 	ENTRY(CONFIG_ACCESS_LOG) ENTRY(CONFIG_SYSLOG) ENTRY(CONFIG_USER_NAMES) ENTRY(CONFIG_EPOLL)
 	ENTRY(CONFIG_TLS) ENTRY(CONFIG_SENDFILE) ENTRY(CONFIG_TRUST) ENTRY(CONFIG_RESOLVE) ENTRY(CONFIG_CHECKS)
-	ENTRY(CONFIG_CLIENT_CERTS) ENTRY(CONFIG_TLS_CLIENT) ENTRY(CONFIG_FORWARD)
+	ENTRY(CONFIG_CLIENT_CERTS) ENTRY(CONFIG_TLS_CLIENT) ENTRY(CONFIG_FORWARD) ENTRY(CONFIG_HELP) ENTRY(CONFIG_SHOW)
 	ENTRY(CLIENT_IN) ENTRY(CLIENT_OUT) ENTRY(CLIENT_LOG) ENTRY(HANDLER_STATE) ENTRY(PEER_IN) ENTRY(PEER_OUT)
 	ENTRY(USER_MOST)
 	ENTRY(FIELDS_MAX) ENTRY(RANGES_MAX) ENTRY(PATH_STORE) ENTRY(FILTERS_MAX) ENTRY(CACHE_FILES)
@@ -183,9 +187,9 @@ manual(void)
 			if (w->section != g)
 				continue;
 			buf_print(&out, ".It Ic %s", w->name);
-			mdoc_args(w->args);
+			mdoc_args(word_text(w, W_ARGS));
 			end_line();
-			mdoc_sentence(w->help);
+			mdoc_sentence(word_text(w, W_HELP));
 		}
 		line(".El");
 	}
@@ -298,8 +302,9 @@ check(int argc, char **argv)
 		flush(STDERR_FILENO);
 	}
 	warn(cf);
-	section_show(G_SERVER, cf, "");
-	for (const struct host *host = cf->hosts; host; host = host->next)
+	if (CONFIG_SHOW)
+		section_show(G_SERVER, cf, "");
+	for (const struct host *host = CONFIG_SHOW ? cf->hosts : NULL; host; host = host->next)
 		host_show(host, cf->hosts);
 	conf_release(cf);
 	return fits ? 0 : 1;
@@ -421,7 +426,7 @@ conf_answers(int argc, char **argv, int *exit_status)
 			return help(), true;
 		if (!strcmp(argv[i], "-V") || !strcmp(argv[i], "--version"))
 			return version(), true;
-		if (!strcmp(argv[i], "-H"))
+		if (CONFIG_HELP && !strcmp(argv[i], "-H"))
 			return manual(), true;
 		if (CONFIG_TLS && !strcmp(argv[i], "--make-certificate"))
 			return *exit_status = selfmade_command(argv[i + 1]), true;

@@ -132,6 +132,16 @@
 #define CONFIG_TLS_CLIENT 1
 #endif
 
+/* -h tells of every word in a sentence; without it -h names the manual. 4,900 */
+#ifndef CONFIG_HELP
+#define CONFIG_HELP 1
+#endif
+
+/* -t prints all that is in force, as lines of a configuration, besides the memory plan and what is wrong. 4,000 */
+#ifndef CONFIG_SHOW
+#define CONFIG_SHOW 1
+#endif
+
 /* Large files leave by sendfile; without it they are read and written. 210 */
 #ifndef CONFIG_SENDFILE
 #define CONFIG_SENDFILE 1

@@ -98,11 +98,11 @@ apply(struct reader *r, const char *name, char *const *arg, unsigned n, bool ope
 	if (!w)
 		mistake_unknown(r, r->file ? "word" : "option", name, word_name);
 	else if (!w->set)
-		mistake(r, "'%s' is not in this build (%s)", name, w->feature);
+		mistake(r, "'%s' is not in this build (%s)", name, word_text(w, W_FEATURE));
 	else if (r->block && !opens && w->section == G_SERVER)
 		mistake(r, "'%s' is for the whole server: it stands outside of 'host'", name);
-	else if (!fits(w->args, arg, n, opens, r->key))
-		mistake(r, "'%s' is written: %s%s %s", name, r->file ? "" : "--", name, w->args);
+	else if (!fits(word_text(w, W_ARGS), arg, n, opens, r->key))
+		mistake(r, "'%s' is written: %s%s %s", name, r->file ? "" : "--", name, word_text(w, W_ARGS));
 	else
 		w->set(r, w, arg, n);
 }

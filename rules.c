@@ -545,14 +545,15 @@ show_nice(struct buf *b, const struct rule *rule)
 }
 
 /* A part that only words of these features have; nobody comes to the row without them. */
-#define WITH(features, set, show) (features) ? (set) : NULL, (features) ? (show) : NULL
+#define WITH(features, set, show) (features) ? (set) : NULL, SHOWN(features, show)
+#define SHOWN(features, show) (features) && CONFIG_SHOW ? (show) : NULL
 
 static const struct part {              /* the piece of a pattern of arguments, or the word before it */
 	const char *piece;
 	set_part *set;
 	show_part *show;                /* NULL: another part shows it too */
 } parts[] = {
-	{ "PATTERN", set_pattern, show_pattern },
+	{ "PATTERN", WITH(ALWAYS, set_pattern, show_pattern) },
 	{ "ADDR", WITH(CONFIG_GATEWAY, set_backend, show_backends) },
 	{ "RANGE", WITH(CONFIG_ALLOW, set_net, show_nets) },
 	{ "check", WITH(CONFIG_PROXY, set_check, show_check) },
@@ -562,15 +563,15 @@ static const struct part {              /* the piece of a pattern of arguments, 
 	{ "REALM", WITH(CONFIG_AUTH, set_realm, show_value) },
 	{ "remote", WITH(CONFIG_FCGI || CONFIG_SCGI, set_remote, show_remote) },
 	{ "sendfile", WITH(CONFIG_FCGI || CONFIG_SCGI, set_sendfile, show_sendfile) },
-	{ "DIR", set_root, show_root },
-	{ "PATH", set_path, show_value },
-	{ "TARGET", set_target, show_value },
-	{ "STATUS", set_redirect_status, show_count },
-	{ "NAME", set_name, show_name },
-	{ "VALUE", set_value, show_value },
-	{ "SECONDS", set_count, show_count },
-	{ "CODE", set_count, show_count },
-	{ "body", set_body, show_body },
+	{ "DIR", WITH(ALWAYS, set_root, show_root) },
+	{ "PATH", WITH(ALWAYS, set_path, show_value) },
+	{ "TARGET", WITH(ALWAYS, set_target, show_value) },
+	{ "STATUS", WITH(ALWAYS, set_redirect_status, show_count) },
+	{ "NAME", WITH(ALWAYS, set_name, show_name) },
+	{ "VALUE", WITH(ALWAYS, set_value, show_value) },
+	{ "SECONDS", WITH(ALWAYS, set_count, show_count) },
+	{ "CODE", WITH(ALWAYS, set_count, show_count) },
+	{ "body", WITH(ALWAYS, set_body, show_body) },
 	{ "spawn", WITH(CONFIG_FCGI || CONFIG_SCGI, set_spawn, show_spawn) },
 	{ "children", WITH(CONFIG_FCGI || CONFIG_SCGI, set_children, NULL) },
 	{ "ready", WITH(CONFIG_FCGI || CONFIG_SCGI, set_ready, NULL) },
@@ -623,7 +624,7 @@ bool
 rule_show(struct buf *b, const struct word *w, const void *from, unsigned i)
 {
 	struct piece piece[PIECES_MAX];
-	unsigned n = pieces_of(w->args, piece);
+	unsigned n = pieces_of(word_text(w, W_ARGS), piece);
 	const struct part *part;
 
 	for (unsigned j = 0; !i && j < n; j++) {

@@ -35,21 +35,23 @@ typedef bool shower(struct buf *, const struct word *, const void *from, unsigne
 enum section { G_SERVER, G_SITE, G_ROUTE, G_FILTER, GROUPS };     /* those of G_SERVER stand outside of `host` */
 
 struct word {
-	const char *name, *args;
+	const char *name;               /* and behind it what word_text finds */
+	setter *set;                    /* NULL: not in this build */
+	shower *show;                   /* NULL: it leaves no trace of its own, or nothing is shown */
 	unsigned char section;          /* enum section */
 	unsigned char kind;             /* enum rule_kind, of a route or filter */
 	unsigned short at;              /* of the value in struct conf or struct host */
 	unsigned short initial;         /* of rule.number */
 	unsigned min, max;
-	setter *set;                    /* NULL: not in this build */
-	shower *show;                   /* NULL: it leaves no trace of its own */
-	const char *feature;            /* the CONFIG_ word it belongs to */
-	const char *help;
 };
+
+#define ALWAYS true                     /* of a word, or a part of one, that no feature is needed for */
 
 /* -- words.c: the table of directives -------------------------------------------------------------- */
 
 extern const struct word words[];       /* the last has no name */
+enum word_text { W_NAME, W_ARGS, W_FEATURE, W_HELP };   /* a help is there with CONFIG_HELP alone */
+const char *word_text(const struct word *, enum word_text);
 const struct word *word_find(const char *name);
 const char *word_name(unsigned i);      /* NULL behind the last */
 const struct word *word_of_rule(enum rule_kind);
