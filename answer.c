@@ -10,8 +10,7 @@
 #include <string.h>
 
 /* Its fields, between being read and being passed on. */
-static struct passed passed[FIELDS_MAX + 1];
-static unsigned npassed;
+static struct fields fields;
 
 static bool
 parse_status(struct span value, int *status)
@@ -37,9 +36,6 @@ heed(const struct dialect *d, struct answer *h, enum field_id id, struct span va
 			return false;
 		h->measured = true;
 		return true;
-	case F_LOCATION:
-		h->located = true;
-		return true;
 	case F_X_SENDFILE:
 		h->sendfile = value;
 		return true;
@@ -52,21 +48,20 @@ heed(const struct dialect *d, struct answer *h, enum field_id id, struct span va
 static bool
 read_head(const struct dialect *d, struct span *text, struct answer *h)
 {
-	struct passed *f = passed;
+	static const uint64_t heeded = 1ull << F_STATUS | 1ull << F_CONTENT_LENGTH | 1ull << F_X_SENDFILE |
+	    1ull << F_TRANSFER_ENCODING | 1ull << F_CONNECTION | 1ull << F_UPGRADE;
+	const struct field *f = fields.f;
 
 	*h = (struct answer){ 0 };
-	if (d->line && !d->line(text, h))
+	if ((d->line && !d->line(text, h)) || !fields_read(&fields, text))
 		return false;
-	for (npassed = 0; field_next(text, &f->name, &f->value); npassed++, f++) {
-		if (!f->name.n || npassed == FIELDS_MAX)
+	for (const struct field *end = f + fields.n; f < end; f++)
+		if (heeded >> f->id & 1 && !heed(d, h, f->id, value_at(fields.head, f)))
 			return false;
-		f->id = field_find(f->name);
-		if (!heed(d, h, f->id, f->value))
-			return false;
-	}
+	h->located = fields.ids >> F_LOCATION & 1;
 	if (!h->status)
 		h->status = h->located ? 302 : 200;
-	return (npassed || d->line) && text->p > f->name.p && text->p[-1] == '\n';
+	return fields.n || d->line;
 }
 
 /* How the body is framed towards the client (RFC 9112 6.3): what is here already gets its length.  A dialect may know more
@@ -92,10 +87,11 @@ respond(struct conn *c, const struct answer *h)
 {
 	struct gateway *g = STATE(c, gateway);
 	struct buf *out = &c->client.out;
+	bool length = h->measured && h->status != 204, said = fields.ids >> F_CONTENT_LENGTH & 1;
 
 	reply_start(c, c->errors ? c->status : h->status);
-	reply_pass(c, passed, npassed);
-	if (h->measured && h->status != 204) {
+	reply_pass(c, &fields, length, CONFIG_PROXY && c->route->kind == R_PROXY ? mapped_place : NULL);
+	if (length && !said) {
 		buf_span(out, SPAN("Content-Length: "));
 		buf_uint(out, h->length);
 		buf_mem(out, "\r\n", 2);
@@ -143,13 +139,13 @@ hand_over(struct conn *c, struct span path)
 	path = (struct span){ path.p + root.n, path.n - root.n };
 	if (has_dots(path) || request_set_path(&r, path))
 		return false;
-	reply_extra(passed, npassed);
+	reply_extra(c, &fields);
 	gateway_finish(c);
 	c->alias = rule;
 	c->handler = &file_handler;
 	status = file_handler.start(c, &r);
 	if (status) {
-		reply_extra(NULL, 0);
+		reply_extra(c, NULL);
 		reply_status(c, NULL, status < 0 ? 404 : status);
 	}
 	return true;
@@ -170,7 +166,7 @@ take_head(struct conn *c, struct answer *h)
 		return IO_FAIL;
 	}
 	frame(c, h);
-	if (d->frame && !d->frame(c, h, passed, npassed, &io))
+	if (d->frame && !d->frame(c, h, &fields, &io))
 		return io;
 	if (!respond(c, h)) {
 		c->why = "the backend's head is too large";

@@ -117,8 +117,28 @@ enum field_id {                         /* the fields that somebody here looks a
 struct field {                          /* offsets from request.head */
 	uint16_t name, name_n, value, value_n;
 	uint8_t id;
-	bool plain;                     /* its name has letters and hyphens only */
+	bool plain;                     /* its name has letters and hyphens only, and ": " follows it */
 };
+
+static inline struct span name_at(const char *head, const struct field *f)
+{
+	return (struct span){ head + f->name, f->name_n };
+}
+
+static inline struct span value_at(const char *head, const struct field *f)
+{
+	return (struct span){ head + f->value, f->value_n };
+}
+
+struct fields {                         /* those of a backend's head, line by line: each ends where the next one begins */
+	const char *head;
+	unsigned n;
+	bool bare;                      /* one of the lines ends in LF alone */
+	uint64_t ids;                   /* bit i: there is one with id i */
+	struct field f[FIELDS_MAX + 1]; /* f[n].name is the empty line */
+};
+
+enum { FIELDS_AHEAD = 24 };
 
 enum form { FORM_ORIGIN, FORM_HTTP, FORM_HTTPS };       /* of the target: a path, or an URL with this scheme */
 enum framing { BODY_NONE, BODY_LENGTH, BODY_CHUNKED };
@@ -159,9 +179,10 @@ bool uri_split(struct span, struct span *authority, struct span *path);
 int request_path(struct request *, struct span path);
 /* Another host was asked for than Host says; false when that is none.  It must not be the end of its buffer. */
 bool request_set_host(struct request *, struct span authority);
-/* The next "name: value" line of a backend's head, which may end in LF or CRLF; false at its end.  name is empty for a
- * line that is no field. */
-bool field_next(struct span *rest, struct span *name, struct span *value);
+/* The fields of a backend's head up to its empty line, and *rest is what follows; lines end in LF or CRLF.  False when one
+ * of them is no field, or that line has not come.  FIELDS_AHEAD bytes behind *rest may be looked at, and mean nothing. */
+bool fields_read(struct fields *, struct span *rest);
+struct span line_name(const char *line);        /* that a line begins with, which has an end; empty: it is no field */
 enum field_id field_find(struct span name);
 extern const struct span method_names[METHODS];
 /* True when the comma-separated list has this token, in any case; parameters after ";" are not looked at. */

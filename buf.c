@@ -173,8 +173,8 @@ ends(unsigned size, char *to, const char *p, unsigned n)
 	memcpy(to + n - size, p + n - size, size);
 }
 
-void
-copy(char *to, const char *p, unsigned n)
+static inline __attribute__((always_inline)) void
+copy_short(char *to, const char *p, unsigned n)
 {
 	enum { LONG = 1024 };           /* from here on the processor knows better */
 
@@ -200,13 +200,19 @@ copy(char *to, const char *p, unsigned n)
 }
 
 void
+copy(char *to, const char *p, unsigned n)
+{
+	copy_short(to, p, n);
+}
+
+/* All in one: no function is called more often. */
+__attribute__((flatten)) void
 buf_mem(struct buf *b, const void *p, unsigned n)
 {
-	const char *from = p;
-	char *to = n ? buf_reserve(b, n) : NULL;
+	char *to = buf_reserve(b, n);
 
 	if (to)
-		copy(to, from, n);
+		copy_short(to, p, n);
 }
 
 void

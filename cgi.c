@@ -416,15 +416,16 @@ ask_again(const struct conn *c, struct request *r, struct span target)
 /* With `location server` a path and nothing else (RFC 3875 6.2.2) is answered as if the client had asked for it, once this
  * script has given its place back.  Until then the path lies in client.out, which holds nothing else yet. */
 static bool
-cgi_frame(struct conn *c, const struct answer *h, struct passed *fields, unsigned n, enum io *io)
+cgi_frame(struct conn *c, const struct answer *h, struct fields *fields, enum io *io)
 {
 	struct gateway *g = STATE(c, gateway);
+	struct span path = value_at(fields->head, fields->f);
 
-	if (!c->hold || !h->located || n != 1 || !span_starts(fields->value, SPAN("/")) || c->hops == DISPATCH_MAX ||
-	    fields->value.n > PATH_STORE)
+	if (!c->hold || !h->located || fields->n != 1 || !span_starts(path, SPAN("/")) || c->hops == DISPATCH_MAX ||
+	    path.n > PATH_STORE)
 		return true;
-	memmove(c->client.out.data, fields->value.p, fields->value.n);
-	g->gathered = fields->value.n;
+	memmove(c->client.out.data, path.p, path.n);
+	g->gathered = path.n;
 	g->elsewhere = true;
 	stream_close(&c->peer->s);
 	*io = IO_MOVED;

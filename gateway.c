@@ -284,11 +284,12 @@ gateway_take(struct conn *c, const struct dialect *d)
 		peer_turn_to(c->peer, backend_at(c->route, first));     /* nobody else may dial it */
 	if (CONFIG_RESOLVE && c->peer->s.fd >= 0 && c->peer->backend->name)
 		name_want(c->peer->backend->name);
-	memset(g, 0, sizeof *g);
+	memset(g, 0, offsetof(struct gateway, upgrade));
 	g->first = first;
 	g->dialect = d;
 	g->spool = -1;
-	g->down = (struct relay){ .next = d->next, .limit = UINT64_MAX };
+	g->down.next = d->next;
+	g->down.limit = UINT64_MAX;
 	return 0;
 }
 

@@ -74,7 +74,6 @@ struct answer {                         /* what the head of an answer says */
 	bool chunked;
 	struct span upgrade;
 	bool close, keep, names;        /* Connection says so, or names fields */
-	bool places;                    /* has fields that mapped.c knows */
 };
 
 struct dialect {                        /* how gateway.c speaks to the other side */
@@ -92,7 +91,7 @@ struct dialect {                        /* how gateway.c speaks to the other sid
 	 * *io is the result and the final head is still to come. */
 	bool (*line)(struct span *text, struct answer *);
 	bool (*heed)(struct answer *, enum field_id, struct span value);
-	bool (*frame)(struct conn *, const struct answer *, struct passed *, unsigned n, enum io *io);
+	bool (*frame)(struct conn *, const struct answer *, struct fields *, enum io *io);
 	/* All of the answer has come, and ends with body->left more bytes at in->r; NULL: that cannot be told. */
 	bool (*whole)(const struct body *, const struct buf *in);
 };
@@ -122,7 +121,8 @@ struct gateway {                        /* the handler's state */
 	off_t spool_at;
 	uint8_t upgrade_n;              /* the protocols that the client would switch to: a 101 names one of them */
 	uint8_t host_n;                 /* its Host, when it is not too long */
-	char upgrade[UPGRADE_MOST], host[HOST_MOST];
+	_Alignas(8) char upgrade[UPGRADE_MOST]; /* from here on all is as it was: nothing is cleared */
+	char host[HOST_MOST];
 };
 
 _Static_assert(sizeof (struct gateway) <= HANDLER_STATE, "HANDLER_STATE is too small for gateways");
@@ -154,14 +154,12 @@ enum io answer_head(struct conn *);
 
 bool upstream_line(struct span *text, struct answer *);
 bool upstream_heed(struct answer *, enum field_id, struct span value);
-bool upstream_frame(struct conn *, const struct answer *, struct passed *, unsigned n, enum io *io);
+bool upstream_frame(struct conn *, const struct answer *, struct fields *, enum io *io);
 
 /* -- mapped.c: what answers say of places over there --------------------------------------------------------- */
 
-/* Location, Content-Location, Refresh and Set-Cookie are made to mean what the client can reach.  New values hold until
- * the next call. */
-void mapped_fields(const struct conn *, struct passed *, unsigned n);
-static const uint64_t mapped_ids = 1ull << F_LOCATION | 1ull << F_CONTENT_LOCATION | 1ull << F_REFRESH | 1ull << F_SET_COOKIE;
+/* Location, Content-Location, Refresh and Set-Cookie are made to mean what the client can reach. */
+map_place mapped_place;
 
 /* -- tunnel.c: bytes for their own sake, both ways ------------------------------------------------------- */
 

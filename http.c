@@ -515,42 +515,61 @@ static int (*const on_field[FIELDS])(struct request *, struct span) = {
 	[F_AUTHORIZATION] = on_authorization,
 };
 
-/* field-name ":" OWS value OWS CRLF: nothing before the colon, no folding (RFC 9112 5.1, 5.2).  The head ends in an empty
- * line, so no line is the last one. */
-static inline int
-parse_field(struct request *r, struct field *f, const char **at, const char *end)
+/* field-name ":" OWS value OWS CRLF: nothing before the colon, no folding (RFC 9112 5.1, 5.2).  Gives back where the next
+ * line begins; NULL: it is none.  Of a request the head ends in an empty line, so no line is the last one.  An answer may
+ * break off, and then what lies behind its end is taken for more of it, at most FIELDS_AHEAD bytes; a line of it may end in LF
+ * alone (*bare). */
+static inline __attribute__((always_inline)) const char *
+read_field(struct field *f, struct span *said, const char *head, const char *name, const char *end, bool *bare)
 {
-	const char *name = *at, *p = skip_letters(name, end - 8), *value = p + 2;
-	struct span known;
-	int status;
+	const char *p = skip_letters(name, bare ? end : end - 8), *value = p + 2, *next;
 
 	f->plain = load2(p) == load2(": ");
 	if (!f->plain) {
-		p = token_end(p);
+		while ((!bare || p < end) && is(*p, TOKEN))
+			p++;
 		if (*p != ':')
-			return 400;
+			return NULL;
 		value = p + 1;
 	}
 	if (p == name)
-		return 400;
-	f->name = (uint16_t)(name - r->head);
+		return NULL;
+	f->name = (uint16_t)(name - head);
 	f->name_n = (uint16_t)(p - name);
 	f->id = find(name, (unsigned)(p - name));
 	if ((unsigned char)*value <= ' ')
-		while (*value == ' ' || *value == '\t')
+		while ((!bare || value < end) && (*value == ' ' || *value == '\t'))
 			value++;
-	p = skip_plain(value, end - 16, ' ');
-	if (load2(p) != load2("\r\n") && load2(p = value_end(p, end)) != load2("\r\n"))
-		return 400;
-	*at = p + 2;
+	p = skip_plain(value, bare ? end : end - 16, ' ');
+	if (load2(p) != load2("\r\n"))
+		p = value_end(p, end);
+	next = p + 2;
+	if (load2(p) != load2("\r\n")) {
+		if (!bare || *p != '\n')
+			return NULL;
+		next = p + 1;
+		*bare = true;
+	}
 	if ((unsigned char)p[-1] <= ' ')
 		while (p > value && (p[-1] == ' ' || p[-1] == '\t'))
 			p--;
-	f->value = (uint16_t)(value - r->head);
-	f->value_n = (uint16_t)(p - value);
+	*said = (struct span){ value, (unsigned)(p - value) };
+	f->value = (uint16_t)(value - head);
+	f->value_n = (uint16_t)said->n;
+	return next;
+}
+
+static inline int
+parse_field(struct request *r, struct field *f, const char **at, const char *end)
+{
+	struct span known;
+	int status;
+
+	*at = read_field(f, &known, r->head, *at, end, NULL);
+	if (!*at)
+		return 400;
 	if (f->id == F_OTHER)
 		return 0;
-	known = (struct span){ value, (unsigned)(p - value) };
 	status = on_field[f->id] ? on_field[f->id](r, known) : 0;
 	r->known[f->id] = known;
 	return status;
@@ -563,11 +582,17 @@ parse_fields(struct request *r, const char **at, const char *end)
 	struct field *f = r->fields;
 	int status = 0;
 
-	while (!status && *p != '\r')
+	while (*p != '\r') {
 		status = f < r->fields + FIELDS_MAX ? parse_field(r, f++, &p, end) : 431;
+		if (status)
+			break;
+	}
 	r->nfields = (unsigned)(f - r->fields);
-	*at = p + 2;
-	return status || p[1] == '\n' ? status : 400;
+	if (!status && p[1] != '\n')
+		status = 400;
+	if (!status)
+		*at = p + 2;
+	return status;
 }
 
 /* -- a whole head ---------------------------------------------------------------------------------- */
@@ -649,38 +674,36 @@ request_set_host(struct request *r, struct span value)
 /* -- a backend's head ------------------------------------------------------------------------------ */
 
 bool
-field_next(struct span *rest, struct span *name, struct span *value)
+fields_read(struct fields *h, struct span *rest)
 {
-	const char *line = rest->p, *p = line, *end, *stop;
-	bool empty;
+	const char *head = rest->p, *p = head, *end = p + rest->n;
+	struct field *f = h->f;
+	struct span value;
 
-	*name = *value = (struct span){ line, 0 };
-	if (!rest->n)
-		return false;
-	end = line + rest->n;
-	p = skip_letters(p, end - 8);
-	while (p < end && is(*p, TOKEN))
+	_Static_assert(FIELDS <= 64, "a word of bits for fields is too short");
+	h->head = head;
+	h->ids = 0;
+	h->bare = false;
+	for (; p < end && *p != '\r' && *p != '\n'; f++) {
+		p = f < h->f + FIELDS_MAX ? read_field(f, &value, head, p, end, &h->bare) : NULL;
+		if (!p)
+			return false;
+		h->ids |= (uint64_t)1 << f->id;
+	}
+	h->n = (unsigned)(f - h->f);
+	f->name = (uint16_t)(p - head);
+	if (p < end && *p == '\r')
 		p++;
-	if (p < end && *p == ':' && p > line) {
-		name->n = (unsigned)(p++ - line);
-		while (p < end && (*p == ' ' || *p == '\t'))
-			p++;
-		value->p = p;
-		p = value_end(p, end);
-		for (stop = p; stop > value->p && (stop[-1] == ' ' || stop[-1] == '\t'); stop--)
-			;
-		value->n = (unsigned)(stop - value->p);
-	}
-	empty = p == line;
-	p += p < end && *p == '\r';
-	if (p < end && *p != '\n') {    /* no field, or more than one */
-		name->n = 0;
-		empty = false;
-		do
-			p++;
-		while (p < end && *p != '\n');
-	}
-	p += p < end;
+	if (p >= end || *p++ != '\n')
+		return false;
 	*rest = (struct span){ p, (unsigned)(end - p) };
-	return !empty;
+	return true;
+}
+
+struct span
+line_name(const char *line)
+{
+	const char *p = token_end(line);
+
+	return (struct span){ line, *p == ':' ? (unsigned)(p - line) : 0 };
 }

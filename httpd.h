@@ -55,12 +55,15 @@ void reply_start(struct conn *, int status);            /* status line, Date, Se
 void reply_end(struct conn *);          /* the fields of `header` and `expires`, and the empty line */
 #define reply_field(c, literal, ...) reply_line(c, SPAN(literal), __VA_ARGS__) /* ("Name: ", span) */
 void reply_line(struct conn *, struct span name_colon_space, struct span value);
-struct passed { enum field_id id; struct span name, value; };           /* a field of a backend's head */
+/* A value of one of these said anew; false: it goes as it is, whatever was written. */
+typedef bool map_place(const struct conn *, enum field_id, struct span value, struct buf *to);
+static const uint64_t place_ids = 1ull << F_LOCATION | 1ull << F_CONTENT_LOCATION | 1ull << F_REFRESH | 1ull << F_SET_COOKIE;
 
-/* Those of them that are not about the backend's connection, or ours to set, or replaced by a `header` line. */
-void reply_pass(struct conn *, const struct passed *, unsigned n);
-/* The same, kept for the response head that is made next in this very turn. */
-void reply_extra(const struct passed *, unsigned n);
+/* The fields of a backend's head that are not about its connection, or ours to set, or replaced by a `header` line; its
+ * Content-Length only when it is asked for.  map may be NULL. */
+void reply_pass(struct conn *, const struct fields *, bool length, map_place *map);
+/* The same, kept for the response head that is made next in this very turn; NULL: nothing is. */
+void reply_extra(struct conn *, const struct fields *);
 bool reply_typed(void);                 /* there is a Content-Type among them */
 /* A whole answer: the `error` page of this status or a short page of our own.  Always returns 0. */
 int reply_status(struct conn *, struct request *, int status);

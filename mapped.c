@@ -147,28 +147,10 @@ map_cookie(const struct conn *c, struct span value, struct buf *to)
 	return changed;
 }
 
-static bool
-map_field(const struct conn *c, const struct passed *f, struct buf *to)
+bool
+mapped_place(const struct conn *c, enum field_id id, struct span value, struct buf *to)
 {
-	if (f->id == F_LOCATION || f->id == F_CONTENT_LOCATION)
-		return map_url(c, f->value, to);
-	if (f->id == F_REFRESH)
-		return map_refresh(c, f->value, to);
-	return f->id == F_SET_COOKIE && map_cookie(c, f->value, to);
-}
-
-void
-mapped_fields(const struct conn *c, struct passed *f, unsigned n)
-{
-	static char store[CLIENT_OUT / 2];
-	struct buf b = { store, 0, 0, sizeof store, false };
-
-	for (struct passed *end = f + n; f < end; f++) {
-		unsigned w = b.w;
-
-		if (mapped_ids >> f->id & 1 && map_field(c, f, &b) && !b.bad)
-			f->value = (struct span){ b.data + w, b.w - w };
-		else
-			b.w = w;
-	}
+	if (id == F_REFRESH)
+		return map_refresh(c, value, to);
+	return id == F_SET_COOKIE ? map_cookie(c, value, to) : map_url(c, value, to);
 }

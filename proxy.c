@@ -15,26 +15,20 @@
 
 #include <string.h>
 
-static struct span
-field_name(const struct request *r, const struct field *f)
-{
-	return (struct span){ r->head + f->name, f->name_n };
-}
-
-static struct span
-field_value(const struct request *r, const struct field *f)
-{
-	return (struct span){ r->head + f->value, f->value_n };
-}
-
 /* -- the target ------------------------------------------------------------------------------------------- */
+
+static struct span
+sent_path(const struct request *r)
+{
+	return (struct span){ r->target.p, r->target.n - (r->has_query ? r->query.n + 1 : 0) };
+}
 
 /* The target as sent, from where it stands for the path behind its first n bytes, without the query; p is NULL when the
  * path is not simply the target decoded, but has lost dot segments or slashes, or was rewritten. */
 static struct span
 sent_behind(const struct request *r, unsigned n)
 {
-	struct span sent = { r->target.p, r->target.n - (r->has_query ? r->query.n + 1 : 0) };
+	struct span sent = sent_path(r);
 	unsigned at = 0, cut = 0, i;
 
 	if (span_eq(sent, r->path))
@@ -88,8 +82,8 @@ static bool
 names_fields(const struct request *r)
 {
 	for (unsigned i = 0; r->known[F_CONNECTION].p && i < r->nfields; i++)
-		if (r->fields[i].id == F_CONNECTION && !span_eq_nocase(field_value(r, &r->fields[i]), SPAN("keep-alive")) &&
-		    !span_eq_nocase(field_value(r, &r->fields[i]), SPAN("close")))
+		if (r->fields[i].id == F_CONNECTION && !span_eq_nocase(value_at(r->head, &r->fields[i]), SPAN("keep-alive")) &&
+		    !span_eq_nocase(value_at(r->head, &r->fields[i]), SPAN("close")))
 			return true;
 	return false;
 }
@@ -98,21 +92,14 @@ static bool
 connection_has(const struct request *r, struct span token)
 {
 	for (unsigned i = 0; i < r->nfields; i++)
-		if (r->fields[i].id == F_CONNECTION && list_has(field_value(r, &r->fields[i]), token))
+		if (r->fields[i].id == F_CONNECTION && list_has(value_at(r->head, &r->fields[i]), token))
 			return true;
 	return false;
 }
 
 /* Of one connection, said anew, or never taken from a client: Proxy would be HTTP_PROXY to a program over there. */
-static bool
-withheld(enum field_id id)
-{
-	static const uint64_t ids = 1ull << F_CONNECTION | 1ull << F_CONTENT_LENGTH | 1ull << F_EXPECT | 1ull << F_HOST |
-	    1ull << F_KEEP_ALIVE | 1ull << F_PROXY | 1ull << F_TRANSFER_ENCODING | 1ull << F_UPGRADE;
-
-	_Static_assert(FIELDS <= 64, "a word of bits for fields is too short");
-	return ids >> id & 1;
-}
+static const uint64_t withheld = 1ull << F_CONNECTION | 1ull << F_CONTENT_LENGTH | 1ull << F_EXPECT | 1ull << F_HOST |
+    1ull << F_KEEP_ALIVE | 1ull << F_PROXY | 1ull << F_TRANSFER_ENCODING | 1ull << F_UPGRADE;
 
 /* Fields without an id of their own that stay here: who the client is by his own account, and two of one connection. */
 static bool
@@ -135,27 +122,28 @@ may_be_withheld(char first)
 	return first == 'T' || first == 'F' || first == 'X' || first == 'P' || first >= 'a';
 }
 
-/* Fields that stay together go together: between two that are withheld there is nothing that was not understood, and each
- * line ends in CRLF. */
+/* Fields that stay together go together, and with the request line when that stays, too: between two that are withheld
+ * there is nothing that was not understood, and each line ends in CRLF. */
 static void
-put_fields(const struct conn *c, const struct request *r, struct buf *to)
+put_fields(const struct conn *c, const struct request *r, struct buf *to, bool line, bool host)
 {
 	const struct field *f = r->fields, *end = f + r->nfields;
-	const char *last = r->head + r->size - 2, *from = f < end ? r->head + f->name : last;
-	bool named = names_fields(r), ours = c->lent->user_n && !c->credentials;       /* a password for this server */
+	const char *last = r->head + r->size - 2, *from = line ? r->line.p : f < end ? r->head + f->name : last;
+	uint64_t leave = host ? withheld & ~(1ull << F_HOST) : withheld;
+	bool named = names_fields(r);
 
-	ours = ours && c->route->kind != R_FORWARD;
+	if (c->lent->user_n && !c->credentials && c->route->kind != R_FORWARD)
+		leave |= 1ull << F_AUTHORIZATION;       /* a password for this server */
 	for (; f < end; f++) {
-		struct span name = field_name(r, f);
+		struct span name = name_at(r->head, f);
 
-		if (f->id == F_OTHER && name.n == 2 && span_eq_nocase(name, SPAN("TE")) &&
-		    list_has(field_value(r, f), SPAN("trailers")))
-			buf_span(to, SPAN("Connection: TE\r\nTE: trailers\r\n"));
-		if (!withheld(f->id) && !(f->id == F_OTHER && may_be_withheld(*name.p) && withheld_name(name)) &&
-		    !(named && connection_has(r, name)) && !(ours && f->id == F_AUTHORIZATION))
+		if (!(leave >> f->id & 1) && !(f->id == F_OTHER && may_be_withheld(*name.p) && withheld_name(name)) &&
+		    !(named && f->id != F_HOST && connection_has(r, name)))
 			continue;
 		buf_mem(to, from, name.p - from);
 		from = f + 1 < end ? r->head + f[1].name : last;
+		if (f->id == F_OTHER && span_eq_nocase(name, SPAN("TE")) && list_has(value_at(r->head, f), SPAN("trailers")))
+			buf_span(to, SPAN("Connection: TE\r\nTE: trailers\r\n"));
 	}
 	buf_mem(to, from, last - from);
 }
@@ -172,63 +160,66 @@ put_address(struct buf *to, const struct from *f)
 }
 
 static void
-put_client(struct buf *to, const struct from *f, bool secure)
+put_client(struct buf *to, const struct from *f, bool secure, struct span host)
 {
 	bool v6 = f->family == AF_INET6;
 
-	buf_span(to, SPAN("X-Forwarded-For: "));
+	buf_text(to, "X-Forwarded-For: ");
 	put_address(to, f);
 	buf_print(to, "\r\nX-Forwarded-Proto: http%s\r\nForwarded: proto=http%s;for=", secure ? "s" : "", secure ? "s" : "");
 	buf_text(to, v6 ? "\"[" : "");
 	put_address(to, f);
 	buf_text(to, v6 ? "]\"" : "");
+	if (host.n)
+		buf_print(to, ";host=\"%.*s\"\r\nX-Forwarded-Host: %.*s", (int)host.n, host.p, (int)host.n, host.p);
+	buf_text(to, "\r\nVia: 1.1 cubhttpd\r\n");
 }
 
+struct asker { struct from from; uint32_t secure, host_n; };            /* compared as bytes: no padding */
+
 static struct span
-bytes_of(const struct from *f)
+bytes_of(const struct asker *a)
 {
-	return (struct span){ (const char *)f, sizeof *f };
+	return (struct span){ (const char *)a, sizeof *a };
 }
 
 /* The client as we know it, or as a proxy that is trusted has told.  The text is kept as it was last written: most
- * requests come from the client that asked before. */
+ * requests come from the client that asked before, for the same host. */
 static void
 put_forwarded(const struct conn *c, const struct request *r, struct buf *to)
 {
-	static char store[256];
+	static struct asker kept;
+	static char kept_host[HOST_MOST], store[256 + 2 * HOST_MOST];
 	static struct buf text = { store, 0, 0, sizeof store, false };
-	static struct from from;
-	static bool was_secure;
-	bool secure = c->secure || (c->client.tls && !c->vouched);
 	struct span host = r->known[F_HOST];
+	struct asker asker = { c->from, c->secure || (c->client.tls && !c->vouched), host.n };
 
-	if (!text.w || secure != was_secure || !span_eq(bytes_of(&from), bytes_of(&c->from))) {
-		from = c->from;
-		was_secure = secure;
+	if (host.n > HOST_MOST) {
+		put_client(to, &c->from, asker.secure, host);
+		return;
+	}
+	if (!text.w || !span_eq(bytes_of(&kept), bytes_of(&asker)) || !span_eq((struct span){ kept_host, host.n }, host)) {
+		kept = asker;
+		copy(kept_host, host.p, host.n);
 		text.w = 0;
-		put_client(&text, &from, secure);
+		put_client(&text, &c->from, asker.secure, host);
 	}
 	buf_mem(to, text.data, text.w);
-	if (host.n) {
-		buf_span(to, SPAN(";host=\""));
-		buf_span(to, host);
-		buf_span(to, SPAN("\"\r\nX-Forwarded-Host: "));
-		buf_span(to, host);
-	}
-	buf_span(to, SPAN("\r\nVia: 1.1 cubhttpd\r\n"));
 }
 
 /* Out into the world it goes as it is, and nobody there is told for whom. */
 static void
 put_forward(const struct conn *c, const struct request *r, struct buf *to)
 {
+	buf_span(to, r->name);
+	buf_char(to, ' ');
 	buf_span(to, r->target);
 	buf_text(to, " HTTP/1.1\r\nHost: ");
 	buf_span(to, r->known[F_HOST]);
 	buf_text(to, "\r\nVia: 1.1 ");
 	buf_span(to, forward_pseudonym());
 	buf_mem(to, "\r\n", 2);
-	put_fields(c, r, to);
+	put_fields(c, r, to, false, false);
 }
 
 /* -- the head ------------------------------------------------------------------------------------------------------ */
@@ -237,14 +228,29 @@ put_forward(const struct conn *c, const struct request *r, struct buf *to)
 static void
 put_host(const struct conn *c, const struct request *r, struct buf *to)
 {
-	buf_span(to, SPAN(" HTTP/1.1\r\nHost: "));
+	buf_text(to, "Host: ");
 	if (r->known[F_HOST].n)
 		buf_span(to, r->known[F_HOST]);
 	else if (c->route->backends->name)
 		buf_span(to, c->route->backends->name->host);
 	else
 		addr_print(to, &c->route->backends->addr, true);
-	buf_span(to, SPAN("\r\n"));
+	buf_mem(to, "\r\n", 2);
+}
+
+/* The field that was sent is what counts: no URL, and no proxy that is trusted, has named another host. */
+static bool
+host_stays(const struct conn *c, const struct request *r)
+{
+	return r->known[F_HOST].n && r->form == FORM_ORIGIN && !c->vouched;
+}
+
+/* The request line says, letter by letter, what is asked over there. */
+static bool
+line_stays(const struct conn *c, const struct request *r)
+{
+	return !c->route->value.n && r->minor && r->line.p[r->line.n - 1] == '1' && r->name.p == r->line.p &&
+	    (!r->has_query || r->query.p + r->query.n == r->target.p + r->target.n) && span_eq(sent_path(r), r->path);
 }
 
 /* The client would switch to another protocol, and so may the backend.  Not to HTTP/2, whose requests would all pass
@@ -276,26 +282,31 @@ static void
 proxy_head(struct conn *c, const struct request *r, const struct script *s, struct buf *to)
 {
 	struct gateway *g = STATE(c, gateway);
+	bool host = host_stays(c, r), line = host && line_stays(c, r);
 
 	(void)s;
 	g->again = idempotent(r->method);
 	g->host_n = r->known[F_HOST].n <= HOST_MOST ? r->known[F_HOST].n : 0;
-	memcpy(g->host, r->known[F_HOST].p ? r->known[F_HOST].p : "", g->host_n);
-	buf_span(to, r->name);
-	buf_char(to, ' ');
+	copy(g->host, r->known[F_HOST].p, g->host_n);
 	if (CONFIG_FORWARD && c->route->kind == R_FORWARD) {
 		put_forward(c, r, to);
 	} else {
-		put_target(c, r, to);
-		put_host(c, r, to);
-		put_fields(c, r, to);
+		if (!line) {
+			buf_span(to, r->name);
+			buf_char(to, ' ');
+			put_target(c, r, to);
+			buf_text(to, " HTTP/1.1\r\n");
+		}
+		if (!host)
+			put_host(c, r, to);
+		put_fields(c, r, to, line, host);
 		put_forwarded(c, r, to);
 	}
 	put_upgrade(c, r, to);
 	if (r->continues)
-		buf_span(to, SPAN("Expect: 100-continue\r\n"));
+		buf_text(to, "Expect: 100-continue\r\n");
 	if (r->framing == BODY_CHUNKED)
-		buf_span(to, SPAN("Transfer-Encoding: chunked\r\n"));
+		buf_text(to, "Transfer-Encoding: chunked\r\n");
 }
 
 static void

@@ -208,15 +208,18 @@ may_trail(struct span name)
 static bool
 end_with_trailers(struct relay *r, struct buf *in, struct buf *out)
 {
-	struct span text = { in->data + in->r, r->body.skip }, name, value;
+	struct span text = { in->data + in->r, r->body.skip };
 
 	if (r->put == chunked_put) {
 		if (buf_room(out) < text.n + 3)
 			return false;
 		buf_mem(out, "0\r\n", 3);
-		while (field_next(&text, &name, &value))
-			if (may_trail(name))
-				buf_mem(out, name.p, text.p - name.p);
+		while (text.n) {
+			struct span line = span_cut(&text, '\n');
+
+			if (may_trail(line_name(line.p)))
+				buf_mem(out, line.p, line.n + 1);
+		}
 		buf_mem(out, "\r\n", 2);
 	}
 	buf_take(in, r->body.skip);

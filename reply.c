@@ -76,30 +76,46 @@ reply_line(struct conn *c, struct span name, struct span value)
 	buf_mem(&c->client.out, "\r\n", 2);
 }
 
-/* The part of a head that is the same for a second. */
-static void
-server_and_date(struct buf *out)
+enum { LINE = sizeof "HTTP/1.1 200 OK" - 1 };
+
+/* The part of a head that is the same for a second, behind the most frequent status. */
+static struct span
+usual_head(void)
 {
-	static char text[] = "\r\nServer: cubhttpd\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\n";
+	static char text[] = "HTTP/1.1 200 OK\r\nServer: cubhttpd\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\n";
 	static int64_t made = -1;
 
 	if (made != wall) {
 		date_format(text + sizeof text - 1 - 2 - DATE_SIZE, wall);
 		made = wall;
 	}
-	buf_mem(out, text, sizeof text - 1);
+	return (struct span){ text, sizeof text - 1 };
 }
 
-/* The same for a host that may have said something else. */
 static void
-server_and_date_apart(struct conn *c)
+status_line(struct conn *c, int status)
 {
-	char date[DATE_SIZE];
+	struct buf *out = &c->client.out;
+	struct span usual = usual_head();
+	bool ok = status == 200;
 
-	date_format(date, wall);
-	buf_mem(&c->client.out, "\r\n", 2);
+	if (ok && !c->headers) {
+		buf_span(out, usual);
+		return;
+	}
+	buf_mem(out, usual.p, ok ? LINE : sizeof "HTTP/1.1 " - 1);
+	if (!ok) {
+		buf_uint(out, status);
+		buf_char(out, ' ');
+		buf_span(out, status_text(status));
+	}
+	if (!c->headers) {
+		buf_mem(out, usual.p + LINE, usual.n - LINE);
+		return;
+	}
+	buf_mem(out, "\r\n", 2);       /* a line of the host may say something else */
 	reply_field(c, "Server: ", SPAN("cubhttpd"));
-	reply_field(c, "Date: ", (struct span){ date, sizeof date });
+	reply_field(c, "Date: ", (struct span){ usual.p + usual.n - 2 - DATE_SIZE, DATE_SIZE });
 }
 
 void
@@ -113,18 +129,7 @@ reply_start(struct conn *c, int status)
 		c->keep = false;
 	c->status = status;
 	c->begun = true;
-	if (status == 200) {
-		buf_mem(out, "HTTP/1.1 200 OK", 15);
-	} else {
-		buf_mem(out, "HTTP/1.1 ", 9);
-		buf_uint(out, status);
-		buf_char(out, ' ');
-		buf_span(out, status_text(status));
-	}
-	if (c->headers)
-		server_and_date_apart(c);
-	else
-		server_and_date(out);
+	status_line(c, status);
 	if (!c->keep)
 		buf_text(out, "Connection: close\r\n");
 	else if (!c->chunks)
@@ -136,16 +141,9 @@ reply_start(struct conn *c, int status)
 /* -- what a backend says ------------------------------------------------------------------------------- */
 
 /* Fields that are about one connection only (RFC 9110 7.6.1), or that are ours to set. */
-static bool
-ours(enum field_id id)
-{
-	static const uint64_t ids = 1ull << F_STATUS | 1ull << F_CONNECTION | 1ull << F_KEEP_ALIVE | 1ull << F_UPGRADE |
-	    1ull << F_TRANSFER_ENCODING | 1ull << F_TRAILER | 1ull << F_CONTENT_LENGTH | 1ull << F_SERVER | 1ull << F_DATE |
-	    1ull << F_X_SENDFILE;
-
-	_Static_assert(FIELDS <= 64, "a word of bits for fields is too short");
-	return ids >> id & 1;
-}
+static const uint64_t ours = 1ull << F_STATUS | 1ull << F_CONNECTION | 1ull << F_KEEP_ALIVE | 1ull << F_UPGRADE |
+    1ull << F_TRANSFER_ENCODING | 1ull << F_TRAILER | 1ull << F_CONTENT_LENGTH | 1ull << F_SERVER | 1ull << F_DATE |
+    1ull << F_X_SENDFILE;
 
 static void
 put_field(struct buf *out, struct span name, struct span value)
@@ -162,35 +160,51 @@ put_field(struct buf *out, struct span name, struct span value)
 	at[name.n + 3 + value.n] = '\n';
 }
 
-static bool
-passes(const struct conn *c, const struct passed *f)
+static void
+put_mapped(struct buf *out, const struct conn *c, const struct fields *h, const struct field *f, map_place *map)
 {
-	return !ours(f->id) && !(c->headers && replaced(c, f->name));
+	struct span value = value_at(h->head, f);
+	unsigned w;
+
+	buf_span(out, name_at(h->head, f));
+	buf_mem(out, ": ", 2);
+	w = out->w;
+	if (!map(c, f->id, value, out)) {
+		out->w = w;
+		buf_span(out, value);
+	}
+	buf_mem(out, "\r\n", 2);
 }
 
-/* Nothing but what belongs there lies between the two: they can be copied together. */
-static bool
-adjoin(const struct passed *a, const struct passed *b)
+/* Lines that stay together go together, as they are, unless one of them ends in LF alone, or `header` lines are to be
+ * asked about each. */
+static void
+pass(struct buf *out, const struct conn *c, const struct fields *h, uint64_t withheld, map_place *map)
 {
-	const char *end = a->value.p + a->value.n;
+	const struct field *f = h->f, *end = f + h->n;
+	const char *from = h->head + f->name, *line = from;
+	uint64_t apart = h->bare || c->headers ? ~(uint64_t)0 : withheld | (map ? place_ids : 0);
 
-	return (unsigned)(a->value.p - a->name.p) == a->name.n + 2 && b->name.p - end == 2 && load2(end) == load2("\r\n");
+	for (; f < end; f++) {
+		line = h->head + f[1].name;
+		if (!(apart >> f->id & 1))
+			continue;
+		buf_mem(out, from, (unsigned)(h->head + f->name - from));
+		from = line;
+		if (withheld >> f->id & 1 || (c->headers && replaced(c, name_at(h->head, f))))
+			continue;
+		if (map && place_ids >> f->id & 1)
+			put_mapped(out, c, h, f, map);
+		else
+			put_field(out, name_at(h->head, f), value_at(h->head, f));
+	}
+	buf_mem(out, from, (unsigned)(line - from));
 }
 
 void
-reply_pass(struct conn *c, const struct passed *f, unsigned n)
+reply_pass(struct conn *c, const struct fields *h, bool length, map_place *map)
 {
-	for (unsigned i = 0; i < n; i++) {
-		unsigned first = i;
-
-		if (!passes(c, &f[i]))
-			continue;
-		while (i + 1 < n && adjoin(&f[i], &f[i + 1]) && passes(c, &f[i + 1]))
-			i++;
-		if (i > first)
-			buf_mem(&c->client.out, f[first].name.p, f[i].name.p - f[first].name.p);
-		put_field(&c->client.out, f[i].name, f[i].value);
-	}
+	pass(&c->client.out, c, h, length ? ours & ~(1ull << F_CONTENT_LENGTH) : ours, map);
 }
 
 /* Fields for the next response head, which is made in the same call. */
@@ -199,15 +213,13 @@ static struct buf extra = { extra_store, 0, 0, sizeof extra_store, false };
 static bool extra_type;
 
 void
-reply_extra(const struct passed *f, unsigned n)
+reply_extra(struct conn *c, const struct fields *h)
 {
 	extra = (struct buf){ extra_store, 0, 0, sizeof extra_store, false };
-	extra_type = false;
-	for (unsigned i = 0; i < n; i++) {
-		extra_type |= f[i].id == F_CONTENT_TYPE;
-		if (!ours(f[i].id))
-			put_field(&extra, f[i].name, f[i].value);
-	}
+	if (!h)
+		return;
+	extra_type = h->ids >> F_CONTENT_TYPE & 1;
+	pass(&extra, c, h, ours, NULL);
 }
 
 bool

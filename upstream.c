@@ -52,24 +52,26 @@ upstream_heed(struct answer *a, enum field_id id, struct span value)
 		a->upgrade = value;
 		return true;
 	default:
-		a->places |= mapped_ids >> id & 1;
 		return true;
 	}
 }
 
 /* What Connection names is about that connection alone (RFC 9110 7.6.1): such fields are not passed on. */
 static void
-drop_named(struct passed *f, unsigned n)
+drop_named(struct fields *h)
 {
-	for (unsigned i = 0; i < n; i++)
-		for (unsigned k = 0; f[i].id == F_CONNECTION && k < n; k++)
-			if (f[k].id != F_CONNECTION && f[k].id != F_UPGRADE && list_has(f[i].value, f[k].name))
-				f[k].id = F_KEEP_ALIVE;
+	struct field *f = h->f, *end = f + h->n;
+
+	for (const struct field *named = f; named < end; named++)
+		for (f = h->f; named->id == F_CONNECTION && f < end; f++)
+			if (f->id != F_CONNECTION && f->id != F_UPGRADE && f->id != F_CONTENT_LENGTH &&
+			    list_has(value_at(h->head, named), name_at(h->head, f)))
+				f->id = F_KEEP_ALIVE;
 }
 
 /* A response before the response (RFC 9110 15.2); a client of HTTP/1.0 knows of none. */
 static enum io
-interim(struct conn *c, const struct answer *a, struct passed *f, unsigned n)
+interim(struct conn *c, const struct answer *a, const struct fields *h)
 {
 	struct buf *out = &c->client.out;
 
@@ -77,7 +79,7 @@ interim(struct conn *c, const struct answer *a, struct passed *f, unsigned n)
 	if (!c->chunks)
 		return IO_MOVED;
 	buf_print(out, "HTTP/1.1 %d %.*s\r\n", a->status, (int)status_text(a->status).n, status_text(a->status).p);
-	reply_pass(c, f, n);
+	reply_pass(c, h, false, NULL);
 	buf_mem(out, "\r\n", 2);
 	if (!out->bad)
 		return IO_MOVED;
@@ -87,7 +89,7 @@ interim(struct conn *c, const struct answer *a, struct passed *f, unsigned n)
 }
 
 static enum io
-upgrade(struct conn *c, const struct answer *a, struct passed *f, unsigned n)
+upgrade(struct conn *c, const struct answer *a, const struct fields *h)
 {
 	struct gateway *g = STATE(c, gateway);
 	struct span asked = { g->upgrade, g->upgrade_n };
@@ -99,7 +101,7 @@ upgrade(struct conn *c, const struct answer *a, struct passed *f, unsigned n)
 	buf_text(&c->client.out, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: ");
 	buf_span(&c->client.out, a->upgrade);
 	buf_mem(&c->client.out, "\r\n", 2);
-	reply_pass(c, f, n);
+	reply_pass(c, h, false, NULL);
 	buf_mem(&c->client.out, "\r\n", 2);
 	c->status = 101;
 	c->begun = true;
@@ -109,7 +111,7 @@ upgrade(struct conn *c, const struct answer *a, struct passed *f, unsigned n)
 
 /* Where the body ends (RFC 9112 6.3).  Two ways to find its end are none. */
 bool
-upstream_frame(struct conn *c, const struct answer *a, struct passed *f, unsigned n, enum io *io)
+upstream_frame(struct conn *c, const struct answer *a, struct fields *h, enum io *io)
 {
 	struct gateway *g = STATE(c, gateway);
 	struct relay *down = &g->down;
@@ -121,13 +123,11 @@ upstream_frame(struct conn *c, const struct answer *a, struct passed *f, unsigne
 		return false;
 	}
 	if (a->names)
-		drop_named(f, n);
+		drop_named(h);
 	if (a->status < 200) {
-		*io = a->status == 101 ? upgrade(c, a, f, n) : interim(c, a, f, n);
+		*io = a->status == 101 ? upgrade(c, a, h) : interim(c, a, h);
 		return false;
 	}
-	if ((a->places || a->located) && c->route->kind == R_PROXY)
-		mapped_fields(c, f, n);
 	down->body = (struct body){ .left = none ? 0 : a->length, .ended = ended };
 	down->body.trails = !none && a->chunked;
 	down->next = none || a->measured ? length_next : a->chunked ? chunked_next : until_eof_next;

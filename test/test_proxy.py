@@ -418,6 +418,22 @@ def test_what_is_about_the_backends_connection_stays(start, peer):
     assert not (answer["X-Hop"] or answer["Keep-Alive"] or answer["Upgrade"] or answer["Connection"])
 
 
+def test_host_and_length_are_not_the_connections_whatever_it_names(start, peer):
+    text = OK + "Connection: Content-Length, X-Hop\r\nX-Hop: 1\r\nContent-Length: 5\r\nX-End: 2\r\n\r\nhello"
+    server = front(start, peer(say(text, close=False)))
+    answer = server.get("/", "Connection: Host, X-Hop", "X-Hop: 1")
+    call = server.peer.call()
+    assert call["Host"] == "test" and not call["X-Hop"]
+    assert answer.body == b"hello" and answer["Content-Length"] == "5" and answer["X-End"] == "2" and not answer["X-Hop"]
+
+
+def test_the_version_is_ours(start, peer):
+    """The peer reads no other than HTTP/1.1."""
+    with front(start, peer()).connect() as c:
+        for version in "1.1", "1.9":
+            assert seen(c.request("GET", "/a?b", version=version).answer())[0] == "GET /a?b"
+
+
 @pytest.mark.plain("it looks at the scheme")
 def test_who_the_client_is_is_for_us_to_say(start, peer):
     server = front(start, peer())

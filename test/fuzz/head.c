@@ -80,16 +80,69 @@ accepted(const char *p, unsigned n)
 	free(more);
 }
 
+/* The same field by field, as slowly as can be: how many there are, -1 for a head that is none or not all there. */
+static int
+lines_of(const char *p, unsigned n, unsigned *size)
+{
+	struct span rest = { p, n };
+	int count = 0;
+
+	while (rest.n) {
+		struct span line = span_cut(&rest, '\n'), name;
+
+		if (line.p + line.n == p + n)
+			return -1;              /* no LF */
+		if (line.n && line.p[line.n - 1] == '\r')
+			line.n--;
+		*size = (unsigned)(rest.p - p);
+		if (!line.n)
+			return count;
+		for (unsigned i = 0; i < line.n; i++)
+			if (((unsigned char)line.p[i] < ' ' && line.p[i] != '\t') || line.p[i] == 0x7f)
+				return -1;
+		if (!memchr(line.p, ':', line.n))
+			return -1;
+		name = span_cut(&line, ':');
+		for (unsigned i = 0; i < name.n; i++)
+			if (!strchr("!#$%&'*+-.^_`|~", name.p[i]) && (unsigned char)((name.p[i] | 0x20) - 'a') > 25 &&
+			    (unsigned char)(name.p[i] - '0') > 9)
+				return -1;
+		if (!name.n || count++ == FIELDS_MAX)
+			return -1;
+	}
+	return -1;
+}
+
+/* What is behind the head changes nothing, whatever it is. */
 static void
 backend_head(const char *p, unsigned n)
 {
-	struct span rest = { p, n }, name, value;
+	static struct fields h;
+	char *more = malloc(n + FIELDS_AHEAD);
+	unsigned size = 0;
+	int count = lines_of(p, n, &size);
 
-	while (field_next(&rest, &name, &value)) {
-		inside(name, p, n);
-		inside(value, p, n);
-		HOLDS(!name.n || !memchr(value.p, '\r', value.n));
+	HOLDS(more && n < 60000);
+	for (unsigned i = 0; i < 3; i++) {
+		struct span rest = { more, n };
+
+		memset(more, "\r\nx"[i], n + FIELDS_AHEAD);
+		memcpy(more, p, n);
+		memcpy(more + n, "\r\n\r\n", i ? 4 : 0);
+		HOLDS(fields_read(&h, &rest) == (count >= 0));
+		if (count < 0)
+			continue;
+		HOLDS(h.n == (unsigned)count && rest.p == more + size && rest.n == n - size);
+		for (unsigned k = 0; k < h.n; k++) {
+			struct span name = name_at(h.head, &h.f[k]), value = value_at(h.head, &h.f[k]);
+
+			HOLDS(name.n && value.p > name.p + name.n - 1 && value.p + value.n < h.head + h.f[k + 1].name);
+			HOLDS(h.f[k].id == field_find(name) && h.ids >> h.f[k].id & 1);
+			HOLDS(h.head[h.f[k + 1].name - 1] == '\n' && (h.bare || h.head[h.f[k + 1].name - 2] == '\r'));
+			HOLDS(span_trim(value).n == value.n && !memchr(value.p, '\r', value.n));
+		}
 	}
+	free(more);
 }
 
 int
@@ -100,7 +153,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	int status;
 
 	HOLDS(n <= size && (n || seen == size));
-	backend_head(copy, (unsigned)size);
+	if (size < 60000)
+		backend_head(copy, (unsigned)size);
 	values((struct span){ NULL, 0 });
 	head = exactly(copy, n);
 	free(copy);

@@ -540,29 +540,87 @@ test_ranges(void)
 	group("ranges");
 }
 
+/* The fields of a head in a block of its own, with what may be looked at behind it; -1: it is none, or not all there. */
+static int
+fields_of(const char *text, unsigned n, const char *behind, struct fields *h, struct span *rest)
+{
+	static char store[1 << 16];
+	struct span copy;
+
+	memcpy(store, text, n);
+	for (unsigned i = 0; i < FIELDS_AHEAD; i++)
+		store[n + i] = behind[i % strlen(behind)];
+	copy = exactly(store, n + FIELDS_AHEAD);
+	*rest = (struct span){ copy.p, n };
+	return fields_read(h, rest) ? (int)h->n : -1;
+}
+
 static void
 test_backend_heads(void)
 {
-	struct span rest = SPAN("Status: 404 Not\r\nA:b\nno field\nB c: d\n: e\n C: folded\nD: a\rb\nE:\t x \t\r\nF: \x01\n\r\nrest"), name, value;
-	static const struct { const char *name, *value; } want[] = {
-		{ "Status", "404 Not" }, { "A", "b" }, { "", NULL }, { "", NULL }, { "", NULL }, { "", NULL }, { "", NULL },
-		{ "E", "x" }, { "", NULL },
+	static const char *const behind[] = { "\r\n", "x", ": ", " ", "\n" };
+	static const struct { const char *text; int n; bool bare; const char *value; } t[] = {
+		{ "\r\nrest", 0, false, NULL }, { "\nrest", 0, false, NULL }, { "", -1, false, NULL }, { "\r", -1, false, NULL },
+		{ "A: b\r\n\r\n", 1, false, "b" }, { "A:b\n\n", 1, true, "b" }, { "A: b\r\n\nrest", 1, false, "b" },
+		{ "A: \t b c \t\r\n\r\n", 1, false, "b c" }, { "A:\r\n\r\n", 1, false, "" }, { "A: \r\n\r\n", 1, false, "" },
+		{ "A:\n\n", 1, true, "" }, { "Status: 404 Not\r\nA:b\nLast-Modified: now\r\n\r\n", 3, true, "now" },
+		{ "X_y.z1: \xc3\xa4\r\n\r\n", 1, false, "\xc3\xa4" }, { "A: b", -1, false, NULL }, { "A: b\r", -1, false, NULL },
+		{ "A: b\r\n", -1, false, NULL }, { "A: b\r\n\r", -1, false, NULL }, { "A", -1, false, NULL }, { "A:", -1, false, NULL },
+		{ "A: b\r\nContent-Type: text/html", -1, false, NULL }, { "A: b\r\nContent-Type", -1, false, NULL },
+		{ "no field\r\n\r\n", -1, false, NULL }, { "B c: d\r\n\r\n", -1, false, NULL }, { ": e\r\n\r\n", -1, false, NULL },
+		{ "A : b\r\n\r\n", -1, false, NULL }, { "A: b\r\n folded\r\n\r\n", -1, false, NULL }, { "D: a\rb\r\n\r\n", -1, false, NULL },
+		{ "F: \x01\r\n\r\n", -1, false, NULL }, { "A: bbbbbbbbbbbbbbbbbbbbbbbb\x7f\r\n\r\n", -1, false, NULL },
+		{ "\rX: y\r\n\r\n", -1, false, NULL }, { "\r\r\n", -1, false, NULL }, { "A: b\r\n\rX", -1, false, NULL },
+		{ "A: b\r\r\n\r\n", -1, false, NULL }, { "A\r\n\r\n", -1, false, NULL },
 	};
+	static struct fields h;
+	struct span rest;
 
-	for (unsigned i = 0; i < sizeof want / sizeof *want; i++) {
-		CHECK(field_next(&rest, &name, &value));
-		CHECK(span_eq(name, span_of(want[i].name)) && (!want[i].value || span_eq(value, span_of(want[i].value))));
+	for (unsigned i = 0; i < sizeof t / sizeof *t * 5; i++) {
+		const char *text = t[i / 5].text;
+		unsigned n = (unsigned)strlen(text);
+		int got = fields_of(text, n, behind[i % 5], &h, &rest);
+
+		if (!CHECK(got == t[i / 5].n))
+			printf("   \"%s\": %d\n", text, got);
+		if (got >= 0)
+			CHECK(h.bare == t[i / 5].bare && span_eq((struct span){ rest.p, rest.n }, span_of(strstr(text, "rest"))));
+		if (got > 0)
+			CHECK(span_eq(value_at(h.head, &h.f[got - 1]), span_of(t[i / 5].value)));
+		free((void *)(uintptr_t)h.head);
 	}
-	CHECK(!field_next(&rest, &name, &value) && span_eq(rest, SPAN("rest")));
-	rest = SPAN("");
-	CHECK(!field_next(&rest, &name, &value));
-	rest = SPAN("\rX: y\n\r\r\nA: bbbbbbbbbbbbbbbbbbbbbbbb\x7f\nA:\n\n");       /* an empty line is nothing but empty */
-	for (unsigned i = 0; i < 4; i++)
-		CHECK(field_next(&rest, &name, &value) && name.n == (i == 3) && (!name.n || !value.n));
-	CHECK(!field_next(&rest, &name, &value) && !rest.n);
-	rest = SPAN("a: b");
-	CHECK(field_next(&rest, &name, &value) && span_eq(value, SPAN("b")) && !field_next(&rest, &name, &value));
 	group("a backend's head");
+}
+
+/* Each line ends where the next one begins, the ids are told, one field too many is refused, and no cut passes for a head. */
+static void
+test_backend_lines(void)
+{
+	static const char head[] = "Date: now\r\nX-Long-Name-Of-A-Field: and its value\r\nContent-Length: 5\r\nA:b\r\n\r\nhello";
+	static struct fields h;
+	static char many[(FIELDS_MAX + 1) * 6 + 2];
+	struct span rest;
+
+	CHECK(fields_of(head, sizeof head - 1, "x", &h, &rest) == 4 && span_eq(rest, SPAN("hello")) && !h.bare);
+	CHECK(h.ids == (1ull << F_DATE | 1ull << F_CONTENT_LENGTH | 1ull << F_OTHER));
+	for (unsigned i = 0; i < 4; i++)
+		CHECK(!memcmp(h.head + h.f[i + 1].name - 2, "\r\n", 2));
+	CHECK(h.f[2].id == F_CONTENT_LENGTH && span_eq(name_at(h.head, &h.f[1]), SPAN("X-Long-Name-Of-A-Field")));
+	CHECK(!memcmp(h.head + h.f[4].name, "\r\nhello", 7));
+	free((void *)(uintptr_t)h.head);
+	for (unsigned cut = 0; cut < sizeof head - 6; cut++) {
+		CHECK(fields_of(head, cut, head + cut, &h, &rest) < 0);
+		free((void *)(uintptr_t)h.head);
+	}
+	for (unsigned n = FIELDS_MAX; n <= FIELDS_MAX + 1; n++) {
+		for (unsigned i = 0; i < n; i++)
+			memcpy(many + 6 * i, "A: b\r\n", 6);
+		memcpy(many + 6 * n, "\r\n", 2);
+		CHECK(fields_of(many, 6 * n + 2, "x", &h, &rest) == (n > FIELDS_MAX ? -1 : (int)n));
+		free((void *)(uintptr_t)h.head);
+	}
+	CHECK(span_eq(line_name("A-b1: c\r\n"), SPAN("A-b1")) && !line_name("A b: c\r\n").n && !line_name(": c\r\n").n && !line_name("\r\n").n);
+	group("the lines of a backend's head");
 }
 
 int
@@ -584,5 +642,6 @@ main(int argc, char **argv)
 	test_dates();
 	test_ranges();
 	test_backend_heads();
+	test_backend_lines();
 	return unit_end();
 }
