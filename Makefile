@@ -30,7 +30,7 @@ CFLAGS_asan    = -O1 -g
 CFLAGS_fuzz    = -O1 -g
 MORE_static    = $(SMALL)
 # The sanitizers have a crypt() of their own, around one that is not there.
-MORE_asan      = $(SAN) -DCONFIG_CHECKS=1 -DCONFIG_CRYPT=0
+MORE_asan      = $(SAN) -DCONFIG_CHECKS=1 -DCONFIG_CRYPT=0 -DCONFIG_TLS_LEGACY=1
 MORE_fuzz      = $(SAN),fuzzer-no-link -DCONFIG_CHECKS=1 -DCONFIG_CRYPT=0
 LINK_static    = $(SMALLER)
 LINK_asan      = $(SAN)

@@ -127,6 +127,12 @@
 #define CONFIG_CLIENT_CERTS 1
 #endif
 
+/* Older TLS: `listen ... tls legacy`, with AES in CBC and key exchange by RSA, for devices that know nothing newer.
+ * 9,590, so it has to be asked for. */
+#ifndef CONFIG_TLS_LEGACY
+#define CONFIG_TLS_LEGACY 0
+#endif
+
 /* HTTPS to other servers: `proxy PATTERN https://...`, their certificates checked. */
 #ifndef CONFIG_TLS_CLIENT
 #define CONFIG_TLS_CLIENT 1
@@ -223,6 +229,7 @@
 /* -- what follows from them ------------------------------------------------------------------------ */
 
 #define CONFIG_HTTPS    (CONFIG_TLS && CONFIG_PROXY && CONFIG_TLS_CLIENT)       /* backends may be asked by https */
+#define CONFIG_LEGACY   (CONFIG_TLS && CONFIG_TLS_LEGACY)       /* older TLS may be asked for */
 #define CONFIG_VERIFY   (CONFIG_TLS && CONFIG_CLIENT_CERTS)     /* chains of others are looked at */
 #define CONFIG_GATEWAY  (CONFIG_FCGI || CONFIG_SCGI || CONFIG_CGI || CONFIG_PROXY || CONFIG_FORWARD)      /* some kind of backend is built in */
 #define CONFIG_CHILDREN (CONFIG_FCGI || CONFIG_SCGI || CONFIG_CGI)      /* programs are started */

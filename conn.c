@@ -671,7 +671,7 @@ conn_arrive(int fd, const struct addr *a, uint8_t flags)
 	struct conn *c;
 
 	if (CONFIG_TLS && flags & LISTEN_TLS)
-		p.tls = tls_number(tls_new());
+		p.tls = tls_number(tls_new(flags & LISTEN_LEGACY));
 	c = polls_park_waits() ? NULL : conn_open(&p);          /* not past those who came before */
 	if (!c) {
 		park_put(&p);

@@ -28,6 +28,7 @@ target_name(unsigned i)
 /* What may stand behind the addresses, and is for all of them. */
 static const struct { const char *word, *lacks; uint8_t flag; } listen_options[] = {
 	{ "tls", CONFIG_TLS ? NULL : "CONFIG_TLS", LISTEN_TLS },
+	{ "legacy", CONFIG_LEGACY ? NULL : "CONFIG_TLS_LEGACY", LISTEN_TLS | LISTEN_LEGACY },
 	{ "proxy-protocol", CONFIG_TRUST ? NULL : "CONFIG_TRUST", LISTEN_PROXIED },
 };
 enum { LISTEN_OPTIONS = sizeof listen_options / sizeof *listen_options };
@@ -97,7 +98,7 @@ listen_show(struct buf *b, const struct word *w, const void *from, unsigned i)
 		return false;
 	text_show(b, span_of(cf->listen[i].text));
 	for (unsigned k = 0; k < LISTEN_OPTIONS; k++)
-		if (cf->listen[i].flags & listen_options[k].flag)
+		if ((cf->listen[i].flags & listen_options[k].flag) == listen_options[k].flag)
 			buf_print(b, " %s", listen_options[k].word);
 	return true;
 }

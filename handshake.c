@@ -126,7 +126,7 @@ choose(const br_ssl_server_policy_class **policy, const br_ssl_server_context *s
 	(void)policy;
 	suite = br_ssl_server_get_client_suites(server, &n);
 	for (size_t i = 0; i < n; i++)
-		types |= suite[i][1] >> 12 == BR_SSLKEYX_ECDHE_RSA ? BR_KEYTYPE_RSA : BR_KEYTYPE_EC;
+		types |= suite[i][1] >> 12 == BR_SSLKEYX_ECDHE_ECDSA ? BR_KEYTYPE_EC : BR_KEYTYPE_RSA;
 	for (char *p = sc->eng.server_name; *p; p++)
 		*p = lower(*p);
 	id = certificate_for(span_of(sc->eng.server_name), types);
@@ -136,7 +136,8 @@ choose(const br_ssl_server_policy_class **policy, const br_ssl_server_context *s
 		br_ssl_server_set_single_ec(sc, id->chain, id->chain_n, &id->key.ec, BR_KEYTYPE_SIGN, 0, &curves,
 		    br_ecdsa_i31_sign_asn1);
 	else
-		br_ssl_server_set_single_rsa(sc, id->chain, id->chain_n, &id->key.rsa, BR_KEYTYPE_SIGN, 0,
+		br_ssl_server_set_single_rsa(sc, id->chain, id->chain_n, &id->key.rsa,
+		    BR_KEYTYPE_SIGN | (CONFIG_LEGACY ? BR_KEYTYPE_KEYX : 0), CONFIG_LEGACY ? br_rsa_i31_private : 0,
 		    br_rsa_i31_pkcs1_sign);
 	return (*sc->policy_vtable)->choose(sc->policy_vtable, server, choices);
 }
@@ -149,9 +150,30 @@ static const struct suite { uint16_t id; const char *name; } suites[] = {
 	{ BR_TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256, "ECDHE-RSA-AES128-GCM-SHA256" },
 	{ BR_TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256, "ECDHE-ECDSA-CHACHA20-POLY1305" },
 	{ BR_TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256, "ECDHE-RSA-CHACHA20-POLY1305" },
+}, legacy_suites[] = {
+	{ BR_TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA256, "ECDHE-ECDSA-AES128-SHA256" },
+	{ BR_TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA256, "ECDHE-RSA-AES128-SHA256" },
+	{ BR_TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA, "ECDHE-ECDSA-AES128-SHA" },
+	{ BR_TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA, "ECDHE-RSA-AES128-SHA" },
+	{ BR_TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA, "ECDHE-ECDSA-AES256-SHA" },
+	{ BR_TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA, "ECDHE-RSA-AES256-SHA" },
+	{ BR_TLS_RSA_WITH_AES_128_GCM_SHA256, "AES128-GCM-SHA256" },
+	{ BR_TLS_RSA_WITH_AES_128_CBC_SHA256, "AES128-SHA256" },
+	{ BR_TLS_RSA_WITH_AES_256_CBC_SHA256, "AES256-SHA256" },
+	{ BR_TLS_RSA_WITH_AES_128_CBC_SHA, "AES128-SHA" },
+	{ BR_TLS_RSA_WITH_AES_256_CBC_SHA, "AES256-SHA" },
 };
 
-enum { SUITES = sizeof suites / sizeof *suites };
+enum { SUITES = sizeof suites / sizeof *suites, LEGACY_SUITES = sizeof legacy_suites / sizeof *legacy_suites };
+
+static const char *
+suite_name(const struct suite *s, unsigned n, unsigned id)
+{
+	for (; n; s++, n--)
+		if (s->id == id)
+			return s->name;
+	return NULL;
+}
 
 static unsigned share;                  /* steps of handshakes that may still be taken in this turn */
 
@@ -164,6 +186,46 @@ tls_turn(void)
 bool tls_https;
 static const char *protocols[] = { "http/1.1" };
 static br_ssl_session_cache_lru cache;
+
+/* RFC 6066 3: a session is for the name that it was begun with.  So what it is kept under differs by the name. */
+static void
+name_mix(br_ssl_session_parameters *session, const br_ssl_server_context *server)
+{
+	const struct place *p = (const struct place *)(const void *)((const char *)server - offsetof(struct place, server));
+
+	for (unsigned i = 0; i < sizeof p->name; i++)
+		session->session_id[i] ^= p->name >> 8 * i;
+}
+
+static void
+session_save(const br_ssl_session_cache_class **at, br_ssl_server_context *server,
+    const br_ssl_session_parameters *what)
+{
+	br_ssl_session_parameters mixed = *what;
+
+	(void)at;
+	name_mix(&mixed, server);
+	cache.vtable->save(&cache.vtable, server, &mixed);
+}
+
+/* What was agreed upon where older versions and suites will do holds nowhere else; BearSSL does not look at that. */
+static int
+session_load(const br_ssl_session_cache_class **at, br_ssl_server_context *server, br_ssl_session_parameters *what)
+{
+	int found;
+
+	(void)at;
+	name_mix(what, server);
+	found = cache.vtable->load(&cache.vtable, server, what);
+	name_mix(what, server);
+	return found && (!CONFIG_LEGACY || what->version >= server->eng.version_min) &&
+	    (!CONFIG_LEGACY || server->eng.version_min < BR_TLS12 || suite_name(suites, SUITES, what->cipher_suite));
+}
+
+static const br_ssl_session_cache_class sessions_class = {
+	sizeof (br_ssl_session_cache_class *), session_save, session_load,
+};
+static const br_ssl_session_cache_class *sessions_kept = &sessions_class;
 
 bool
 tls_open(void)
@@ -203,6 +265,26 @@ ciphers_setup(br_ssl_engine_context *eng)
 	br_ssl_engine_set_poly1305(eng, SURELY_INT128 ? br_poly1305_ctmulq_get() : br_poly1305_ctmul_run);
 }
 
+/* What clients of another age need besides; all that is newer still comes first. */
+static void
+legacy_setup(br_ssl_engine_context *eng, uint16_t ids[SUITES + LEGACY_SUITES])
+{
+	const br_block_cbcenc_class *enc = br_aes_x86ni_cbcenc_get_vtable();
+	const br_block_cbcdec_class *dec = br_aes_x86ni_cbcdec_get_vtable();
+	bool wide = sizeof (void *) == 8;
+
+	for (unsigned i = 0; i < LEGACY_SUITES; i++)
+		ids[SUITES + i] = legacy_suites[i].id;
+	br_ssl_engine_set_versions(eng, BR_TLS10, BR_TLS12);
+	br_ssl_engine_set_suites(eng, ids, SUITES + LEGACY_SUITES);
+	br_ssl_engine_set_hash(eng, br_md5_ID, &br_md5_vtable);
+	br_ssl_engine_set_hash(eng, br_sha1_ID, &br_sha1_vtable);
+	br_ssl_engine_set_prf10(eng, br_tls10_prf);
+	br_ssl_engine_set_cbc(eng, &br_sslrec_in_cbc_vtable, &br_sslrec_out_cbc_vtable);
+	br_ssl_engine_set_aes_cbc(eng, enc ? enc : wide ? &br_aes_ct64_cbcenc_vtable : &br_aes_ct_cbcenc_vtable,
+	    dec ? dec : wide ? &br_aes_ct64_cbcdec_vtable : &br_aes_ct_cbcdec_vtable);
+}
+
 /* ChaCha20 goes first where the processor has no instructions for AES: it is seven times faster there. */
 void
 engine_setup(struct place *p)
@@ -210,7 +292,7 @@ engine_setup(struct place *p)
 	br_ssl_engine_context *eng = &p->server.eng;
 	unsigned first = br_aes_x86ni_ctr_get_vtable() ? 0 : 2;
 	unsigned char seed[32];
-	uint16_t ids[SUITES];
+	uint16_t ids[SUITES + LEGACY_SUITES];
 
 	for (unsigned i = 0; i < SUITES; i++)
 		ids[i] = suites[(i + first) % SUITES].id;
@@ -220,6 +302,8 @@ engine_setup(struct place *p)
 	br_ssl_engine_set_hash(eng, br_sha256_ID, &br_sha256_vtable);
 	br_ssl_engine_set_prf_sha256(eng, br_tls12_sha256_prf);
 	ciphers_setup(eng);
+	if (CONFIG_LEGACY && p->tls->legacy)
+		legacy_setup(eng, ids);
 	br_ssl_engine_set_protocol_names(eng, protocols, 1);
 	br_ssl_engine_set_all_flags(eng, BR_OPT_ENFORCE_SERVER_PREFERENCES | BR_OPT_NO_RENEGOTIATION);
 	br_ssl_engine_set_buffers_bidi(eng, p->in, sizeof p->in, p->out, sizeof p->out);
@@ -239,7 +323,7 @@ server_setup(struct place *p)
 		conf->users++;
 		verify_client(p - (struct place *)(void *)tls_place_pool.at, &p->server);
 	} else if (tls_session_pool.n) {
-		br_ssl_server_set_cache(&p->server, &cache.vtable);
+		br_ssl_server_set_cache(&p->server, &sessions_kept);
 	}
 	br_ssl_server_reset(&p->server);
 }
@@ -279,13 +363,28 @@ place_for(struct stream *s)
 
 /* -- the first record --------------------------------------------------------------------------------------- */
 
+static uint32_t asked;                  /* a hash of the name that the last hello asked for */
+
 /* RFC 8446 4.2.1: where there is this extension it alone says which versions the client has.  BearSSL does not look at
  * it, and would find no cipher suite with those who are too new. */
+static bool
+lacks_ours(const unsigned char *p, unsigned n)
+{
+	for (; n >= 2; p += 2, n -= 2)
+		if (p[0] == 3 && p[1] == 3)
+			return false;
+	return true;
+}
+
+/* Look at the extensions: is the client too new?  And set `asked`. */
 static bool
 too_new(struct span hello)
 {
 	const unsigned char *p = (const unsigned char *)hello.p;
 	unsigned at = 34, n = hello.n, type, size;      /* version, random */
+	bool is = false;
+
+	asked = 0;
 
 	if (at < n)
 		at += 1 + p[at];                                /* session */
@@ -296,14 +395,20 @@ too_new(struct span hello)
 	for (at += 2; at + 4 <= n; at += 4 + size) {
 		type = p[at] << 8 | p[at + 1];
 		size = p[at + 2] << 8 | p[at + 3];
-		if (type != 43 || size > n - at - 4)
-			continue;
-		for (unsigned i = at + 5; i + 2 <= at + 4 + size; i += 2)
-			if (p[i] == 3 && p[i + 1] == 3)
-				return false;
-		return true;
+		if (size > n - at - 4)
+			break;
+		for (unsigned i = 0; type == 0 && i < size; i++)
+			asked = asked * 33 + lower(p[at + 4 + i]) + 1;
+		if (type == 43 && size)
+			is = lacks_ours(p + at + 5, size - 1);
 	}
-	return false;
+	return is;
+}
+
+static int
+oldest(const struct tls *t)
+{
+	return CONFIG_LEGACY && t->legacy ? BR_TLS10 : BR_TLS12;
 }
 
 /* Is this the beginning of TLS, and of a version that can be spoken?  False when it is not, and that was said, or when
@@ -329,9 +434,10 @@ acceptable(struct stream *s)
 		tls_fail(s, 22, "the first record is too long");
 	else if (n < HEADER + size)
 		return false;
-	else if (size > 6 && p[HEADER] == 1 && (p[HEADER + 4] << 8 | p[HEADER + 5]) < BR_TLS12)
-		tls_fail(s, 70, "the client speaks no TLS 1.2, only older versions");
-	else if (size > 4 && p[HEADER] == 1 && too_new((struct span){ (const char *)p + HEADER + 4, size - 4 }))
+	else if (size > 6 && p[HEADER] == 1 && (p[HEADER + 4] << 8 | p[HEADER + 5]) < oldest(s->tls))
+		tls_fail(s, 70, "the client speaks only older versions than are spoken here");
+	else if (size > 4 && p[HEADER] == 1 && too_new((struct span){ (const char *)p + HEADER + 4, size - 4 }) &&
+	    !s->tls->legacy)
 		tls_fail(s, 70, "the client speaks no TLS 1.2, only newer versions");
 	return !s->broken;
 }
@@ -357,13 +463,19 @@ established(struct stream *s)
 	struct tls *t = s->tls;
 	br_ssl_engine_context *eng = &t->place->server.eng;
 
-	if ((void *)eng->in.vtable != (void *)&br_sslrec_in_gcm_vtable &&
+	t->cbc = CONFIG_LEGACY && t->legacy && (void *)eng->in.vtable == (void *)&br_sslrec_in_cbc_vtable;
+	if (!t->cbc && (void *)eng->in.vtable != (void *)&br_sslrec_in_gcm_vtable &&
 	    (void *)eng->in.vtable != (void *)&br_sslrec_in_chapol_vtable) {
 		tls_fail(s, 80, "the library is not what it was");
 		return;
 	}
-	memcpy(&t->in, &eng->in, sizeof t->in);
-	memcpy(&t->out, &eng->out, sizeof t->out);
+	if (t->cbc) {
+		memcpy(&legacy_of(t)->in, &eng->in, sizeof legacy_of(t)->in);
+		memcpy(&legacy_of(t)->out, &eng->out, sizeof legacy_of(t)->out);
+	} else {
+		memcpy(&t->in, &eng->in, sizeof t->in);
+		memcpy(&t->out, &eng->out, sizeof t->out);
+	}
 	t->version = eng->session.version;
 	t->suite = eng->session.cipher_suite;
 	t->most = eng->peer_log_max_frag_len ? 1 << eng->peer_log_max_frag_len : PLAIN_MOST;
@@ -413,8 +525,10 @@ handshake(struct stream *s)
 		return false;
 	}
 	share -= !t->backend;
-	if (t->state == NEW)
-		server_setup(place_for(s));
+	if (t->state == NEW) {
+		place_for(s)->name = asked;
+		server_setup(t->place);
+	}
 	eng = &t->place->server.eng;
 	output.from = output.n = 0;
 	collect(eng);
@@ -441,8 +555,9 @@ handshake(struct stream *s)
 struct span
 tls_cipher(const struct tls *t)
 {
-	for (unsigned i = 0; i < SUITES; i++)
-		if (suites[i].id == t->suite)
-			return span_of(suites[i].name);
-	return SPAN("");
+	const char *name = suite_name(suites, SUITES, t->suite);
+
+	if (CONFIG_LEGACY && !name)
+		name = suite_name(legacy_suites, LEGACY_SUITES, t->suite);
+	return span_of(name);
 }

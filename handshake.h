@@ -17,11 +17,18 @@ enum {
 	OUTPUT_MOST = HEADER + PLAIN_MOST + 85,
 	ENGINE_IN = 512 + 325, ENGINE_OUT = 512 + 85,   /* the least BearSSL takes: its messages may be longer */
 	OVERHEAD = 5 + 8 + 16,          /* of a sealed record: header, nonce, tag */
+	LEGACY_OVERHEAD = 37 + 5 + 20 + 16,     /* TLS 1.0, the most: a record for the first byte; header, MAC, padding */
 	CHANGE_CIPHER = 20, ALERT = 21, HANDSHAKE = 22, DATA = 23,      /* types of records */
 	WARNING = 1, FATAL = 2,
 };
 
 enum state { NEW, GREETING, OPEN, CLOSED, FAILED };     /* CLOSED: we said close_notify */
+
+struct legacy {                         /* beside struct tls when the suite is one of AES in CBC, which take twice as much */
+	union { const br_sslrec_in_class *class; br_sslrec_in_cbc_context cbc; } in;
+	union { const br_sslrec_out_class *class; br_sslrec_out_cbc_context cbc; } out;
+	unsigned char stub[LEGACY_OVERHEAD];
+};
 
 struct tls {                            /* all that is kept of a connection between two events */
 	union {
@@ -38,6 +45,8 @@ struct tls {                            /* all that is kept of a connection betw
 	uint8_t state;
 	bool backend;                   /* the other side is the server */
 	bool cut;                       /* a backend that ended without saying so: what came may not be all */
+	bool legacy;                    /* older versions and suites will do */
+	bool cbc;                       /* the keys are in its struct legacy */
 	bool fin;                       /* the other side sends no more, but not all has been passed on */
 	uint16_t next;                  /* of the free ones */
 	uint16_t pending;               /* what was put aside; 0: nothing */
@@ -52,6 +61,7 @@ struct place {                          /* a handshake under way */
 	struct tls *tls;                /* NULL: free */
 	int fd;
 	int64_t since;
+	uint32_t name;                  /* a hash of what the client asked for */
 	struct conf *conf;              /* whose `client-ca` the client is asked by; held */
 	union { br_ssl_server_context server; br_ssl_client_context client; };  /* the engine is the first part of both */
 	unsigned char in[ENGINE_IN], out[ENGINE_OUT];
@@ -65,6 +75,8 @@ extern struct input {                   /* of `owner`: plain bytes not passed on
 } input;
 
 extern struct output { unsigned from, n; unsigned char bytes[OUTPUT_MOST]; } output;
+
+struct legacy *legacy_of(const struct tls *);   /* of one that is `legacy` */
 
 /* -- tls.c ------------------------------------------------------------------------------------------------- */
 

@@ -42,7 +42,7 @@ tls_dial(struct stream *s, const struct conf *cf, const struct secure *secure, s
 	char store[256];
 	struct place *p;
 
-	s->tls = tls_new();
+	s->tls = tls_new(false);
 	s->tls->backend = true;
 	p = place_for(s);
 	br_ssl_client_zero(&p->client);

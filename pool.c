@@ -15,7 +15,7 @@ static struct pool *const pools[] = {
 	CONFIG_FORWARD ? &target_pool : NULL,
 	&cache_pool, &set_pool, &owner_pool,
 	CONFIG_TLS ? &tls_pool : NULL, CONFIG_TLS ? &tls_place_pool : NULL, CONFIG_TLS ? &tls_pending_pool : NULL,
-	CONFIG_TLS ? &tls_session_pool : NULL,
+	CONFIG_TLS ? &tls_session_pool : NULL, CONFIG_LEGACY ? &tls_legacy_pool : NULL,
 	CONFIG_VERIFY || CONFIG_HTTPS ? &verifier_pool : NULL, CONFIG_VERIFY ? &proof_pool : NULL,
 };
 

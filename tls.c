@@ -22,14 +22,20 @@ struct pending { uint16_t next, plain_n, raw_n; unsigned char bytes[INPUT_MOST];
 
 /* -- memory ------------------------------------------------------------------------------------------------ */
 
+static uint8_t
+listened(const struct conf *cf)
+{
+	uint8_t flags = 0;
+
+	for (unsigned i = 0; i < cf->nlisten; i++)
+		flags |= cf->listen[i].flags;
+	return flags;
+}
+
 static bool
 wanted(const struct conf *cf)
 {
-	bool tls = false;
-
-	for (unsigned i = 0; i < cf->nlisten; i++)
-		tls |= (cf->listen[i].flags & LISTEN_TLS) != 0;
-	return tls;
+	return listened(cf) & LISTEN_TLS;
 }
 
 static unsigned
@@ -69,6 +75,12 @@ pendings(const struct conf *cf)
 }
 
 static unsigned
+legacies(const struct conf *cf)
+{
+	return listened(cf) & LISTEN_LEGACY ? connections(cf) : 0;
+}
+
+static unsigned
 sessions(const struct conf *cf)
 {
 	return wanted(cf) ? cf->sessions : 0;
@@ -78,15 +90,16 @@ struct pool tls_pool = { "TLS connections", sizeof (struct tls), connections, NU
 struct pool tls_place_pool = { "TLS handshakes", sizeof (struct place), places, NULL, 0 };
 struct pool tls_pending_pool = { "TLS records put aside", sizeof (struct pending), pendings, NULL, 0 };
 struct pool tls_session_pool = { "TLS sessions", 100, sessions, NULL, 0 };
+struct pool tls_legacy_pool = { "TLS legacy connections", sizeof (struct legacy), legacies, NULL, 0 };
 
 bool
 tls_fits(const struct conf *cf)
 {
 	if ((tls_pool.n || !wanted(cf)) && (!CONFIG_VERIFY || verifier_pool.n || !cf->client_ca || !wanted(cf)) &&
-	    (!cf->https || tls_https))
+	    (!cf->https || tls_https) && (!CONFIG_LEGACY || tls_legacy_pool.n || !(listened(cf) & LISTEN_LEGACY)))
 		return true;
-	log_line(LOG_ERROR, "`listen ... tls`, `client-ca` and `proxy ... https://` need memory that is set aside at the "
-	    "start: stop and start the server");
+	log_line(LOG_ERROR, "`listen ... tls`, `legacy`, `client-ca` and `proxy ... https://` need memory that is set "
+	    "aside at the start: stop and start the server");
 	return false;
 }
 
@@ -104,8 +117,26 @@ pending_at(uint16_t number)
 	return (struct pending *)(void *)tls_pending_pool.at + number;
 }
 
+struct legacy *
+legacy_of(const struct tls *t)
+{
+	return (struct legacy *)(void *)tls_legacy_pool.at + (t - tls_at(0));
+}
+
+static const br_sslrec_in_class **
+opener(struct tls *t)
+{
+	return CONFIG_LEGACY && t->cbc ? &legacy_of(t)->in.class : &t->in.class;
+}
+
+static const br_sslrec_out_class **
+sealer(struct tls *t)
+{
+	return CONFIG_LEGACY && t->cbc ? &legacy_of(t)->out.class : &t->out.class;
+}
+
 struct tls *
-tls_new(void)
+tls_new(bool legacy)
 {
 	struct tls *t = tls_at(house.free ? house.free : house.fresh);
 
@@ -115,6 +146,7 @@ tls_new(void)
 		house.fresh++;
 	assert(house.fresh <= tls_pool.n);
 	memset(t, 0, sizeof *t);
+	t->legacy = legacy;
 	return t;
 }
 
@@ -221,12 +253,19 @@ alert_name(unsigned code)
 
 /* -- sending ------------------------------------------------------------------------------------------------------ */
 
+static unsigned char *
+stub_of(struct tls *t)
+{
+	return CONFIG_LEGACY && t->cbc ? legacy_of(t)->stub : t->stub;
+}
+
 /* What is too long for the place of the plain bytes goes to the stub, so that nothing has to be moved. */
 void
 send_or_keep(struct stream *s, const unsigned char *p, unsigned n, unsigned plain)
 {
 	struct tls *t = s->tls;
 	unsigned sent = stream_send(s, p, n), rest = n - sent, stub = rest > plain ? rest - plain : 0;
+	unsigned char *to = stub_of(t);
 
 	if (s->dead)
 		return;
@@ -242,12 +281,12 @@ send_or_keep(struct stream *s, const unsigned char *p, unsigned n, unsigned plai
 		s->out.r = 0;
 		s->out.w = rest;
 	}
-	if (s->out.w > s->out.size || stub > sizeof t->stub) {
+	if (s->out.w > s->out.size || stub > (to == t->stub ? sizeof t->stub : LEGACY_OVERHEAD)) {
 		s->dead = true;
 		s->error = ENOBUFS;
 		return;
 	}
-	memcpy(t->stub, p + sent, stub);
+	memcpy(to, p + sent, stub);
 	t->stub_n = stub;
 	memcpy(s->out.data + s->out.r, p + sent + stub, rest - stub);
 	s->sealed = rest - stub;
@@ -258,12 +297,13 @@ static bool
 send_rest(struct stream *s)
 {
 	struct tls *t = s->tls;
+	unsigned char *stub = stub_of(t);
 	unsigned n;
 
 	if (t->stub_n) {
-		n = stream_send(s, t->stub, t->stub_n);
+		n = stream_send(s, stub, t->stub_n);
 		t->stub_n -= n;
-		memmove(t->stub, t->stub + n, t->stub_n);
+		memmove(stub, stub + n, t->stub_n);
 		if (t->stub_n)
 			return false;
 	}
@@ -308,7 +348,7 @@ tls_write(struct stream *s)
 		n = t->most;
 	if (t->state != OPEN || !n || !s->writable)
 		return s->dead || buf_used(&s->out) != before;
-	seal(&t->out.class, t->version, DATA, s->out.data + s->out.r, n);
+	seal(sealer(t), t->version, DATA, s->out.data + s->out.r, n);
 	send_or_keep(s, output.bytes + output.from, output.n, n);
 	return true;
 }
@@ -324,7 +364,7 @@ send_alert(struct stream *s, unsigned level, unsigned code)
 	if (s->dead || s->sealed)
 		return;
 	if (t->state == OPEN)
-		seal(&t->out.class, t->version, ALERT, text, sizeof text);
+		seal(sealer(t), t->version, ALERT, text, sizeof text);
 	else if (t->place && t->place->server.eng.version_out)
 		seal(&t->place->server.eng.out.vtable, t->place->server.eng.version_out, ALERT, text, sizeof text);
 	else
@@ -401,13 +441,14 @@ static bool
 open_record(struct stream *s)
 {
 	struct tls *t = s->tls;
+	const br_sslrec_in_class **in = opener(t);
 	unsigned char *p = input.bytes + input.raw, *plain;
 	size_t n;
 
 	if (input.raw_n < HEADER)
 		return false;
 	n = p[3] << 8 | p[4];
-	if (p[1] << 8 != (t->version & 0xff00) || !t->in.class->check_length(&t->in.class, n)) {
+	if (p[1] << 8 != (t->version & 0xff00) || !(*in)->check_length(in, n)) {
 		tls_fail(s, p[1] << 8 != (t->version & 0xff00) ? 70 : 22, "a record of a wrong length or version");
 		return true;
 	}
@@ -415,7 +456,7 @@ open_record(struct stream *s)
 		return false;
 	input.raw += HEADER + n;
 	input.raw_n -= HEADER + n;
-	plain = t->in.class->decrypt(&t->in.class, p[0], p[1] << 8 | p[2], p + HEADER, &n);
+	plain = (*in)->decrypt(in, p[0], p[1] << 8 | p[2], p + HEADER, &n);
 	if (!plain) {
 		tls_fail(s, 20, "a record was damaged");
 	} else if (p[0] != DATA) {
@@ -550,6 +591,8 @@ tls_close(struct stream *s)
 	pending_free(t);
 	if (CONFIG_VERIFY)
 		proof_free(t->proof);
+	if (CONFIG_LEGACY && t->cbc)
+		memset(legacy_of(t), 0, sizeof (struct legacy));        /* keys were in it */
 	memset(t, 0, sizeof *t);
 	t->next = house.free;
 	house.free = t - tls_at(0);
@@ -569,8 +612,8 @@ tls_hang_up(uint16_t number, int fd)
 struct span
 tls_protocol(const struct tls *t)
 {
-	(void)t;
-	return SPAN("TLSv1.2");
+	return CONFIG_LEGACY && t->version == BR_TLS10 ? SPAN("TLSv1") :
+	    CONFIG_LEGACY && t->version == BR_TLS11 ? SPAN("TLSv1.1") : SPAN("TLSv1.2");
 }
 
 uint16_t

@@ -14,7 +14,8 @@
 bool tls_open(void);
 bool tls_fits(const struct conf *);     /* on reload: the memory for what it says is there; else a line in the log */
 void tls_turn(void);                    /* a turn of the loop begins: handshakes have their share again */
-struct tls *tls_new(void);              /* for a connection that nothing was read from; there is always one */
+/* For a connection that nothing was read from; there is always one.  Legacy: older versions and suites will do. */
+struct tls *tls_new(bool legacy);
 uint16_t tls_number(struct tls *);      /* of one that is not busy, for whoever has 16 bits to keep; never 0 */
 struct tls *tls_at(uint16_t number);
 
@@ -26,9 +27,10 @@ void tls_close(struct stream *);        /* that, unless the stream is dead, and 
 void tls_hang_up(uint16_t number, int fd);      /* the same for a sleeper; the descriptor is left open */
 /* A handshake or a record is under way, or plain bytes found no room: the connection is not idle. */
 bool tls_busy(const struct tls *);
-struct span tls_protocol(const struct tls *);   /* "TLSv1.2" */
+struct span tls_protocol(const struct tls *);   /* "TLSv1.2", or older */
 struct span tls_cipher(const struct tls *);     /* "ECDHE-ECDSA-CHACHA20-POLY1305" */
-extern struct pool tls_pool, tls_place_pool, tls_pending_pool, tls_session_pool;
+extern struct pool tls_pool, tls_place_pool, tls_pending_pool, tls_session_pool,
+    tls_legacy_pool;
 
 /* The stream is to speak TLS, as a client, to the backend of this URL; nothing is sent before it has proved to be that, by
  * what is asked of it. */

@@ -26,7 +26,7 @@ enum { NUMBER_MAX = 1 << 30 };
 	"[remote DIR] [sendfile DIR]..."
 
 const struct word words[] = {
-	{ SERVER(listen), WORD(ALWAYS, listen_set, listen_show, "listen", "ADDR... [tls] [proxy-protocol]",
+	{ SERVER(listen), WORD(ALWAYS, listen_set, listen_show, "listen", "ADDR... [tls] [legacy] [proxy-protocol]",
 	    "where to take connections, with tls encrypted ones; port 8000 of all addresses by default") },
 	{ SERVER(trust), WORD(CONFIG_TRUST, nets_set, nets_show, "trust", "RANGE...",
 	    "proxies in front of this server, which are believed what they say of their clients") },

@@ -108,6 +108,15 @@ def test_a_session_is_resumed(secure, www):
     assert again.get("/x").status == 200 and again.sock.session_reused
 
 
+def test_a_session_is_for_the_name_that_it_was_begun_with(secure):
+    """RFC 6066 3; BearSSL would resume it for any."""
+    server, ctx = secure(), context()
+    session = connect(server, ctx, name="a.test").sock.session
+    for name, resumed in (("A.test", True), ("b.test", False), (None, False), ("a.test", True)):
+        again = connect(server, ctx, session=session, name=name).sock
+        assert again.session_reused == resumed, name
+
+
 def test_without_sessions_every_handshake_is_whole(secure, www):
     (www / "x").write_text("x")
     server, ctx = secure("sessions 0\n"), context()
