@@ -503,9 +503,10 @@ engine_failed(struct stream *s, int error)
 		    error >= BR_ERR_X509_OK && error <= BR_ERR_X509_NOT_TRUSTED ? "the client's certificate was refused" :
 		    "the handshake is not one");
 	} else {
-		place_free(s->tls);
+		place_free(s->tls);             /* a good-bye; there are no keys for what may stand behind it */
 		s->tls->state = CLOSED;
 		s->eof = true;
+		input.raw_n = 0;
 	}
 }
 

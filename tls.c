@@ -490,7 +490,7 @@ work(struct stream *s)
 	struct tls *t = s->tls;
 	bool moved = pass_on(s), part = !input.raw_n;
 
-	while (!input.plain_n && input.raw_n && !s->dead && !s->broken && !s->misplaced) {
+	while (!input.plain_n && input.raw_n && !s->dead && !s->eof && !s->broken && !s->misplaced) {
 		if (t->state < OPEN ? s->sealed : !buf_room(&s->in))
 			break;
 		part = t->state < OPEN ? !handshake(s) : !open_record(s);
