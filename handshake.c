@@ -175,12 +175,34 @@ suite_name(const struct suite *s, unsigned n, unsigned id)
 	return NULL;
 }
 
-static unsigned share;                  /* steps of handshakes that may still be taken in this turn */
+/* Steps of handshakes are rationed by the turn.  Who finds none left draws a number, and those who wait go before those
+ * who come: else a few who always have something to say would leave nothing for the others. */
+static struct { unsigned share; uint16_t drawn, served; } queue;
 
 void
 tls_turn(void)
 {
-	share = HANDSHAKES_TURN;
+	uint16_t waiting = queue.drawn - queue.served;
+
+	queue.share = HANDSHAKES_TURN;
+	for (; waiting && queue.share; waiting--, queue.share--)
+		queue.served++;
+}
+
+static bool
+has_step(struct tls *t)
+{
+	bool waits = t->next && (int16_t)(queue.served - t->next) < 0;
+
+	if (waits)
+		return false;
+	if (!t->next && (!queue.share || queue.drawn != queue.served)) {
+		t->next = ++queue.drawn ? queue.drawn : ++queue.drawn;
+		return false;
+	}
+	queue.share -= !t->next;
+	t->next = 0;
+	return true;
 }
 
 bool tls_https;
@@ -521,11 +543,10 @@ handshake(struct stream *s)
 
 	if (t->state == NEW && !acceptable(s))
 		return s->broken || s->misplaced;
-	if (!share && !t->backend) {
+	if (!t->backend && !has_step(t)) {
 		s->later = true;
 		return false;
 	}
-	share -= !t->backend;
 	if (t->state == NEW) {
 		place_for(s)->name = asked;
 		server_setup(t->place);

@@ -20,6 +20,7 @@ enum {
 	LEGACY_OVERHEAD = 37 + 5 + 20 + 16,     /* TLS 1.0, the most: a record for the first byte; header, MAC, padding */
 	CHANGE_CIPHER = 20, ALERT = 21, HANDSHAKE = 22, DATA = 23,      /* types of records */
 	WARNING = 1, FATAL = 2,
+	VAIN_MOST = 32,                 /* openssl has as many */
 };
 
 enum state { NEW, GREETING, OPEN, CLOSED, FAILED };     /* CLOSED: we said close_notify */
@@ -45,10 +46,11 @@ struct tls {                            /* all that is kept of a connection betw
 	uint8_t state;
 	bool backend;                   /* the other side is the server */
 	bool cut;                       /* a backend that ended without saying so: what came may not be all */
-	bool legacy;                    /* older versions and suites will do */
-	bool cbc;                       /* the keys are in its struct legacy */
 	bool fin;                       /* the other side sends no more, but not all has been passed on */
-	uint16_t next;                  /* of the free ones */
+	bool legacy : 1;                /* older versions and suites will do */
+	bool cbc : 1;                   /* the keys are in its struct legacy */
+	uint8_t vain;                   /* records in a row that brought nothing */
+	uint16_t next;                  /* of the free ones; while a handshake waits for a step, its number in the queue */
 	uint16_t pending;               /* what was put aside; 0: nothing */
 	uint16_t version, suite;
 	uint16_t proof;                 /* what the client's certificate has proved */

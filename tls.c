@@ -424,9 +424,11 @@ tls_refused(struct stream *s, unsigned code)
 static void
 control(struct stream *s, int type, const unsigned char *p, unsigned n)
 {
-	if (type == ALERT && n == 2 && p[1] == 0)
+	if (type == ALERT && (n != 2 || (p[0] != WARNING && p[0] != FATAL)))
+		tls_fail(s, 50, "an alert that is none");
+	else if (type == ALERT && p[1] == 0)
 		s->tls->fin = true;             /* close_notify; what comes after it is dropped */
-	else if (type == ALERT && n == 2 && p[0] == FATAL)
+	else if (type == ALERT && p[0] == FATAL)
 		tls_refused(s, p[1]);
 	else if (type == HANDSHAKE && n && p[0] == !s->tls->backend)
 		send_alert(s, WARNING, 100);    /* a new ClientHello: there is no renegotiation here */
@@ -457,8 +459,11 @@ open_record(struct stream *s)
 	input.raw += HEADER + n;
 	input.raw_n -= HEADER + n;
 	plain = (*in)->decrypt(in, p[0], p[1] << 8 | p[2], p + HEADER, &n);
+	t->vain = plain && n && p[0] == DATA ? 0 : t->vain + 1;
 	if (!plain) {
 		tls_fail(s, 20, "a record was damaged");
+	} else if (t->vain > VAIN_MOST) {
+		tls_fail(s, 10, "too many records that say nothing");
 	} else if (p[0] != DATA) {
 		control(s, p[0], plain, n);
 	} else {
