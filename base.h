@@ -133,7 +133,7 @@ static inline struct span value_at(const char *head, const struct field *f)
 struct fields {                         /* those of a backend's head, line by line: each ends where the next one begins */
 	const char *head;
 	unsigned n;
-	bool bare;                      /* one of the lines ends in LF alone */
+	bool each;                      /* its lines must not go together as they are: one ends in LF alone, or is to be left out */
 	uint64_t ids;                   /* bit i: there is one with id i */
 	struct field f[FIELDS_MAX + 1]; /* f[n].name is the empty line */
 };
@@ -155,6 +155,7 @@ struct request {                        /* one in the whole program; its spans h
 	bool star;                      /* OPTIONS * */
 	uint8_t form;                   /* enum form */
 	bool has_query;
+	bool plain;                     /* the path is that of the target, letter by letter */
 	struct span line;               /* the request line, for the log */
 	struct span name;               /* the method as sent */
 	struct span target;             /* as sent: path and query */

@@ -136,9 +136,11 @@ span_uint(struct span s, uint64_t *to)
 	for (unsigned i = 0; i < s.n; i++) {
 		unsigned digit = (unsigned char)s.p[i] - '0';
 
-		if (digit > 9 || sum > ((uint64_t)INT64_MAX - digit) / 10)
+		if (digit > 9 || sum > INT64_MAX / 10)
 			return false;
 		sum = sum * 10 + digit;
+		if (sum > INT64_MAX)
+			return false;
 	}
 	*to = sum;
 	return s.n;
@@ -177,25 +179,29 @@ static inline __attribute__((always_inline)) void
 copy_short(char *to, const char *p, unsigned n)
 {
 	enum { LONG = 1024 };           /* from here on the processor knows better */
-
-	if (n >= LONG) {
-		memcpy(to, p, n);
-	} else if (n >= 32) {
+	if (n >= 32) {
 		const char *last = p + n - 32;
 		char *end = to + n - 32;
 
-		for (; p < last; p += 32, to += 32)
+		if (n >= LONG) {
+			memcpy(to, p, n);
+			return;
+		}
+		do
 			memcpy(to, p, 32);
+		while (to += 32, (p += 32) < last);
 		memcpy(end, last, 32);
-	} else if (n >= 16) {
-		ends(16, to, p, n);
 	} else if (n >= 8) {
-		ends(8, to, p, n);
+		if (n >= 16)
+			ends(16, to, p, n);
+		else
+			ends(8, to, p, n);
 	} else if (n >= 4) {
 		ends(4, to, p, n);
-	} else {
-		while (n--)
-			to[n] = p[n];
+	} else if (n) {
+		to[0] = p[0];
+		to[n / 2] = p[n / 2];
+		to[n - 1] = p[n - 1];
 	}
 }
 

@@ -430,5 +430,6 @@ request_path(struct request *r, struct span path)
 		w = segment_end(store, from, w);
 	store[w] = 0;
 	r->path = (struct span){ store, w };
+	r->plain = false;
 	return 0;
 }

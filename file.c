@@ -534,6 +534,7 @@ folder(struct conn *c, struct request *r)
 		memcpy(r->store + n, name.p, name.n);
 		r->store[n + name.n] = '\0';
 		r->path = (struct span){ r->store, n + name.n };
+		r->plain = false;
 		if (exists(c, file_path(c, r->path))) {
 			return AGAIN;
 		}

@@ -286,6 +286,7 @@ parse_path(struct request *r, const char *p, const char *end)
 				break;
 			r->path.n = (unsigned)(p - from);
 			r->store[r->path.n] = 0;
+			r->plain = true;
 			return p;
 		} while (to += 8, (p += 8) <= last);
 	while (is(*p, PATH))
@@ -615,7 +616,7 @@ forget(struct request *r, const char *head)
 	r->framing = BODY_NONE;
 	r->length = 0;
 	r->minor = 0;
-	r->keep = r->continues = r->star = r->has_query = false;
+	r->keep = r->continues = r->star = r->has_query = r->plain = false;
 	r->form = FORM_ORIGIN;
 	r->line = r->name = r->target = r->host = r->query = none;
 	r->store[0] = 0;
@@ -683,9 +684,9 @@ fields_read(struct fields *h, struct span *rest)
 	_Static_assert(FIELDS <= 64, "a word of bits for fields is too short");
 	h->head = head;
 	h->ids = 0;
-	h->bare = false;
+	h->each = false;
 	for (; p < end && *p != '\r' && *p != '\n'; f++) {
-		p = f < h->f + FIELDS_MAX ? read_field(f, &value, head, p, end, &h->bare) : NULL;
+		p = f < h->f + FIELDS_MAX ? read_field(f, &value, head, p, end, &h->each) : NULL;
 		if (!p)
 			return false;
 		h->ids |= (uint64_t)1 << f->id;

@@ -17,21 +17,15 @@
 
 /* -- the target ------------------------------------------------------------------------------------------- */
 
-static struct span
-sent_path(const struct request *r)
-{
-	return (struct span){ r->target.p, r->target.n - (r->has_query ? r->query.n + 1 : 0) };
-}
-
 /* The target as sent, from where it stands for the path behind its first n bytes, without the query; p is NULL when the
  * path is not simply the target decoded, but has lost dot segments or slashes, or was rewritten. */
 static struct span
 sent_behind(const struct request *r, unsigned n)
 {
-	struct span sent = sent_path(r);
+	struct span sent = { r->target.p, r->target.n - (r->has_query ? r->query.n + 1 : 0) };
 	unsigned at = 0, cut = 0, i;
 
-	if (span_eq(sent, r->path))
+	if (r->plain)
 		return (struct span){ sent.p + n, sent.n - n };
 	for (i = 0; i < r->path.n && at < sent.n; i++) {
 		char c = sent.p[at];
@@ -249,8 +243,7 @@ host_stays(const struct conn *c, const struct request *r)
 static bool
 line_stays(const struct conn *c, const struct request *r)
 {
-	return !c->route->value.n && r->minor && r->line.p[r->line.n - 1] == '1' && r->name.p == r->line.p &&
-	    (!r->has_query || r->query.p + r->query.n == r->target.p + r->target.n) && span_eq(sent_path(r), r->path);
+	return r->plain && !c->route->value.n && r->minor && r->line.p[r->line.n - 1] == '1' && r->name.p == r->line.p;
 }
 
 /* The client would switch to another protocol, and so may the backend.  Not to HTTP/2, whose requests would all pass

@@ -182,15 +182,15 @@ static void
 pass(struct buf *out, const struct conn *c, const struct fields *h, uint64_t withheld, map_place *map)
 {
 	const struct field *f = h->f, *end = f + h->n;
-	const char *from = h->head + f->name, *line = from;
-	uint64_t apart = h->bare || c->headers ? ~(uint64_t)0 : withheld | (map ? place_ids : 0);
+	const char *from = h->head + f->name;
+	uint64_t apart = h->each || c->headers ? ~(uint64_t)0 : withheld | (map ? place_ids : 0);
 
 	for (; f < end; f++) {
-		line = h->head + f[1].name;
 		if (!(apart >> f->id & 1))
 			continue;
-		buf_mem(out, from, (unsigned)(h->head + f->name - from));
-		from = line;
+		if (h->head + f->name > from)
+			buf_mem(out, from, (unsigned)(h->head + f->name - from));
+		from = h->head + f[1].name;
 		if (withheld >> f->id & 1 || (c->headers && replaced(c, name_at(h->head, f))))
 			continue;
 		if (map && place_ids >> f->id & 1)
@@ -198,7 +198,8 @@ pass(struct buf *out, const struct conn *c, const struct fields *h, uint64_t wit
 		else
 			put_field(out, name_at(h->head, f), value_at(h->head, f));
 	}
-	buf_mem(out, from, (unsigned)(line - from));
+	if (h->head + f->name > from)
+		buf_mem(out, from, (unsigned)(h->head + f->name - from));
 }
 
 void

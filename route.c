@@ -70,14 +70,21 @@ request_set_path(struct request *r, struct span path)
 	memmove(r->store, path.p, path.n);
 	r->store[path.n] = '\0';
 	r->path = (struct span){ r->store, path.n };
+	r->plain = false;
 	return 0;
 }
 
+/* Most lines are not meant, and one byte tells: the one where the pattern ends. */
 static const struct rule *
 find(const struct rule *from, struct span path)
 {
-	while (from && !pattern_matches(&from->pattern, path))
-		from = from->next;
+	for (; from; from = from->next) {
+		const struct pattern *p = &from->pattern;
+		unsigned n = p->text.n - (p->kind == MATCH_BELOW);
+
+		if (path.n >= n && (p->kind == MATCH_EXT || !path.p[n] || path.p[n] == '/') && pattern_matches(p, path))
+			break;
+	}
 	return from;
 }
 

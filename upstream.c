@@ -12,12 +12,13 @@
 bool
 upstream_line(struct span *text, struct answer *a)
 {
-	static const struct span usual = SPAN("HTTP/1.1 200 OK\r\n");
+	enum { USUAL = sizeof "HTTP/1.1 200 OK\r\n" - 1 };
 	struct span line, rest;
 	uint64_t status;
 
-	if (span_starts(*text, usual)) {
-		*text = (struct span){ text->p + usual.n, text->n - usual.n };
+	if (text->n > USUAL && load8(text->p) == load8("HTTP/1.1") && load8(text->p + 8) == load8(" 200 OK\r") &&
+	    text->p[16] == '\n') {
+		*text = (struct span){ text->p + USUAL, text->n - USUAL };
 		a->status = 200;
 		a->minor = 1;
 		return true;
@@ -67,6 +68,7 @@ drop_named(struct fields *h)
 			if (f->id != F_CONNECTION && f->id != F_UPGRADE && f->id != F_CONTENT_LENGTH &&
 			    list_has(value_at(h->head, named), name_at(h->head, f)))
 				f->id = F_KEEP_ALIVE;
+	h->each = true;
 }
 
 /* A response before the response (RFC 9110 15.2); a client of HTTP/1.0 knows of none. */

@@ -138,7 +138,7 @@ backend_head(const char *p, unsigned n)
 
 			HOLDS(name.n && value.p > name.p + name.n - 1 && value.p + value.n < h.head + h.f[k + 1].name);
 			HOLDS(h.f[k].id == field_find(name) && h.ids >> h.f[k].id & 1);
-			HOLDS(h.head[h.f[k + 1].name - 1] == '\n' && (h.bare || h.head[h.f[k + 1].name - 2] == '\r'));
+			HOLDS(h.head[h.f[k + 1].name - 1] == '\n' && (h.each || h.head[h.f[k + 1].name - 2] == '\r'));
 			HOLDS(span_trim(value).n == value.n && !memchr(value.p, '\r', value.n));
 		}
 	}

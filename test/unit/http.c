@@ -584,7 +584,7 @@ test_backend_heads(void)
 		if (!CHECK(got == t[i / 5].n))
 			printf("   \"%s\": %d\n", text, got);
 		if (got >= 0)
-			CHECK(h.bare == t[i / 5].bare && span_eq((struct span){ rest.p, rest.n }, span_of(strstr(text, "rest"))));
+			CHECK(h.each == t[i / 5].bare && span_eq((struct span){ rest.p, rest.n }, span_of(strstr(text, "rest"))));
 		if (got > 0)
 			CHECK(span_eq(value_at(h.head, &h.f[got - 1]), span_of(t[i / 5].value)));
 		free((void *)(uintptr_t)h.head);
@@ -601,7 +601,7 @@ test_backend_lines(void)
 	static char many[(FIELDS_MAX + 1) * 6 + 2];
 	struct span rest;
 
-	CHECK(fields_of(head, sizeof head - 1, "x", &h, &rest) == 4 && span_eq(rest, SPAN("hello")) && !h.bare);
+	CHECK(fields_of(head, sizeof head - 1, "x", &h, &rest) == 4 && span_eq(rest, SPAN("hello")) && !h.each);
 	CHECK(h.ids == (1ull << F_DATE | 1ull << F_CONTENT_LENGTH | 1ull << F_OTHER));
 	for (unsigned i = 0; i < 4; i++)
 		CHECK(!memcmp(h.head + h.f[i + 1].name - 2, "\r\n", 2));
