@@ -436,7 +436,6 @@ serve(struct conn *c, const struct request *r, struct choice *ch)
 		cache_release(ch->file);
 		return status;
 	}
-	memset(s, 0, offsetof(struct sending, ranges));
 	s->file = ch->file;
 	s->size = ch->file->size;
 	s->mime = ch->mime;
@@ -467,8 +466,8 @@ path_hidden(const struct host *h, struct span path)
 		return false;
 	if (span_starts(path, SPAN("/.well-known/")))
 		path = (struct span){ path.p + 12, path.n - 12 };
-	for (unsigned i = 0; i + 1 < path.n; i++)
-		if (path.p[i] == '/' && path.p[i + 1] == '.')
+	for (const char *p = path.p + path.n - 1; p > path.p; p--)
+		if (*p == '.' && p[-1] == '/')
 			return true;
 	return false;
 }
@@ -577,12 +576,14 @@ add_slash(struct conn *c, struct request *r)
 static int
 file_start(struct conn *c, struct request *r)
 {
-	struct choice ch = { .vary = false };
+	struct sending *s = STATE(c, sending);
 	struct span path = file_path(c, r->path);
+	struct choice ch;
 	int status;
 
-	STATE(c, sending)->file = NULL;
-	STATE(c, sending)->left = STATE(c, sending)->n = STATE(c, sending)->next = STATE(c, sending)->parts = 0;
+	s->file = ch.file = NULL;
+	s->left = s->n = s->next = s->parts = 0;
+	ch.coding.n = ch.vary = 0;
 	if (path_hidden(c->host, path))
 		return 404;
 	if (path.p[path.n - 1] == '/')

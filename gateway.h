@@ -43,6 +43,7 @@ void peer_close(struct peer *);         /* the same, but the place stays taken u
 void peer_free(struct peer *);
 struct peer *peer_at(unsigned i);       /* the i-th place, free or not; NULL: so many were never used */
 bool peer_has_place(enum share);        /* a request that was told BUSY may ask again */
+unsigned peers_busy(enum share);        /* places of this share that are taken */
 unsigned peer_idle_plan(struct pollfd *set, int64_t *due);
 void peer_idle_run(const struct pollfd *set, unsigned n);
 void peer_forget(const struct backend *);       /* close those to it: its address is another one now */

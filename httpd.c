@@ -385,9 +385,11 @@ static void
 accept_some(struct listener *l)
 {
 	for (unsigned i = 0; i < ACCEPTS_MAX && !conn_full(); i++) {
-		struct addr a = { .size = sizeof a.u };
-		int fd = accept4(l->fd, &a.u.any, &a.size, SOCK_NONBLOCK | SOCK_CLOEXEC);
+		struct addr a;
+		int fd;
 
+		a.size = sizeof a.u;
+		fd = accept4(l->fd, &a.u.any, &a.size, SOCK_NONBLOCK | SOCK_CLOEXEC);
 		if (fd >= 0)
 			conn_arrive(fd, &a, l->flags);
 		else if (!accept_failed(l))

@@ -149,17 +149,36 @@ const struct folder_entry *folder_next(int fd, long *left);
 
 enum phase { FREE, HEAD, EXCHANGE, FLUSH, LINGER };
 
-struct conn {
+struct conn {                           /* what most code names comes first: a short offset is a short instruction */
 	enum phase phase;
 	bool ready;                     /* poll or time has something for it in this turn */
 	bool again;                     /* its turn ended with work left */
+	bool over;                      /* to be closed when its turn ends */
+	bool dozes;                     /* in HEAD: its head is read again at `since` */
+	bool begun;                     /* the response head has been made */
+	bool errors;                    /* an error page is being made: no second one */
+	bool until_close;               /* the response body ends with the connection */
+	bool hold;                      /* keep the head at client.in until the request ends */
+	bool tunnel;                    /* both directions are bytes for their own sake */
+	bool credentials;               /* programs see the Authorization field */
+	short status;                   /* of the response, 0 while there is none */
 	bool keep;                      /* as the response head says */
 	bool head_only;                 /* HEAD: no body in the response */
 	bool chunks;                    /* HTTP/1.1: an unknown length goes out in chunks */
 	bool continues;                 /* the client waits for 100 Continue */
-	bool begun;                     /* the response head has been made */
-	bool errors;                    /* an error page is being made: no second one */
-	short status;                   /* of the response, 0 while there is none */
+	bool drains;                    /* the request body is short enough to be read when nobody wants it */
+	bool parting;                   /* the client itself closes after this one */
+	bool retry;                     /* a place may be free: ask again */
+	uint8_t hops;                   /* paths that scripts named as its answer */
+	struct stream client;
+	struct peer *peer;
+	const char *why;                /* it ends early, for the log */
+	const struct rule *route;
+	const struct host *host;
+	struct lent *lent;              /* buffers and scratch while busy */
+	const struct handler *handler;
+	int64_t since;                  /* when the phase began or bytes last moved, in ms */
+	const struct rule *alias;       /* its folder stands for the root; NULL: none */
 	unsigned seen;                  /* head_length's place */
 	unsigned held;                  /* its size */
 	unsigned ticket;                /* place in the queue for a backend, 0 when not in it */
@@ -170,35 +189,16 @@ struct conn {
 	uint8_t before;                 /* as there */
 	bool vouched;                   /* `trust` has who is connected: hop; from is the client of this request, as told */
 	bool secure;                    /* the scheme of the client is https */
-	bool dozes;                     /* in HEAD: its head is read again at `since` */
 	bool refused;                   /* and then it is known that the password was wrong */
-	bool credentials;               /* programs see the Authorization field */
-	bool over;                      /* to be closed when its turn ends */
-	bool until_close;               /* the response body ends with the connection */
-	bool retry;                     /* a place may be free: ask again */
-	bool hold;                      /* keep the head at client.in until the request ends */
-	uint8_t hops;                   /* paths that scripts named as its answer */
-	bool parting;                   /* the client itself closes after this one */
-	bool drains;                    /* the request body is short enough to be read when nobody wants it */
-	bool tunnel;                    /* both directions are bytes for their own sake */
+	struct relay up;                /* the request body */
 	uint64_t headers;               /* which `header` and `expires` lines apply: bit i for the i-th filter */
-	int64_t since;                  /* when the phase began or bytes last moved, in ms */
 	int64_t began;                  /* when the request began, for the log */
 	uint64_t sent;                  /* bytes of the response body */
-		const char *why;                /* it ends early, for the log */
 	const char *word;               /* what answered, for the log */
 	struct conf *conf;              /* of the request under way, and held by it */
-	const struct host *host;
-	const struct rule *route;
 	const struct rule *challenge;   /* the `auth` line that refuses; NULL: none does */
-	const struct rule *alias;       /* its folder stands for the root; NULL: none */
-	const struct handler *handler;
-	struct peer *peer;
-	struct relay up;                /* the request body */
-	struct stream client;
 	struct from hop;                /* while vouched */
 	struct from from, local;        /* the client; our side once somebody asked (family 0: not yet) */
-	struct lent *lent;              /* buffers and scratch while busy */
 };
 
 /* Page by page so that a small exchange touches three. */

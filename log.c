@@ -216,8 +216,7 @@ keep(char *to, struct span s, unsigned limit)
 {
 	unsigned n = s.n < limit ? s.n : limit;
 
-	if (n)
-		memcpy(to, s.p, n);
+	copy(to, s.p, n);
 	return n;
 }
 
@@ -293,8 +292,10 @@ log_access(struct conn *c)
 void
 log_flush(void)
 {
-	if (lines.w && access_fd >= 0)
+	if (!lines.w)
+		return;
+	if (access_fd >= 0)
 		put(access_fd, access_store, lines.w);
-	lines.r = lines.w = 0;
+	lines.w = 0;
 	lines.bad = false;
 }

@@ -182,6 +182,12 @@ peer_keep(struct peer *p)
 	idle_peers = p;
 }
 
+unsigned
+peers_busy(enum share share)
+{
+	return busy[share];
+}
+
 bool
 peer_has_place(enum share share)
 {

@@ -96,6 +96,7 @@ sooner(int64_t a, int64_t b)
 static unsigned
 plan_clients(struct pollfd *set, int64_t *next)
 {
+	struct owner *o = owner(0);
 	unsigned n = 0, left = slots_used();
 
 	for (struct conn *c = slot_at(0); left; c++) {
@@ -104,14 +105,14 @@ plan_clients(struct pollfd *set, int64_t *next)
 		left--;
 		if (CONFIG_CHECKS)
 			check(c);
-		*owner(n) = (struct owner){ c, &c->client };
+		*o++ = (struct owner){ c, &c->client };
 		set[n++] = (struct pollfd){ c->tunnel && c->client.eof && c->client.shut ? -1 : c->client.fd, client_wants(c), 0 };
 		if (c->peer && c->peer->s.fd >= 0 && peer_wants(&c->peer->s)) {
-			*owner(n) = (struct owner){ c, &c->peer->s };
+			*o++ = (struct owner){ c, &c->peer->s };
 			set[n++] = (struct pollfd){ c->peer->s.fd, peer_wants(&c->peer->s), 0 };
 		}
 		if (CONFIG_CGI && c->peer && pipe_wants(&c->peer->s)) {
-			*owner(n) = (struct owner){ c, &c->peer->s };
+			*o++ = (struct owner){ c, &c->peer->s };
 			set[n++] = (struct pollfd){ c->peer->s.to, POLLOUT, 0 };
 		}
 		*next = sooner(*next, conn_due(c));
@@ -240,22 +241,23 @@ take_time(unsigned *turns)
 unsigned
 polls_take(const struct pollfd *set, unsigned n, unsigned told)
 {
+	const struct owner *o = owner(0);
 	bool late = due <= now;
 	unsigned turns = 0;
 
-	for (unsigned i = 0; told && i < part.idle_at; i++)
+	for (unsigned i = 0; told && i < part.idle_at; i++, o++)
 		if (set[i].revents) {
 			told--;
-			take_revents(owner(i), set[i].revents);
-			give_turn(owner(i)->c, &turns);
+			take_revents(o, set[i].revents);
+			give_turn(o->c, &turns);
 		}
 	if (told || late)
 		take_others(set, &turns);
 	if (late)
 		take_time(&turns);
-	for (unsigned i = 0; i < turns; i++)
-		if (owner(i)->c->phase != FREE)
-			conn_turn(owner(i)->c);
+	for (o = owner(0); turns; turns--, o++)
+		if (o->c->phase != FREE)
+			conn_turn(o->c);
 	if (told && part.parked_at < n)
 		wake(set + part.parked_at, n - part.parked_at);
 	if (late) {

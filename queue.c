@@ -31,8 +31,8 @@ within_part(const struct conn *c)
 {
 	unsigned n = conf->scripts, others = n > 4 ? n / 4 : 1;
 
-	return c->share != FOR_SCRIPTS || n == 1 || (c->from.family != AF_INET && c->from.family != AF_INET6) ||
-	    held_by(&c->from) < n - others;
+	return c->share != FOR_SCRIPTS || peers_busy(FOR_SCRIPTS) < n - others || n == 1 ||
+	    (c->from.family != AF_INET && c->from.family != AF_INET6) || held_by(&c->from) < n - others;
 }
 
 /* Of those that wait for such a place, or for any (SHARES), the first that may have one. */

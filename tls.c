@@ -549,7 +549,8 @@ unwrap(struct stream *s)
 	tls_close(s);
 }
 
-bool
+/* Not within stream_fill: what is plain would pay for its registers. */
+__attribute__((noinline)) bool
 tls_read(struct stream *s)
 {
 	bool moved = false;
