@@ -67,6 +67,23 @@ buf_reserve(struct buf *b, unsigned n)
 
 /* As memcpy.  Texts here are short: what compilers and libraries make of one costs more than the work. */
 void copy(char *to, const char *p, unsigned n);
+
+enum { SLACK = 16 };                    /* bytes behind a text that may be read, or written, although they are not of it */
+
+/* The same where both have SLACK; the end of what was written. */
+static inline char *
+copy_loose(char *to, const char *p, unsigned n)
+{
+	char *end = to + n;
+
+	do {
+		memcpy(to, p, SLACK);
+		p += SLACK;
+		to += SLACK;
+	} while (to < end);
+	return end;
+}
+
 void buf_take(struct buf *, unsigned n);                /* forget the first n to be read; n <= buf_used() */
 void buf_pack(struct buf *);                            /* gather the free room at the end; moves the bytes */
 void buf_mem(struct buf *, const void *, unsigned n);
@@ -143,7 +160,7 @@ enum { FIELDS_AHEAD = 24 };
 enum form { FORM_ORIGIN, FORM_HTTP, FORM_HTTPS };       /* of the target: a path, or an URL with this scheme */
 enum framing { BODY_NONE, BODY_LENGTH, BODY_CHUNKED };
 
-struct request {                        /* one in the whole program; its spans hold until start() returns */
+struct request {                        /* one in the whole program; its spans hold until start() returns, and have SLACK */
 	const char *head;
 	unsigned size;                  /* of the head, its empty line included */
 	enum method method;
@@ -165,7 +182,7 @@ struct request {                        /* one in the whole program; its spans h
 	struct span known[FIELDS];      /* last value of each; p is NULL when absent */
 	struct field fields[FIELDS_MAX];
 	unsigned nfields;
-	char store[PATH_STORE];
+	char store[PATH_STORE], slack[SLACK];
 };
 
 /* 0 while a head has not all come to p, else bytes that begin with a whole one: request_parse says where it ends.

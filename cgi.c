@@ -124,24 +124,6 @@ cgi_take(const struct pollfd *set, unsigned n)
 
 /* -- the environment --------------------------------------------------------------------------------------------- */
 
-/* NAME=value and NUL, behind their length in two bytes, so that point() need not look for their ends. */
-static void
-put_word(struct buf *to, struct span name, struct span value)
-{
-	uint16_t n = name.n + value.n + 2;
-	char *at = buf_reserve(to, sizeof n + n);
-
-	if (!at)
-		return;
-	memcpy(at, &n, sizeof n);
-	at += sizeof n;
-	memcpy(at, name.p, name.n);
-	at[name.n] = '=';
-	if (value.n)
-		memcpy(at + name.n + 1, value.p, value.n);
-	at[n - 1] = '\0';
-}
-
 static void
 put_length(struct buf *to, uint64_t length)
 {
@@ -149,7 +131,7 @@ put_length(struct buf *to, uint64_t length)
 	struct buf b = { digits, 0, 0, sizeof digits, false };
 
 	buf_uint(&b, length);
-	put_word(to, SPAN("CONTENT_LENGTH"), (struct span){ digits, b.w });
+	put_pair(to, PAIRS_WORDS, SPAN("CONTENT_LENGTH"), (struct span){ digits, b.w });
 }
 
 /* An end for the span, in the buffer. */
@@ -267,7 +249,7 @@ run(struct conn *c, const struct request *r, const struct script *s)
 	const struct rule *rule = c->route;
 	struct buf *b = &c->peer->s.out;
 	char **envp = (char **)(void *)c->peer->s.in.data, *argv[3] = { NULL };
-	const char *file = put_text(b, s->file), *folder = put_text(b, folder_of(s->file));
+	const char *file = s->file.p, *folder = put_text(b, folder_of(s->file));
 	struct program program = { .path = rule->value.p ? rule->value.p : file, .argv = argv, .envp = envp,
 		.dir = rule->run->at_root ? c->host->root.path : folder, .run = rule->run };
 	unsigned from = b->w;
@@ -277,8 +259,8 @@ run(struct conn *c, const struct request *r, const struct script *s)
 	argv[0] = (char *)(uintptr_t)program.path;
 	argv[1] = rule->value.p ? (char *)(uintptr_t)file : NULL;
 	if (!env_has(c, SPAN("PATH")))
-		put_word(b, SPAN("PATH"), SPAN("/usr/sbin:/usr/bin:/sbin:/bin"));
-	cgi_variables(c, r, s, b, put_word);
+		put_pair(b, PAIRS_WORDS, SPAN("PATH"), SPAN("/usr/sbin:/usr/bin:/sbin:/bin"));
+	cgi_variables(c, r, s, b, PAIRS_WORDS);
 	if (r->framing == BODY_LENGTH)
 		put_length(b, r->length);
 	if (b->bad || !point(b, from, envp))
@@ -408,7 +390,7 @@ ask_again(const struct conn *c, struct request *r, struct span target)
 	r->has_query = target.p > path.p + path.n;
 	if (r->method != M_HEAD) {
 		r->method = M_GET;
-		r->name = SPAN("GET");
+		r->name = method_names[M_GET];
 	}
 	return true;
 }

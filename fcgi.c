@@ -24,67 +24,38 @@ put_head(struct buf *b, unsigned type, unsigned n)
 	buf_mem(b, head, HEAD_SIZE);
 }
 
-static char *
-put_size(char *at, unsigned n)
-{
-	*at++ = n >> 24 | 0x80;
-	*at++ = n >> 16;
-	*at++ = n >> 8;
-	*at++ = n;
-	return at;
-}
-
-/* Most of a request to a backend is made of these: the room is asked for once. */
-static void
-put_pair(struct buf *b, struct span name, struct span value)
-{
-	bool small = (name.n | value.n) < 128;
-	char *at = buf_reserve(b, name.n + value.n + (small ? 2 : 8));
-
-	if (!at)
-		return;
-	if (small) {
-		*at++ = name.n;
-		*at++ = value.n;
-	} else {
-		at = put_size(put_size(at, name.n), value.n);
-	}
-	copy(at, name.p, name.n);
-	copy(at + name.n, value.p, value.n);
-}
-
 static void
 fcgi_head(struct conn *c, const struct request *r, const struct script *s, struct buf *to)
 {
-	static const unsigned char begin[HEAD_SIZE] = { 0, RESPONDER, KEEP_CONN };
+	static const char begin[3 * HEAD_SIZE] = { 1, BEGIN_REQUEST, 0, 1, 0, HEAD_SIZE, 0, 0, 0, RESPONDER, KEEP_CONN,
+		[2 * HEAD_SIZE] = 1, PARAMS, 0, 1 };
 	unsigned at, n;
 
-	put_head(to, BEGIN_REQUEST, HEAD_SIZE);
-	buf_mem(to, begin, HEAD_SIZE);
+	buf_mem(to, begin, sizeof begin);
 	at = to->w;
-	put_head(to, PARAMS, 0);
-	cgi_variables(c, r, s, to, put_pair);
-	n = to->w - at - HEAD_SIZE;
+	cgi_variables(c, r, s, to, PAIRS_SIZED);
+	n = to->w - at;
 	if (to->bad || n > CONTENT_MOST)
 		return;
-	to->data[at + 4] = n >> 8;
-	to->data[at + 5] = n & 255;
+	to->data[at - HEAD_SIZE + 4] = n >> 8;
+	to->data[at - HEAD_SIZE + 5] = n & 255;
 }
 
 /* CONTENT_LENGTH has a record of its own: for a body that is spooled it is known last. */
 static void
 fcgi_length(struct buf *to, bool body, uint64_t length)
 {
+	static const char end[2 * HEAD_SIZE] = { 1, PARAMS, 0, 1, [HEAD_SIZE] = 1, STDIN, 0, 1 };
 	static const struct span name = SPAN("CONTENT_LENGTH");
 	char digits[24];
 	struct buf b = { digits, 0, 0, sizeof digits, false };
 
-	buf_uint(&b, length);
 	if (body) {
+		buf_uint(&b, length);
 		put_head(to, PARAMS, 2 + name.n + b.w);
-		put_pair(to, name, (struct span){ digits, b.w });
+		put_pair(to, PAIRS_SIZED, name, (struct span){ digits, b.w });
 	}
-	put_head(to, PARAMS, 0);
+	buf_mem(to, end, body ? HEAD_SIZE : 2 * HEAD_SIZE);
 }
 
 static unsigned

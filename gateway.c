@@ -73,11 +73,14 @@ preferred(const struct conn *c, unsigned n)
 static unsigned
 choose(const struct conn *c)
 {
-	unsigned n = c->route->backends->next ? count(c->route->backends) : 1, from = n > 1 ? preferred(c, n) : 0;
+	unsigned n, from, chosen;
 	const struct backend *found = NULL;
-	unsigned chosen = from;
 
-	for (unsigned i = 0; n > 1 && i < n; i++) {
+	if (!c->route->backends->next)
+		return 0;
+	n = count(c->route->backends);
+	chosen = from = preferred(c, n);
+	for (unsigned i = 0; i < n; i++) {
 		const struct backend *b = backend_at(c->route, (from + i) % n);
 
 		if (b->rests_until > now || (found && b->busy >= found->busy))
@@ -254,7 +257,7 @@ begin(struct conn *c, const struct request *r, const struct script *s)
 	g->dialect->length(out, r->framing == BODY_LENGTH, r->length);
 	c->up.body.trails = r->framing == BODY_CHUNKED;
 	c->up.put = r->framing == BODY_CHUNKED ? g->dialect->put_chunks : g->dialect->put;
-	if (c->up.done && !g->dialect->put(out, NULL, 0))
+	if (c->up.done && r->framing != BODY_NONE && !g->dialect->put(out, NULL, 0))
 		out->bad = true;
 	c->peer->replay = out->w;
 	return out->bad ? 431 : 0;

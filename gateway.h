@@ -55,10 +55,16 @@ extern struct pool peer_pool, peer_lent_pool;
 /* SCRIPT_NAME, PATH_INFO (p NULL: none), SCRIPT_FILENAME, PATH_TRANSLATED */
 struct script { struct span name, info, file, translated; };
 
-/* What the path means by c's route; the spans hold until start() returns.  0, a status, or PASS: not a script. */
+/* What the path means by c's route; the spans hold until start() returns, file is ended by NUL, and all have SLACK.  0, a
+ * status, or PASS: not a script. */
 int script_find(struct conn *, struct request *, struct script *);
-void cgi_variables(struct conn *, const struct request *, const struct script *, struct buf *to,
-    void (*put)(struct buf *, struct span name, struct span value));
+
+/* A pair of name and value: behind their two sizes, as FastCGI has it; each ended by NUL; or NAME=value and NUL behind
+ * its size in two bytes. */
+enum pairs { PAIRS_SIZED, PAIRS_ENDED, PAIRS_WORDS };
+
+void put_pair(struct buf *, enum pairs, struct span name, struct span value);
+void cgi_variables(struct conn *, const struct request *, const struct script *, struct buf *to, enum pairs);
 bool env_has(const struct conn *, struct span name);    /* an `env` line says it: it takes the place of ours */
 void cgi_flush(void);                   /* forget what was kept for a configuration that is no longer in force */
 
@@ -81,7 +87,7 @@ struct dialect {                        /* how gateway.c speaks to the other sid
 	const char *name;
 	/* All of the head but the length of the body; to->bad when it does not fit. */
 	void (*head)(struct conn *, const struct request *, const struct script *, struct buf *to);
-	void (*length)(struct buf *to, bool body, uint64_t length);     /* the end of the head */
+	void (*length)(struct buf *to, bool body, uint64_t length);     /* the end of the head; of the request without one */
 	enum io (*next)(struct body *, struct buf *);
 	unsigned (*put)(struct buf *, const char *, unsigned);
 	unsigned (*put_chunks)(struct buf *, const char *, unsigned);   /* of no known length; NULL: through the spool */

@@ -17,8 +17,9 @@
 
 #define NAME(literal) { literal, sizeof (literal) - 1 }
 
+/* GET has SLACK: requests of our own point at it. */
 const struct span method_names[METHODS] = {
-	[M_GET] = NAME("GET"), [M_HEAD] = NAME("HEAD"), [M_POST] = NAME("POST"), [M_PUT] = NAME("PUT"),
+	[M_GET] = { "GET             ", 3 }, [M_HEAD] = NAME("HEAD"), [M_POST] = NAME("POST"), [M_PUT] = NAME("PUT"),
 	[M_DELETE] = NAME("DELETE"), [M_OPTIONS] = NAME("OPTIONS"), [M_PATCH] = NAME("PATCH"),
 	[M_CONNECT] = NAME("CONNECT"), [M_TRACE] = NAME("TRACE"), [M_COPY] = NAME("COPY"), [M_LOCK] = NAME("LOCK"),
 	[M_MKCOL] = NAME("MKCOL"), [M_MOVE] = NAME("MOVE"), [M_PROPFIND] = NAME("PROPFIND"),
@@ -356,8 +357,8 @@ parse_target(struct request *r, const char *path_end, struct span *asked)
 	if (r->method == M_CONNECT)
 		return asked->n > r->host.n + 1 ? 0 : 400;
 	r->target = (struct span){ path.p, (unsigned)(end - path.p) };
-	if (!path.n)            /* and there is none in the head to point at */
-		r->target = path = SPAN("/");
+	if (!path.n)            /* and there is none in the head to point at; with SLACK */
+		r->target = path = (struct span){ "/               ", 1 };
 	return request_path(r, path);
 }
 

@@ -208,7 +208,7 @@ struct lent {
 	uint8_t user_n;
 	char user[USER_MOST];           /* whose password was right; none: user_n is 0 */
 	char log[CLIENT_LOG];           /* request line, Referer, User-Agent: what the access line needs of the head */
-	char out[CLIENT_OUT], in[CLIENT_IN];
+	char in[CLIENT_IN], out[CLIENT_OUT];    /* in this order: heads have SLACK */
 };
 
 #define STATE(c, type) ((struct type *)(void *)(c)->lent->state)

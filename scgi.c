@@ -8,29 +8,14 @@
  */
 #include "gateway.h"
 
-
 enum { GAP = 48 };                      /* "65535:", CONTENT_LENGTH and its NUL, twenty digits and theirs */
-
-static void
-put_pair(struct buf *b, struct span name, struct span value)
-{
-	char *at = buf_reserve(b, name.n + value.n + 2);
-
-	if (!at)
-		return;
-	copy(at, name.p, name.n);
-	at[name.n] = '\0';
-	at += name.n + 1;
-	copy(at, value.p, value.n);
-	at[value.n] = '\0';
-}
 
 static void
 scgi_head(struct conn *c, const struct request *r, const struct script *s, struct buf *to)
 {
 	buf_reserve(to, GAP);
-	put_pair(to, SPAN("SCGI"), SPAN("1"));
-	cgi_variables(c, r, s, to, put_pair);
+	put_pair(to, PAIRS_ENDED, SPAN("SCGI"), SPAN("1"));
+	cgi_variables(c, r, s, to, PAIRS_ENDED);
 }
 
 /* The buffer then begins where the head does, so that it can be said again from there. */
@@ -45,7 +30,7 @@ scgi_length(struct buf *to, bool body, uint64_t length)
 	buf_uint(&value, body ? length : 0);
 	buf_uint(&front, to->w - GAP + name.n + 1 + value.w + 1);
 	buf_char(&front, ':');
-	put_pair(&front, name, (struct span){ digits, value.w });
+	put_pair(&front, PAIRS_ENDED, name, (struct span){ digits, value.w });
 	buf_char(to, ',');
 	if (to->bad)
 		return;

@@ -61,11 +61,12 @@ name_files(const struct conn *c, struct script *s, struct span path, struct buf 
 	buf_text(b, c->route->remote ? c->route->remote : root->path);
 	buf_span(b, c->route->remote ? path : file_path(c, path));
 	s->file = (struct span){ b->data, b->w };
+	buf_char(b, '\0');
 	if (!s->info.p)
 		return;
 	buf_text(b, c->host->root.path);
 	buf_span(b, s->info);
-	s->translated = (struct span){ b->data + s->file.n, b->w - s->file.n };
+	s->translated = (struct span){ s->file.p + s->file.n + 1, b->w - s->file.n - 1 };
 }
 
 /* For backends a path pattern is an application mounted there, and no file is looked for. */
@@ -84,16 +85,15 @@ int
 script_find(struct conn *c, struct request *r, struct script *s)
 {
 	static char store[4 * PATH_STORE];
-	struct buf b = { store, 0, 0, sizeof store, false };
+	struct buf b = { store, 0, 0, sizeof store - SLACK, false };
 	unsigned end = 0;
 	int status = split(c, r, &end);
 
 	if (status)
 		return status;
-	memset(s, 0, sizeof *s);
 	s->name = (struct span){ r->path.p, end };
-	if (end < r->path.n)
-		s->info = (struct span){ r->path.p + end, r->path.n - end };
+	s->info = end < r->path.n ? (struct span){ r->path.p + end, r->path.n - end } : (struct span){ NULL, 0 };
+	s->translated = (struct span){ NULL, 0 };
 	name_files(c, s, s->name, &b);
 	return b.bad ? 414 : 0;
 }

@@ -1,8 +1,14 @@
 /* variables.c - the variables of RFC 3875 and what has become usual beside them
  *
- * One table names them; the dialects differ in how a pair is written.  Fields of the request follow as HTTP_*: not
- * Proxy (it would be HTTP_PROXY, which programs take for their own proxy), and none whose name has a byte beside
- * letters, digits and "-", because "_" would pass for "-" there.
+ *   kept: of the server | kept: of the client | of this request | HTTP_* of its fields      each pair in the form of
+ *                                                                                           the dialect
+ *
+ * One table names them.  Fields of the request follow as HTTP_*: not Proxy (it would be HTTP_PROXY, which programs take
+ * for their own proxy), and none whose name has a byte beside letters, digits and "-", because "_" would pass for "-"
+ * there.
+ *
+ * Most of a request to a backend is written here, so there is one look at the room for each pair, and texts go by sixteen
+ * bytes: whatever a request or a script points at has SLACK behind it, and so has the buffer.
  */
 #include "auth.h"
 #include "gateway.h"
@@ -20,22 +26,120 @@ enum variable {
 	VARIABLES
 };
 
-static const enum variable V_CLIENT = V_REMOTE, V_REQUEST = V_METHOD;   /* where the next kind begins */
+#define NAME(literal) { sizeof (literal) - 1, literal }
 
-static const struct span names[VARIABLES] = {
-	[V_GATEWAY] = SPAN("GATEWAY_INTERFACE"), [V_SOFTWARE] = SPAN("SERVER_SOFTWARE"),
-	[V_PROTOCOL] = SPAN("SERVER_PROTOCOL"), [V_METHOD] = SPAN("REQUEST_METHOD"), [V_URI] = SPAN("REQUEST_URI"),
-	[V_QUERY] = SPAN("QUERY_STRING"), [V_SCRIPT] = SPAN("SCRIPT_NAME"), [V_FILE] = SPAN("SCRIPT_FILENAME"),
-	[V_INFO] = SPAN("PATH_INFO"), [V_TRANSLATED] = SPAN("PATH_TRANSLATED"), [V_ROOT] = SPAN("DOCUMENT_ROOT"),
-	[V_SCHEME] = SPAN("REQUEST_SCHEME"), [V_SERVER] = SPAN("SERVER_NAME"), [V_ADDR] = SPAN("SERVER_ADDR"),
-	[V_PORT] = SPAN("SERVER_PORT"), [V_REMOTE] = SPAN("REMOTE_ADDR"), [V_REMOTE_PORT] = SPAN("REMOTE_PORT"),
-	[V_REDIRECT] = SPAN("REDIRECT_STATUS"), [V_TYPE] = SPAN("CONTENT_TYPE"),
-	[V_HTTPS] = SPAN("HTTPS"), [V_TLS] = SPAN("SSL_PROTOCOL"), [V_CIPHER] = SPAN("SSL_CIPHER"),
-	[V_CLIENT_VERIFY] = SPAN("SSL_CLIENT_VERIFY"), [V_CLIENT_NAME] = SPAN("SSL_CLIENT_S_DN"),
-	[V_CLIENT_FINGERPRINT] = SPAN("SSL_CLIENT_FINGERPRINT"),
-	[V_USER] = SPAN("REMOTE_USER"), [V_AUTH] = SPAN("AUTH_TYPE"),
-	[V_LOGIN] = SPAN("HTTP_AUTH_USER"), [V_PASSWORD] = SPAN("HTTP_AUTH_PASS"),
+static const struct name { unsigned char n; char text[23]; } names[VARIABLES] = {
+	[V_GATEWAY] = NAME("GATEWAY_INTERFACE"), [V_SOFTWARE] = NAME("SERVER_SOFTWARE"),
+	[V_PROTOCOL] = NAME("SERVER_PROTOCOL"), [V_METHOD] = NAME("REQUEST_METHOD"), [V_URI] = NAME("REQUEST_URI"),
+	[V_QUERY] = NAME("QUERY_STRING"), [V_SCRIPT] = NAME("SCRIPT_NAME"), [V_FILE] = NAME("SCRIPT_FILENAME"),
+	[V_INFO] = NAME("PATH_INFO"), [V_TRANSLATED] = NAME("PATH_TRANSLATED"), [V_ROOT] = NAME("DOCUMENT_ROOT"),
+	[V_SCHEME] = NAME("REQUEST_SCHEME"), [V_SERVER] = NAME("SERVER_NAME"), [V_ADDR] = NAME("SERVER_ADDR"),
+	[V_PORT] = NAME("SERVER_PORT"), [V_REMOTE] = NAME("REMOTE_ADDR"), [V_REMOTE_PORT] = NAME("REMOTE_PORT"),
+	[V_REDIRECT] = NAME("REDIRECT_STATUS"), [V_TYPE] = NAME("CONTENT_TYPE"),
+	[V_HTTPS] = NAME("HTTPS"), [V_TLS] = NAME("SSL_PROTOCOL"), [V_CIPHER] = NAME("SSL_CIPHER"),
+	[V_CLIENT_VERIFY] = NAME("SSL_CLIENT_VERIFY"), [V_CLIENT_NAME] = NAME("SSL_CLIENT_S_DN"),
+	[V_CLIENT_FINGERPRINT] = NAME("SSL_CLIENT_FINGERPRINT"),
+	[V_USER] = NAME("REMOTE_USER"), [V_AUTH] = NAME("AUTH_TYPE"),
+	[V_LOGIN] = NAME("HTTP_AUTH_USER"), [V_PASSWORD] = NAME("HTTP_AUTH_PASS"),
 };
+
+static inline struct span
+name_of(enum variable v)
+{
+	return (struct span){ names[v].text, names[v].n };
+}
+
+/* -- pairs ------------------------------------------------------------------------------------------------ */
+
+static __attribute__((noinline)) char *
+put_size(char *at, unsigned n)
+{
+	for (int shift = 24; shift >= 0; shift -= 8)
+		*at++ = n >> shift;
+	at[-4] |= (char)0x80;
+	return at;
+}
+
+/* What stands before a pair. */
+static inline __attribute__((always_inline)) char *
+put_front(char *at, enum pairs form, unsigned name, unsigned value)
+{
+	if (form == PAIRS_SIZED) {
+		if ((name | value) >= 128)
+			return put_size(put_size(at, name), value);
+		*at++ = name;
+		*at++ = value;
+	} else if (form == PAIRS_WORDS) {
+		uint16_t both = name + value + 2;
+
+		memcpy(at, &both, sizeof both);
+		at += sizeof both;
+	}
+	return at;
+}
+
+/* What stands behind name and value: nothing, where their sizes tell. */
+#define MARK(form) ((form) == PAIRS_WORDS ? '=' : '\0')
+#define MARK_SIZE(form) ((form) != PAIRS_SIZED)
+
+enum { AROUND = 8 + 2 };                /* the most that is put around a name and a value */
+
+void
+put_pair(struct buf *to, enum pairs form, struct span name, struct span value)
+{
+	char *from = to->data + to->w, *at;
+
+	if (name.n + value.n + AROUND > buf_room(to) || to->bad) {
+		to->bad = true;
+		return;
+	}
+	at = put_front(from, form, name.n, value.n);
+	copy(at, name.p, name.n);
+	at += name.n;
+	*at = MARK(form);
+	at += MARK_SIZE(form);
+	copy(at, value.p, value.n);
+	at += value.n;
+	*at = '\0';
+	at += MARK_SIZE(form);
+	to->w += at - from;
+}
+
+/* -- lines of the configuration ---------------------------------------------------------------------------- */
+
+static bool
+env_in(const struct env *env, struct span name)
+{
+	while (env && !span_eq(env->name, name))
+		env = env->next;
+	return env;
+}
+
+bool
+env_has(const struct conn *c, struct span name)
+{
+	return env_in(c->host->env, name) || env_in(c->conf->hosts->env, name);
+}
+
+static void
+put_env(const struct conn *c, struct buf *to, enum pairs form)
+{
+	const struct env *first = c->conf->hosts->env;
+
+	for (const struct env *env = c->host->env; env; env = env->next)
+		put_pair(to, form, env->name, env->value);
+	for (const struct env *env = first; env && c->host != c->conf->hosts; env = env->next)
+		if (!env_in(c->host->env, env->name))
+			put_pair(to, form, env->name, env->value);
+}
+
+static bool
+has_env(const struct conn *c)
+{
+	return c->host->env || c->conf->hosts->env;
+}
+
+/* -- what seldom changes, and what seldom is there ------------------------------------------------------------ */
 
 static struct span
 ip_text(const struct from *f, char *store, size_t size)
@@ -69,92 +173,165 @@ number_text(unsigned n, char *store, size_t size)
 	return (struct span){ store, b.w };
 }
 
-/* What the client's certificate has proved. */
-static struct span
-proof_value(enum variable v, const struct conn *c, char store[64])
+/* A run of the table; a value without p is not to be set. */
+static void
+put_values(const struct conn *c, struct buf *to, enum pairs form, enum variable v, const struct span *value, unsigned n)
 {
-	uint16_t proof = tls_proof(c->client.tls);
+	bool env = has_env(c);
 
-	return v == V_CLIENT_VERIFY ? proof_state(proof) : v == V_CLIENT_NAME ? proof_name(proof) :
-	    proof_fingerprint(proof, store);
+	for (const struct span *end = value + n; value < end; value++, v++)
+		if (value->p && !(env && env_has(c, name_of(v))))
+			put_pair(to, form, name_of(v), *value);
 }
 
-/* The value, p NULL when the variable is not to be set; store is room for one that has to be made. */
-static struct span
-value_of(enum variable v, struct conn *c, const struct request *r, const struct script *s, char *store, size_t size)
+static void
+put_server(struct conn *c, const struct request *r, struct buf *to, enum pairs form)
 {
-	switch (v) {
-	case V_GATEWAY:
-		return SPAN("CGI/1.1");
-	case V_SOFTWARE:
-		return SPAN("cubhttpd/" VERSION);
-	case V_PROTOCOL:
-		return r->minor ? SPAN("HTTP/1.1") : SPAN("HTTP/1.0");
-	case V_METHOD:
-		return r->name;
-	case V_URI:
-		return r->target;
-	case V_QUERY:
-		return r->query.p ? r->query : SPAN("");
-	case V_SCRIPT:
-		return s->name;
-	case V_FILE:
-		return s->file;
-	case V_INFO:
-		return s->info;
-	case V_TRANSLATED:
-		return s->translated;
-	case V_ROOT:
-		return span_of(c->route->remote ? c->route->remote : c->host->root.path);
-	case V_SCHEME:
-		return c->secure ? SPAN("https") : SPAN("http");
-	case V_HTTPS:
-		return c->secure ? SPAN("on") : (struct span){ NULL, 0 };
-	case V_SERVER:
-		return r->host.n ? r->host : ip_text(conn_local(c), store, size);
-	case V_ADDR:
-		return ip_text(conn_local(c), store, size);
-	case V_PORT:
-		return number_text(ntohs(conn_local(c)->port), store, size);
-	case V_REMOTE:
-		return ip_text(&c->from, store, size);
-	case V_REMOTE_PORT:
-		return number_text(ntohs(c->from.port), store, size);
-	case V_CLIENT_VERIFY:
-	case V_CLIENT_NAME:
-	case V_CLIENT_FINGERPRINT:
-		return CONFIG_VERIFY && c->client.tls && c->conf->client_ca ? proof_value(v, c, store) :
-		    (struct span){ NULL, 0 };
-	case V_REDIRECT:
-		return c->errors ? number_text(c->status, store, size) : SPAN("200");
-	case V_TYPE:
-		return r->known[F_CONTENT_TYPE];
-	case V_USER:
-		return (struct span){ c->lent->user, c->lent->user_n };
-	case V_AUTH:
-		return SPAN("Basic");
-	case V_LOGIN:
-		return (struct span){ c->credentials ? c->lent->user : NULL, c->lent->user_n };
-	case V_PASSWORD:
-		return password_text(c, r);
-	case V_TLS:
-		return CONFIG_TLS ? tls_protocol(c->client.tls) : SPAN("");
-	case V_CIPHER:
-		return CONFIG_TLS ? tls_cipher(c->client.tls) : SPAN("");
-	case VARIABLES:
-		break;
+	char address[64], port[8], status[8];
+	const struct from *local = conn_local(c);
+	const struct span none = { NULL, 0 }, value[] = {
+		[V_GATEWAY] = SPAN("CGI/1.1"),
+		[V_SOFTWARE] = SPAN("cubhttpd/" VERSION),
+		[V_SCHEME] = c->secure ? SPAN("https") : SPAN("http"),
+		[V_HTTPS] = c->secure ? SPAN("on") : none,
+		[V_ROOT] = span_of(c->route->remote ? c->route->remote : c->host->root.path),
+		[V_ADDR] = ip_text(local, address, sizeof address),
+		[V_PORT] = number_text(ntohs(local->port), port, sizeof port),
+		[V_PROTOCOL] = r->minor ? SPAN("HTTP/1.1") : SPAN("HTTP/1.0"),
+		[V_REDIRECT] = c->errors ? number_text(c->status, status, sizeof status) : SPAN("200"),
+	};
+
+	put_values(c, to, form, 0, value, sizeof value / sizeof *value);
+	put_env(c, to, form);
+}
+
+static void
+put_client(struct conn *c, const struct request *r, struct buf *to, enum pairs form)
+{
+	char address[64], port[8];
+	const struct span value[] = {
+		ip_text(&c->from, address, sizeof address), number_text(ntohs(c->from.port), port, sizeof port),
+	};
+
+	(void)r;
+	put_values(c, to, form, V_REMOTE, value, sizeof value / sizeof *value);
+}
+
+static __attribute__((noinline)) void
+put_user(const struct conn *c, const struct request *r, struct buf *to, enum pairs form)
+{
+	const struct span none = { NULL, 0 }, user = { c->lent->user, c->lent->user_n };
+	const struct span value[] = { user, SPAN("Basic"), c->credentials ? user : none, password_text(c, r) };
+
+	put_values(c, to, form, V_USER, value, sizeof value / sizeof *value);
+}
+
+static __attribute__((noinline)) void
+put_tls(const struct conn *c, struct buf *to, enum pairs form)
+{
+	const struct tls *t = c->client.tls;
+	uint16_t proof = CONFIG_VERIFY && c->conf->client_ca ? tls_proof(t) : 0;
+	bool asked = CONFIG_VERIFY && c->conf->client_ca;
+	char store[64];
+	const struct span none = { NULL, 0 }, value[] = { tls_protocol(t), tls_cipher(t),
+		asked ? proof_state(proof) : none, asked ? proof_name(proof) : none,
+		asked ? proof_fingerprint(proof, store) : none };
+
+	put_values(c, to, form, V_TLS, value, sizeof value / sizeof *value);
+}
+
+/* Variables that are the same for many requests are kept as they were last written, with what they were made from. */
+struct key { const struct rule *route; const struct host *host; const struct from *from; unsigned kind; };
+
+static struct kept { struct key key; struct from from; unsigned n; char text[1024]; } of_server, of_client;
+
+void
+cgi_flush(void)
+{
+	of_server.n = of_client.n = 0;
+}
+
+static bool
+made_from(const struct kept *k, const struct key *key)
+{
+	const char *a = (const char *)&k->from, *b = (const char *)key->from;
+
+	_Static_assert(sizeof (struct from) == 20, "struct from has another size");
+	return k->key.route == key->route && k->key.host == key->host && k->key.kind == key->kind &&
+	    load8(a) == load8(b) && load8(a + 8) == load8(b + 8) && load4(a + 16) == load4(b + 16);
+}
+
+static void
+put_kept(struct kept *k, const struct key *key, struct conn *c, const struct request *r, struct buf *to, enum pairs form,
+    void (*put)(struct conn *, const struct request *, struct buf *, enum pairs))
+{
+	struct buf b = { k->text, 0, 0, sizeof k->text, false };
+
+	if (!k->n || !made_from(k, key)) {
+		k->key = *key;
+		k->from = *key->from;
+		put(c, r, &b, form);
+		k->n = b.bad ? 0 : b.w;
 	}
-	return (struct span){ NULL, 0 };
+	if (k->n)
+		buf_mem(to, k->text, k->n);
+	else
+		put(c, r, to, form);
 }
 
-static struct span
+static void
+put_constant(struct conn *c, const struct request *r, struct buf *to, enum pairs form)
+{
+	unsigned status = c->errors ? (unsigned)c->status : 0;
+	const struct key server = { c->route, c->host, conn_local(c), status << 8 | form << 2 | c->secure << 1 | r->minor };
+	const struct key client = { NULL, c->host, &c->from, form };
+
+	put_kept(&of_server, &server, c, r, to, form, put_server);
+	put_kept(&of_client, &client, c, r, to, form, put_client);
+}
+
+/* -- of this request --------------------------------------------------------------------------------------------- */
+
+/* None of these names has more than SLACK bytes. */
+static __attribute__((noinline)) void
+put_request(struct conn *c, const struct request *r, const struct script *s, struct buf *to, enum pairs form)
+{
+	char store[64], *at = to->data + to->w, *const last = to->data + to->size - AROUND - 2 * SLACK;
+	const struct span value[] = { r->name, r->target, { r->query.n ? r->query.p : r->target.p, r->query.n }, s->name,
+		s->file, s->info, s->translated, r->host.n ? r->host : ip_text(conn_local(c), store, sizeof store - SLACK),
+		r->known[F_CONTENT_TYPE] }, *v = value;
+	const char mark = MARK(form);
+	const bool size = MARK_SIZE(form), env = has_env(c);
+
+	_Static_assert(sizeof value / sizeof *value == V_USER - V_METHOD, "a variable has no value");
+	for (const struct name *name = names + V_METHOD; name < names + V_USER; name++, v++) {
+		if (!v->p || (env && env_has(c, (struct span){ name->text, name->n })))
+			continue;
+		if (last - at < (int)v->n) {
+			to->bad = true;
+			return;
+		}
+		at = put_front(at, form, name->n, v->n);
+		memcpy(at, name->text, SLACK);
+		at += name->n;
+		*at = mark;
+		at = copy_loose(at + size, v->p, v->n);
+		*at = '\0';
+		at += size;
+	}
+	to->w = (unsigned)(at - to->data);
+}
+
+/* -- of its fields ------------------------------------------------------------------------------------------------ */
+
+static inline __attribute__((always_inline)) struct span
 field_name(const struct request *r, const struct field *f)
 {
 	return (struct span){ r->head + f->name, f->name_n };
 }
 
 /* The target's authority goes before Host (RFC 9112 3.2.2), and the parser has put it there. */
-static struct span
+static inline __attribute__((always_inline)) struct span
 field_value(const struct request *r, const struct field *f)
 {
 	if (f->id == F_HOST)
@@ -162,69 +339,72 @@ field_value(const struct request *r, const struct field *f)
 	return (struct span){ r->head + f->value, f->value_n };
 }
 
-/* Not for programs: what could be taken for something else, what has a variable of its own, the framing, which is
- * undone before they see the body, and the password, unless a line says so. */
-static bool
-withheld(const struct conn *c, enum field_id id)
+/* Not for programs, as bits: what could be taken for something else, what has a variable of its own, the framing, which
+ * is undone before they see the body, and the password, unless a line says so. */
+static uint64_t
+withheld(const struct conn *c)
 {
-	return id == F_PROXY || id == F_CONTENT_TYPE || id == F_CONTENT_LENGTH || id == F_TRANSFER_ENCODING ||
-	    id == F_TRAILER || (id == F_AUTHORIZATION && !c->credentials);
+	return 1ull << F_PROXY | 1ull << F_CONTENT_TYPE | 1ull << F_CONTENT_LENGTH | 1ull << F_TRANSFER_ENCODING |
+	    1ull << F_TRAILER | (uint64_t)!c->credentials << F_AUTHORIZATION;
 }
 
 /* What the server says of a password that it has checked: no client says that. */
-static bool
+static __attribute__((noinline)) bool
 is_ours(struct span name)
 {
-	return name.n == 9 && (span_eq_nocase(name, SPAN("Auth-User")) || span_eq_nocase(name, SPAN("Auth-Pass")));
+	return span_eq_nocase(name, SPAN("Auth-User")) || span_eq_nocase(name, SPAN("Auth-Pass"));
 }
 
-/* Letters become capitals, hyphens underscores: 0x20 goes, and what then lacks 0x40 was a hyphen and gets 0x52. */
-static void
-shout(char *p, unsigned n)
+/* HTTP_ACCEPT_LANGUAGE for Accept-Language, which has letters and hyphens only: those become capitals, these underscores.
+ * 0x20 goes, and what then lacks 0x40 was a hyphen and gets 0x52. */
+static __attribute__((noinline)) void
+put_plain(struct buf *to, enum pairs form, struct span name, struct span value)
 {
 	const uint64_t ones = ~(uint64_t)0 / 255;
+	char *at = to->data + to->w, *end;
 
-	for (unsigned i = 0; i < n; i += 8) {
-		uint64_t x = load8(p + i), hyphens = ~x & ones * 0x40;
+	if (name.n + value.n + sizeof "HTTP_" + AROUND + SLACK > buf_room(to)) {
+		to->bad = true;
+		return;
+	}
+	at = put_front(at, form, name.n + 5, value.n);
+	memcpy(at, "HTTP_   ", 8);
+	at += 5;
+	end = at + name.n;
+	do {
+		uint64_t x = load8(name.p), hyphens = ~x & ones * 0x40;
 
 		x = (x & ~(ones * 0x20)) | hyphens | hyphens >> 2 | hyphens >> 5;
-		memcpy(p + i, &x, sizeof x);
-	}
+		memcpy(at, &x, sizeof x);
+		name.p += 8;
+		at += 8;
+	} while (at < end);
+	*end = MARK(form);
+	end = copy_loose(end + MARK_SIZE(form), value.p, value.n);
+	*end = '\0';
+	to->w = (unsigned)(end - to->data) + MARK_SIZE(form);
 }
 
-/* The same with digits among them; false when there is anything else. */
-static bool
-shout_each(char *p, unsigned n)
+/* The same for a name with digits among them; with anything else it is not for programs. */
+static __attribute__((noinline)) void
+put_other(struct buf *to, enum pairs form, struct span name, struct span value)
 {
-	for (; n; n--, p++) {
-		char ch = lower(*p);
+	char store[5 + 128] = "HTTP_";
+	unsigned n = 5;
+
+	for (; name.n && n < sizeof store; name.n--, n++) {
+		char ch = lower(*name.p++);
 
 		if (ch >= 'a' && ch <= 'z')
-			*p = ch - ('a' - 'A');
+			ch -= 'a' - 'A';
 		else if (ch == '-')
-			*p = '_';
+			ch = '_';
 		else if (ch < '0' || ch > '9')
-			return false;
+			return;
+		store[n] = ch;
 	}
-	return true;
-}
-
-/* HTTP_ACCEPT_LANGUAGE for Accept-Language; the empty span for a field that programs must not see. */
-static struct span
-variable_name(const struct conn *c, const struct request *r, const struct field *f, char store[136])
-{
-	static const char prefix[8] = "   HTTP_";
-	struct span name = field_name(r, f);
-
-	if (withheld(c, f->id) || is_ours(name) || name.n > 120)
-		return SPAN("");
-	memcpy(store, prefix, 8);
-	copy(store + 8, name.p, name.n);
-	if (f->plain)
-		shout(store + 8, name.n);
-	else if (!shout_each(store + 8, name.n))
-		return SPAN("");
-	return (struct span){ store + 3, name.n + 5 };
+	if (!name.n)
+		put_pair(to, form, (struct span){ store, n }, value);
 }
 
 /* What names that are the same have in common, as one of 64 bits. */
@@ -235,7 +415,7 @@ mark(const struct field *f)
 }
 
 /* The marks that come more than once: only a field with one of these may have been sent several times. */
-static uint64_t
+static __attribute__((noinline)) uint64_t
 repeated(const struct request *r)
 {
 	uint64_t once = 0, again = 0;
@@ -253,144 +433,66 @@ same_name(const struct request *r, const struct field *a, const struct field *b)
 	return a->name_n == b->name_n && a->id == b->id && span_eq_nocase(field_name(r, a), field_name(r, b));
 }
 
-/* Field i; when it was sent several times the first one carries all values (RFC 3875 4.1.18), cookies by "; ". */
-static struct span
-joined(const struct request *r, unsigned i)
+/* A field; when it was sent several times the first one carries all values (RFC 3875 4.1.18), cookies by "; ", and the
+ * others have none. */
+static __attribute__((noinline)) struct span
+joined(const struct request *r, const struct field *f)
 {
-	static char store[CLIENT_IN];
-	struct buf b = { store, 0, 0, sizeof store, false };
-	const struct field *f = &r->fields[i];
+	static char store[CLIENT_IN + SLACK];
+	struct buf b = { store, 0, 0, CLIENT_IN, false };
 	const char *separator = span_eq_nocase(field_name(r, f), SPAN("Cookie")) ? "; " : ", ";
 
-	for (unsigned k = 0; k < i; k++)
-		if (same_name(r, f, &r->fields[k]))
+	for (const struct field *other = r->fields; other < f; other++)
+		if (same_name(r, f, other))
 			return (struct span){ NULL, 0 };
 	buf_span(&b, field_value(r, f));
-	for (unsigned k = i + 1; k < r->nfields; k++) {
-		if (!same_name(r, f, &r->fields[k]))
+	for (const struct field *other = f + 1; other < r->fields + r->nfields; other++) {
+		if (!same_name(r, f, other))
 			continue;
 		buf_text(&b, separator);
-		buf_span(&b, field_value(r, &r->fields[k]));
+		buf_span(&b, field_value(r, other));
 	}
 	return (struct span){ store, b.w };
 }
 
-typedef void put_variable(struct buf *, struct span name, struct span value);
-
-static bool
-env_in(const struct env *env, struct span name)
-{
-	while (env && !span_eq(env->name, name))
-		env = env->next;
-	return env;
-}
-
-bool
-env_has(const struct conn *c, struct span name)
-{
-	return env_in(c->host->env, name) || env_in(c->conf->hosts->env, name);
-}
-
 static void
-put_env(const struct conn *c, struct buf *to, put_variable *put)
+put_fields(const struct conn *c, const struct request *r, struct buf *to, enum pairs form)
 {
-	const struct env *first = c->conf->hosts->env;
+	const uint64_t held = withheld(c);
+	const struct field *next = r->fields, *end = next + r->nfields;
+	uint64_t once = 0, again = 0;
+	unsigned w = to->w;
 
-	for (const struct env *env = c->host->env; env; env = env->next)
-		put(to, env->name, env->value);
-	for (const struct env *env = first; env && c->host != c->conf->hosts; env = env->next)
-		if (!env_in(c->host->env, env->name))
-			put(to, env->name, env->value);
-}
+	while (next < end) {
+		const struct field *f = next++;
+		struct span name = field_name(r, f), value = field_value(r, f);
 
-static void
-put_range(struct conn *c, const struct request *r, const struct script *s, struct buf *to, put_variable *put,
-    enum variable from, enum variable end)
-{
-	bool env = c->host->env || c->conf->hosts->env;
-	char store[128];
-
-	for (enum variable v = from; v < end; v++) {
-		struct span value = value_of(v, c, r, s, store, sizeof store);
-
-		if (value.p && !(env && env_has(c, names[v])))
-			put(to, names[v], value);
-	}
-	if (env && !from)
-		put_env(c, to, put);
-}
-
-/* Variables that are the same for many requests are kept as they were last written, with what they were made from. */
-struct key {                            /* compared as bytes: no padding */
-	const struct rule *route;
-	const struct host *host;
-	put_variable *put;
-	struct from from;
-	uint16_t status;
-	bool minor, secure;
-};
-
-_Static_assert(sizeof (struct key) == 3 * sizeof (void *) + sizeof (struct from) + 4, "struct key has padding");
-
-static struct kept { struct key key; unsigned n; char text[1024]; } of_server, of_client;
-
-void
-cgi_flush(void)
-{
-	of_server.n = of_client.n = 0;
-}
-
-static struct span
-as_bytes(const struct key *k)
-{
-	return (struct span){ (const char *)k, sizeof *k };
-}
-
-static void
-put_kept(struct kept *k, const struct key *key, struct conn *c, const struct request *r, struct buf *to,
-    enum variable from, enum variable end)
-{
-	struct buf b = { k->text, 0, 0, sizeof k->text, false };
-
-	if (!k->n || !span_eq(as_bytes(&k->key), as_bytes(key))) {
-		k->key = *key;
-		put_range(c, r, NULL, &b, key->put, from, end);
-		k->n = b.bad ? 0 : b.w;
-	}
-	if (k->n)
-		buf_mem(to, k->text, k->n);
-	else
-		put_range(c, r, NULL, to, key->put, from, end);
-}
-
-static void
-put_constant(struct conn *c, const struct request *r, struct buf *to, put_variable *put)
-{
-	const struct key server = { c->route, c->host, put, *conn_local(c), c->errors ? c->status : 0, r->minor, c->secure };
-	const struct key client = { NULL, NULL, put, c->from, 0, 0, 0 };
-
-	put_kept(&of_server, &server, c, r, to, 0, V_CLIENT);
-	put_kept(&of_client, &client, c, r, to, V_CLIENT, V_REQUEST);
-}
-
-void
-cgi_variables(struct conn *c, const struct request *r, const struct script *s, struct buf *to, put_variable *put)
-{
-	uint64_t again = repeated(r);
-	char store[136];
-
-	put_constant(c, r, to, put);
-	put_range(c, r, s, to, put, V_REQUEST, c->lent->user_n ? V_TLS : V_USER);
-	if (CONFIG_TLS && c->client.tls)
-		put_range(c, r, s, to, put, V_TLS, VARIABLES);
-	for (unsigned i = 0; i < r->nfields; i++) {
-		const struct field *f = &r->fields[i];
-		struct span name = variable_name(c, r, f, store), value;
-
-		if (!name.n)
+		if (held >> f->id & 1 || (name.n == 9 && is_ours(name)))
 			continue;
-		value = again & mark(f) ? joined(r, i) : field_value(r, f);
-		if (value.p)
-			put(to, name, value);
+		if (once & mark(f) && !again) { /* from the beginning, now that they are looked for */
+			again = repeated(r);
+			to->w = w;
+			next = r->fields;
+			continue;
+		}
+		once |= mark(f);
+		if (again & mark(f) && !(value = joined(r, f)).p)
+			continue;
+		if (f->plain)
+			put_plain(to, form, name, value);
+		else
+			put_other(to, form, name, value);
 	}
+}
+
+void
+cgi_variables(struct conn *c, const struct request *r, const struct script *s, struct buf *to, enum pairs form)
+{
+	put_constant(c, r, to, form);
+	put_request(c, r, s, to, form);
+	if (c->lent->user_n)
+		put_user(c, r, to, form);
+	if (CONFIG_TLS && c->client.tls)
+		put_tls(c, to, form);
+	put_fields(c, r, to, form);
 }
