@@ -73,7 +73,7 @@ frame(struct conn *c, struct answer *h)
 	bool none = c->head_only || h->status == 204 || h->status == 304;
 
 	if (!h->measured && !none && g->dialect->whole && g->dialect->whole(&g->down.body, &c->peer->s.in)) {
-		h->measured = true;
+		h->measured = g->whole = true;
 		h->length = g->down.body.left;
 	}
 	g->measured = h->measured && !none;
@@ -151,11 +151,29 @@ hand_over(struct conn *c, struct span path)
 	return true;
 }
 
+/* The rest of an answer that is all there goes with its head, if that leaves room. */
+static enum io
+pass_whole(struct conn *c)
+{
+	struct gateway *g = STATE(c, gateway);
+	struct buf *in = &c->peer->s.in, *out = &c->client.out;
+	unsigned n = g->down.body.left;
+
+	if (n > buf_room(out))
+		return IO_MOVED;
+	buf_mem(out, in->data + in->r, n);
+	c->sent = g->down.moved = n;
+	in->r = in->w = 0;
+	g->down.done = true;
+	return IO_DONE;
+}
+
 /* A head: the response begins.  Without c->peer after that, somebody else answers. */
 static enum io
 take_head(struct conn *c, struct answer *h)
 {
-	const struct dialect *d = STATE(c, gateway)->dialect;
+	const struct gateway *g = STATE(c, gateway);
+	const struct dialect *d = g->dialect;
 	enum io io = IO_FAIL;
 
 	c->peer->replay = 0;            /* it has answered */
@@ -175,7 +193,7 @@ take_head(struct conn *c, struct answer *h)
 		c->client.out.bad = false;
 		return IO_FAIL;
 	}
-	return IO_MOVED;
+	return g->whole ? pass_whole(c) : IO_MOVED;
 }
 
 /* Bytes of a head with its empty line, whose lines may end in LF alone (RFC 3875 6.2); 0 while it has not all come. */

@@ -563,7 +563,10 @@ gateway_pull(struct conn *c)
 		if (g->unreachable)
 			return IO_FAIL;
 	}
-	io = g->headed ? body_step(c) : answer_head(c);
+	if (g->headed)
+		io = body_step(c);
+	else
+		io = p->s.in.w || p->s.eof ? answer_head(c) : IO_WAIT;
 	if (io == IO_WAIT && p->s.dead) {
 		c->why = g->headed ? "the backend broke off" : "the backend was gone before it answered";
 		return IO_FAIL;

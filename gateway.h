@@ -116,6 +116,7 @@ struct gateway {                        /* the handler's state */
 	bool headed;                    /* the response head has been passed on */
 	bool sent;                      /* a byte has gone to this connection */
 	bool measured;                  /* the length of the response is known: down.limit */
+	bool whole;                     /* and all of it is here */
 	bool elsewhere;                 /* cgi: another path answers, see cgi.c */
 	bool unreachable;               /* no address is left to try */
 	bool refused;                   /* one that may not be reached was among them */
@@ -153,7 +154,8 @@ void cgi_leave(void);                   /* the server ends: so do those whose an
 
 /* -- answer.c: the head of the answer ---------------------------------------------------------------- */
 
-/* IO_MOVED once it has been passed on (headed), or when more of it was gathered.  Without c->peer after that, somebody
+/* IO_MOVED once it has been passed on (headed), or when more of it was gathered; IO_DONE when the body went with it.  Without
+ * c->peer after that, somebody
  * else answers. */
 enum io answer_head(struct conn *);
 
