@@ -145,19 +145,6 @@ put_text(struct buf *b, struct span s)
 	return at;
 }
 
-/* Pointers to the words that lie in b from `from` on; false when they are too many. */
-static bool
-point(const struct buf *b, unsigned from, char *to[WORDS_MOST])
-{
-	char *p = b->data + from, *end = b->data + b->w;
-	unsigned n = 0;
-
-	for (; p < end && n < WORDS_MOST - 1; p += 2 + load2(p))
-		to[n++] = p + 2;
-	to[n] = NULL;
-	return p == end;
-}
-
 /* -- starting ----------------------------------------------------------------------------------------------------------- */
 
 static struct span
@@ -166,14 +153,6 @@ folder_of(struct span file)
 	while (file.n > 1 && file.p[file.n - 1] != '/')
 		file.n--;
 	return file;
-}
-
-static struct span
-base_of(struct span path)
-{
-	unsigned n = folder_of(path).n;
-
-	return (struct span){ path.p + n, path.n - n };
 }
 
 /* Why it does not run, as a status; missing: the file itself is not there. */
@@ -244,27 +223,29 @@ launch(struct conn *c, struct program *program, bool body)
 
 /* Words and variables are built in the buffers of the place, which nothing else needs before the program runs. */
 static int
-run(struct conn *c, const struct request *r, const struct script *s)
+run(struct conn *c, const struct request *r, const struct script *s, struct span folder)
 {
+	static char path[] = "PATH=/usr/sbin:/usr/bin:/sbin:/bin";
 	const struct rule *rule = c->route;
 	struct buf *b = &c->peer->s.out;
 	char **envp = (char **)(void *)c->peer->s.in.data, *argv[3] = { NULL };
-	const char *file = s->file.p, *folder = put_text(b, folder_of(s->file));
+	const char *file = s->file.p;
 	struct program program = { .path = rule->value.p ? rule->value.p : file, .argv = argv, .envp = envp,
-		.dir = rule->run->at_root ? c->host->root.path : folder, .run = rule->run };
-	unsigned from = b->w;
+		.dir = rule->run->at_root ? c->host->root.path : put_text(b, folder), .run = rule->run };
 	int error;
 
 	_Static_assert(WORDS_MOST * sizeof (char *) <= PEER_IN, "PEER_IN is too small for pointers to variables");
+	env_words = (struct env_words){ envp, envp + WORDS_MOST - 1 };
 	argv[0] = (char *)(uintptr_t)program.path;
 	argv[1] = rule->value.p ? (char *)(uintptr_t)file : NULL;
 	if (!env_has(c, SPAN("PATH")))
-		put_pair(b, PAIRS_WORDS, SPAN("PATH"), SPAN("/usr/sbin:/usr/bin:/sbin:/bin"));
+		*env_words.next++ = path;
 	cgi_variables(c, r, s, b, PAIRS_WORDS);
 	if (r->framing == BODY_LENGTH)
 		put_length(b, r->length);
-	if (b->bad || !point(b, from, envp))
+	if (b->bad || env_words.next == env_words.last)
 		return 431;
+	*env_words.next = NULL;
 	error = launch(c, &program, !c->up.done);
 	b->w = 0;
 	return error ? refused(error, file, access(file, F_OK) < 0) : 0;
@@ -296,24 +277,28 @@ static void
 name_place(struct peer *p, struct span name)
 {
 	p->script_n = name.n < sizeof p->script ? name.n : sizeof p->script;
-	memcpy(p->script, name.p + name.n - p->script_n, p->script_n);
+	copy(p->script, name.p + name.n - p->script_n, p->script_n);
 }
 
 static int
 cgi_start(struct conn *c, struct request *r)
 {
 	struct script s;
+	struct span folder, base;
 	int status = script_find(c, r, &s);
 
 	if (!status)
 		status = gateway_take(c, &cgi_dialect);
 	if (status)
 		return status;
-	c->peer->child = (struct child){ .ended = cgi_ended, .late = cgi_late };
+	c->peer->child.ended = cgi_ended;
+	c->peer->child.late = cgi_late;
 	c->peer->late = false;
 	c->peer->end = 0;
 	name_place(c->peer, s.name);
-	status = run(c, r, &s);
+	folder = folder_of(s.file);
+	base = (struct span){ s.file.p + folder.n, s.file.n - folder.n };
+	status = run(c, r, &s, folder);
 	if (status) {
 		peer_release(c->peer);
 		c->peer = NULL;
@@ -328,7 +313,7 @@ cgi_start(struct conn *c, struct request *r)
 	c->hold = c->route->run->local && r->framing == BODY_NONE;
 	if (c->route->run->time)
 		c->peer->end = now + c->route->run->time * (int64_t)1000;
-	if (span_starts(base_of(s.name), SPAN("nph-")))
+	if (span_starts(base, SPAN("nph-")))
 		raw(c);
 	return 0;
 }
@@ -357,25 +342,22 @@ cgi_whole(const struct body *body, const struct buf *in)
 	return body->ended && body->at && !body->failed;
 }
 
-/* What is known of its end; true when that is more than before. */
+/* What is known of the end of one that runs; true when that is more than before. */
 static bool
 look_at_end(struct peer *p, struct body *body)
 {
-	bool at = body->at, eof = p->s.eof;
+	bool at = body->at;
 
-	if (!p->child.pid) {
-		body->at = true;
-		body->failed = WIFSIGNALED(p->child.status);
-		/* What it left in the background may hold the pipe open: all that it wrote itself has been read. */
-		p->s.eof = eof || !p->s.readable;
-	} else if (eof) {
+	if (!p->child.pid)
+		return false;
+	if (p->s.eof) {
 		body->at = p->late;
 		if (!p->child.due || p->child.due > now + SETTLES)
 			p->child.due = now + SETTLES;
 	} else if (body->gathers && buf_used(&p->s.in) && p->child.due == p->end) {
 		p->child.due = now + GATHERS;
 	}
-	return body->at != at || p->s.eof != eof;
+	return body->at != at;
 }
 
 /* The head of the request once more, for path; false when it cannot be. */
@@ -457,6 +439,10 @@ cgi_pull(struct conn *c)
 	}
 	if (g->elsewhere)
 		return go_elsewhere(c);
+	if (!p->child.pid) {
+		g->down.body.at = true;
+		g->down.body.failed = WIFSIGNALED(p->child.status);
+	}
 	io = gateway_pull(c);
 	if (g->elsewhere)
 		return io;

@@ -461,6 +461,10 @@ peer_io(struct conn *c)
 	}
 	if ((s->dead || s->hung_up) && !s->pipes && !s->tls && c->peer->backend->addr.u.any.sa_family == AF_UNIX)
 		moved |= local_end(s);
+	/* A program that has ended, and may have left something in the background that holds the pipe open: all that it
+	 * wrote itself has been read. */
+	if (CONFIG_CGI && s->pipes && g->down.body.at && !s->readable)
+		s->eof = true;
 	g->down.body.ended = s->eof;
 	return moved;
 }

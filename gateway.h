@@ -59,9 +59,10 @@ struct script { struct span name, info, file, translated; };
  * status, or PASS: not a script. */
 int script_find(struct conn *, struct request *, struct script *);
 
-/* A pair of name and value: behind their two sizes, as FastCGI has it; each ended by NUL; or NAME=value and NUL behind
- * its size in two bytes. */
+/* A pair of name and value: behind their two sizes, as FastCGI has it; each ended by NUL; or NAME=value and NUL, pointed at
+ * by the next of env_words, which says by next == last that there were too many. */
 enum pairs { PAIRS_SIZED, PAIRS_ENDED, PAIRS_WORDS };
+extern struct env_words { char **next, **last; } env_words;
 
 void put_pair(struct buf *, enum pairs, struct span name, struct span value);
 void cgi_variables(struct conn *, const struct request *, const struct script *, struct buf *to, enum pairs);

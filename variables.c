@@ -49,6 +49,8 @@ name_of(enum variable v)
 	return (struct span){ names[v].text, names[v].n };
 }
 
+struct env_words env_words;
+
 /* -- pairs ------------------------------------------------------------------------------------------------ */
 
 static __attribute__((noinline)) char *
@@ -70,10 +72,8 @@ put_front(char *at, enum pairs form, unsigned name, unsigned value)
 		*at++ = name;
 		*at++ = value;
 	} else if (form == PAIRS_WORDS) {
-		uint16_t both = name + value + 2;
-
-		memcpy(at, &both, sizeof both);
-		at += sizeof both;
+		*env_words.next = at;
+		env_words.next += env_words.next < env_words.last;
 	}
 	return at;
 }
@@ -206,14 +206,13 @@ put_server(struct conn *c, const struct request *r, struct buf *to, enum pairs f
 }
 
 static void
-put_client(struct conn *c, const struct request *r, struct buf *to, enum pairs form)
+put_client(const struct conn *c, struct buf *to, enum pairs form)
 {
 	char address[64], port[8];
 	const struct span value[] = {
 		ip_text(&c->from, address, sizeof address), number_text(ntohs(c->from.port), port, sizeof port),
 	};
 
-	(void)r;
 	put_values(c, to, form, V_REMOTE, value, sizeof value / sizeof *value);
 }
 
@@ -240,54 +239,79 @@ put_tls(const struct conn *c, struct buf *to, enum pairs form)
 	put_values(c, to, form, V_TLS, value, sizeof value / sizeof *value);
 }
 
-/* Variables that are the same for many requests are kept as they were last written, with what they were made from. */
-struct key { const struct rule *route; const struct host *host; const struct from *from; unsigned kind; };
+/* Variables that are the same for many requests are kept as they were last written, with what they were made from: those of
+ * the server, and then those of the client.  Words are not written again, but pointed at where they are. */
+enum { KEPT_MOST = 32 };                /* words */
 
-static struct kept { struct key key; struct from from; unsigned n; char text[1024]; } of_server, of_client;
+static struct {
+	const struct rule *route;
+	const struct host *host;
+	struct from local, from;
+	unsigned kind, server_n, n;     /* bytes; n is 0 when nothing is kept */
+	char **server_end, **end;       /* words */
+	char *word[KEPT_MOST], text[1536];
+} kept;
 
 void
 cgi_flush(void)
 {
-	of_server.n = of_client.n = 0;
+	kept.n = 0;
 }
 
 static bool
-made_from(const struct kept *k, const struct key *key)
+same_from(const struct from *a, const struct from *b)
 {
-	const char *a = (const char *)&k->from, *b = (const char *)key->from;
+	const char *p = (const char *)a, *q = (const char *)b;
 
-	_Static_assert(sizeof (struct from) == 20, "struct from has another size");
-	return k->key.route == key->route && k->key.host == key->host && k->key.kind == key->kind &&
-	    load8(a) == load8(b) && load8(a + 8) == load8(b + 8) && load4(a + 16) == load4(b + 16);
+	_Static_assert(sizeof *a == 20, "struct from has another size");
+	return load8(p) == load8(q) && load8(p + 8) == load8(q + 8) && load4(p + 16) == load4(q + 16);
 }
 
-static void
-put_kept(struct kept *k, const struct key *key, struct conn *c, const struct request *r, struct buf *to, enum pairs form,
-    void (*put)(struct conn *, const struct request *, struct buf *, enum pairs))
+/* What is not there as it has to be is made. */
+static __attribute__((noinline)) void
+keep(struct conn *c, const struct request *r, enum pairs form, unsigned kind, bool server)
 {
-	struct buf b = { k->text, 0, 0, sizeof k->text, false };
+	struct buf b = { kept.text, 0, kept.server_n, sizeof kept.text, false };
+	struct env_words before = env_words;
 
-	if (!k->n || !made_from(k, key)) {
-		k->key = *key;
-		k->from = *key->from;
-		put(c, r, &b, form);
-		k->n = b.bad ? 0 : b.w;
+	env_words = (struct env_words){ kept.server_end, kept.word + KEPT_MOST };
+	if (!server) {
+		env_words.next = kept.word;
+		b.w = 0;
+		kept.route = c->route;
+		kept.host = c->host;
+		kept.local = *conn_local(c);
+		kept.kind = kind;
+		put_server(c, r, &b, form);
+		kept.server_n = b.w;
+		kept.server_end = env_words.next;
 	}
-	if (k->n)
-		buf_mem(to, k->text, k->n);
-	else
-		put(c, r, to, form);
+	kept.from = c->from;
+	put_client(c, &b, form);
+	kept.n = b.bad || env_words.next == env_words.last ? 0 : b.w;
+	kept.end = env_words.next;
+	env_words = before;
 }
 
 static void
 put_constant(struct conn *c, const struct request *r, struct buf *to, enum pairs form)
 {
-	unsigned status = c->errors ? (unsigned)c->status : 0;
-	const struct key server = { c->route, c->host, conn_local(c), status << 8 | form << 2 | c->secure << 1 | r->minor };
-	const struct key client = { NULL, c->host, &c->from, form };
+	unsigned status = c->errors ? (unsigned)c->status : 0, kind = status << 8 | form << 2 | c->secure << 1 | r->minor, n;
+	bool server = kept.n && kept.route == c->route && kept.host == c->host && kept.kind == kind &&
+	    same_from(&kept.local, conn_local(c));
 
-	put_kept(&of_server, &server, c, r, to, form, put_server);
-	put_kept(&of_client, &client, c, r, to, form, put_client);
+	if (!server || !same_from(&kept.from, &c->from))
+		keep(c, r, form, kind, server);
+	n = kept.end - kept.word;
+	if (!kept.n || (form == PAIRS_WORDS && n > env_words.last - env_words.next)) {
+		put_server(c, r, to, form);
+		put_client(c, to, form);
+	} else if (form == PAIRS_WORDS) {
+		copy((char *)env_words.next, (const char *)kept.word, n * sizeof *kept.word);
+		env_words.next += n;
+	} else {
+		buf_mem(to, kept.text, kept.n);
+	}
 }
 
 /* -- of this request --------------------------------------------------------------------------------------------- */
