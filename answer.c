@@ -64,6 +64,26 @@ read_head(const struct dialect *d, struct span *text, struct answer *h)
 	return fields.n || d->line;
 }
 
+/* Is all of the answer here?  Whoever says all in one go and hangs up may have done the latter since: one look more is less
+ * than to be told of it later, and what is here needs no chunks then. */
+static bool
+is_whole(struct conn *c)
+{
+	struct gateway *g = STATE(c, gateway);
+	struct stream *s = &c->peer->s;
+	bool (*whole)(const struct body *, const struct buf *) = g->dialect->whole;
+
+	if (!whole)
+		return false;
+	if (whole == until_eof_whole && !s->eof && buf_used(&s->in)) {
+		s->readable = true;
+		stream_read(s);
+		g->down.body.ended = s->eof;
+		until_eof_next(&g->down.body, &s->in);
+	}
+	return whole(&g->down.body, &s->in);
+}
+
 /* How the body is framed towards the client (RFC 9112 6.3): what is here already gets its length.  A dialect may know more
  * about where it ends. */
 static void
@@ -72,7 +92,7 @@ frame(struct conn *c, struct answer *h)
 	struct gateway *g = STATE(c, gateway);
 	bool none = c->head_only || h->status == 204 || h->status == 304;
 
-	if (!h->measured && !none && g->dialect->whole && g->dialect->whole(&g->down.body, &c->peer->s.in)) {
+	if (!h->measured && !none && is_whole(c)) {
 		h->measured = g->whole = true;
 		h->length = g->down.body.left;
 	}

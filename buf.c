@@ -242,10 +242,9 @@ buf_char(struct buf *b, char c)
 		*to = c;
 }
 
-void
-buf_uint(struct buf *b, uint64_t n)
+char *
+uint_before(char *p, uint64_t n)
 {
-	char text[20], *p = text + sizeof text;
 	uint32_t low;
 
 	while (n > UINT32_MAX) {        /* few turns: a 32-bit processor divides these by a function call */
@@ -256,7 +255,15 @@ buf_uint(struct buf *b, uint64_t n)
 	do
 		*--p = (char)('0' + low % 10);
 	while (low /= 10);
-	buf_mem(b, p, (unsigned)(text + sizeof text - p));
+	return p;
+}
+
+void
+buf_uint(struct buf *b, uint64_t n)
+{
+	char text[20], *end = text + sizeof text, *p = uint_before(end, n);
+
+	buf_mem(b, p, (unsigned)(end - p));
 }
 
 void

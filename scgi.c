@@ -18,27 +18,26 @@ scgi_head(struct conn *c, const struct request *r, const struct script *s, struc
 	cgi_variables(c, r, s, to, PAIRS_ENDED);
 }
 
-/* The buffer then begins where the head does, so that it can be said again from there. */
+/* Written from its end to its beginning.  The buffer then begins where the head does, so that it can be said again from
+ * there. */
 static void
 scgi_length(struct buf *to, bool body, uint64_t length)
 {
-	char digits[24], store[GAP];
-	struct buf value = { digits, 0, 0, sizeof digits, false }, front = { store, 0, 0, sizeof store, false };
-	const struct span name = SPAN("CONTENT_LENGTH");
-	unsigned unused;
+	static const char name[] = "CONTENT_LENGTH";
+	char *const end = to->data + GAP, *at;
 
-	buf_uint(&value, body ? length : 0);
-	buf_uint(&front, to->w - GAP + name.n + 1 + value.w + 1);
-	buf_char(&front, ':');
-	put_pair(&front, PAIRS_ENDED, name, (struct span){ digits, value.w });
-	buf_char(to, ',');
 	if (to->bad)
 		return;
-	unused = GAP - front.w;
-	copy(to->data + unused, store, front.w);
-	to->data += unused;
-	to->size -= unused;
-	to->w -= unused;
+	at = end - 1;
+	*at = '\0';
+	at = uint_before(at, body ? length : 0) - sizeof name;
+	memcpy(at, name, sizeof name);
+	*--at = ':';
+	at = uint_before(at, to->w - (unsigned)(at + 1 - to->data));
+	to->w -= (unsigned)(at - to->data);
+	to->size -= (unsigned)(at - to->data);
+	to->data = at;
+	buf_char(to, ',');
 }
 
 const struct dialect scgi_dialect = {
