@@ -135,7 +135,7 @@ wait_until(struct conn *c, int64_t t, unsigned most, int status)
 	unsigned n = 1;
 
 	for (unsigned i = 0; i < slot_count(); i++)
-		n += slot_at(i)->phase == HEAD && slot_at(i)->dozes;
+		n += slot_at(i)->phase != FREE && slot_at(i)->dozes;
 	if (n > most)
 		return status;
 	c->since = t;

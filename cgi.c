@@ -378,7 +378,8 @@ ask_again(const struct conn *c, struct request *r, struct span target)
 }
 
 /* With `location server` a path and nothing else (RFC 3875 6.2.2) is answered as if the client had asked for it, once this
- * script has given its place back.  Until then the path lies in client.out, which holds nothing else yet. */
+ * script has given its place back, and when those who guard the path say LATER, then.  Until then it lies in client.out,
+ * which holds nothing else yet. */
 static bool
 cgi_frame(struct conn *c, const struct answer *h, struct fields *fields, enum io *io)
 {
@@ -401,16 +402,22 @@ go_elsewhere(struct conn *c)
 {
 	static struct request r;
 	struct gateway *g = STATE(c, gateway);
-	struct span target = { c->client.out.data, g->gathered };
+	unsigned n = g->gathered;
 	int status;
 
-	if (c->peer->child.pid)
+	if (c->peer) {
+		c->hops++;
+		c->until_close = false;
+		g->down.done = true;
+		c->handler->finish(c);
+	}
+	status = ask_again(c, &r, (struct span){ c->client.out.data, n }) ? dispatch(c, &r) : 502;
+	if (status == LATER) {
+		*g = (struct gateway){ .elsewhere = true, .gathered = n };      /* whoever was asked may have written there */
+		c->handler = &cgi_handler;
+		c->dozes = true;
 		return IO_WAIT;
-	c->hops++;
-	c->until_close = false;
-	g->down.done = true;
-	c->handler->finish(c);
-	status = ask_again(c, &r, target) ? dispatch(c, &r) : 502;
+	}
 	if (status)
 		reply_status(c, &r, status < 0 ? 503 : status);
 	return IO_MOVED;
@@ -430,6 +437,8 @@ cgi_pull(struct conn *c)
 	struct peer *p = c->peer;
 	enum io io;
 
+	if (g->elsewhere && !(p && p->child.pid))
+		return c->dozes ? IO_WAIT : go_elsewhere(c);
 	if (p->child.pid && !p->late && quiet(&p->s))
 		return IO_WAIT;
 	if (p->late && !p->s.eof) {
@@ -438,7 +447,7 @@ cgi_pull(struct conn *c)
 		return IO_FAIL;
 	}
 	if (g->elsewhere)
-		return go_elsewhere(c);
+		return IO_WAIT;
 	if (!p->child.pid) {
 		g->down.body.at = true;
 		g->down.body.failed = WIFSIGNALED(p->child.status);

@@ -573,7 +573,7 @@ conn_turn(struct conn *c)
 		left--;
 	c->again = !left || c->client.later;
 	c->ready = false;
-	if (left < STEPS_MAX && (c->phase == FLUSH || (exchange && c->phase == EXCHANGE)))
+	if (left < STEPS_MAX && (c->phase == FLUSH || (exchange && c->phase == EXCHANGE && !c->dozes)))
 		c->since = now;
 	settle(c);
 	log_about = NULL;

@@ -154,7 +154,7 @@ struct conn {                           /* what most code names comes first: a s
 	bool ready;                     /* poll or time has something for it in this turn */
 	bool again;                     /* its turn ended with work left */
 	bool over;                      /* to be closed when its turn ends */
-	bool dozes;                     /* in HEAD: its head is read again at `since` */
+	bool dozes;                     /* nothing is done before `since`: then its head, or a local path, is read again */
 	bool begun;                     /* the response head has been made */
 	bool errors;                    /* an error page is being made: no second one */
 	bool until_close;               /* the response body ends with the connection */

@@ -103,8 +103,31 @@ def test_no_script_leads_there_either(start, site, folder):
     assert server.get("/admin/", BOB).status == 200
     with server.connect() as c:
         assert c.get("/go").status == 401
-        assert c.get("/go", basic("bob", "wrong")).status in (401, 503)
-    assert server.connect(source="127.0.0.2").get("/go", BOB).body == b"secret page"
+        answer = c.get("/go", basic("bob", "wrong"))
+        assert answer.status == 401 and answer["WWW-Authenticate"]
+        assert c.get("/go", BOB).body == b"secret page", "the same connection, and the penalty is over"
+    with server.connect(source="127.0.0.2") as c:
+        assert c.get("/go", BOB).body == b"secret page"
+
+
+def test_a_wrong_password_behind_a_local_redirect_is_answered_late_too(start, site, folder):
+    """The path waits, not the script, and nobody else does."""
+    (site / "go").write_text("#!/bin/sh\necho ran >&2\nprintf 'Location: /admin/secret.txt\\n\\n'\n")
+    (site / "go").chmod(0o755)
+    server = start(f"cgi /go location server\nscripts 1\nauth /admin/ {folder}/users\nlog errors stderr debug\n"
+                   "log access stderr\n")
+    with server.connect(source="127.0.0.2") as bad:
+        bad.request("GET", "/go", basic("bob", "wrong"))
+        server.line("wrong password for 'bob'")
+        with server.connect(source="127.0.0.3") as c:
+            assert c.get("/go", BOB).body == b"secret page"
+            assert c.get("/open.txt").status == 200
+        answer = bad.answer()
+        assert answer.status == 401 and answer["WWW-Authenticate"]
+        assert bad.get("/go", BOB).body == b"secret page"
+    late = server.line(r'"GET /go HTTP/1.1" 401 .*"a wrong password"')
+    assert int(re.search(r'"-" (\d+) ', late)[1]) >= 1000, "milliseconds"
+    assert len(re.findall(r"/go: ran", server.text())) == 3, "once for each request"
 
 
 @pytest.mark.parametrize("kind", ["-1", "-5", "-6", "-apr1"])
