@@ -61,19 +61,30 @@ begins_later(const struct piece *p, unsigned left, const char *arg)
 	return false;
 }
 
-/* Do the arguments fit the pattern?  key[] then tells which piece each belongs to: the one it stands for, or the word
+/* Where the options begin that piece i is among: neighbours in [ ] that begin with a word of their own. */
+static unsigned
+first_option(const struct piece *piece, unsigned i)
+{
+	while (i && piece[i - 1].ends && piece[piece[i - 1].from].literal)
+		i = piece[i - 1].from;
+	return i;
+}
+
+/* Do the arguments fit the pattern?  Options may stand in any order.  key[] then tells which piece each belongs to: the one it stands for, or the word
  * before it, as in `body SIZE`; none for a word that leaves no choice. */
 static bool
 fits(const char *args, char *const *arg, unsigned n, bool opens, struct span *key)
 {
 	struct piece piece[PIECES_MAX], *p;
 	unsigned pieces = pieces_of(args, piece), at = 0;
+	uint32_t said = 0;              /* of the options that do not repeat, a bit each */
 
+	_Static_assert(PIECES_MAX <= 32, "there are more pieces than bits");
 	for (unsigned i = 0; i < pieces; i++) {
 		p = &piece[i];
 		if (span_eq(p->text, SPAN("{")))
 			return at == n && opens;
-		if (p->starts && (at == n || !suits(p, arg[at]) ||
+		if (p->starts && (at == n || said >> i & 1 || !suits(p, arg[at]) ||
 		    (!p->literal && begins_later(p + 1, pieces - i - 1, arg[at])))) {
 			i = p->to;
 			continue;
@@ -84,8 +95,12 @@ fits(const char *args, char *const *arg, unsigned n, bool opens, struct span *ke
 			key[at++] = p->literal && !memchr(p->text.p, '|', p->text.n) ? SPAN("") :
 			    i && p[-1].literal ? p[-1].text : p->text;
 		} while (p->repeats && !p->ends && at < n && !begins_later(p + 1, pieces - i - 1, arg[at]));
-		if (p->repeats && p->ends)
+		if (p->ends && piece[p->from].literal) {
+			said |= (uint32_t)!p->repeats << p->from;
+			i = first_option(piece, p->from) - 1;
+		} else if (p->repeats && p->ends) {
 			i = p->from - 1;
+		}
 	}
 	return at == n && !opens;
 }

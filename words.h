@@ -6,6 +6,7 @@
  *
  * The pattern of a row's arguments is shown, checked and printed from: capitals stand for a value, small letters for
  * themselves, a|b for one of them; X... is one or more, [ ] may be missing, [ ]... may be repeated, { opens a block.
+ * Neighbours in [ ] that begin with small letters are options: they stand in any order.
  */
 #ifndef WORDS_H
 #define WORDS_H

@@ -19,6 +19,9 @@ def run(*args, cwd=None):
     return done
 
 
+TLS = pytest.mark.skipif("CONFIG_TLS 1" not in run("-V").stdout, reason="this build has no TLS (CONFIG_TLS)")
+
+
 def check(folder, text, *args):
     (folder / "x.conf").write_bytes(text if isinstance(text, bytes) else text.encode())
     return run("-t", "-f", "x.conf", *args, cwd=folder)
@@ -268,6 +271,36 @@ def test_include_within_host_belongs_to_the_host_and_cannot_end_it(tmp_path):
 def test_comments_quotes_and_line_ends(tmp_path):
     lines = effective(check(tmp_path, "# x\r\n\troot \"/a#b \\\"c\\\"\" # y\r\nindex a#b\r\n"))
     assert r'root "/a#b \"c\""' in lines and "index a#b" in lines
+
+
+@pytest.mark.parametrize("word, options", [
+    ("cgi *.php /usr/bin/php-cgi", ["folder root", "location server", "memory 64m", "cpu 5", "time 60", "nice 5"]),
+    ("cgi /cgi-bin/", ["folder root", "memory 64m", "time 60"]),
+    ("fastcgi /app unix:/s 127.0.0.1:9000", ["remote /www", "sendfile /a"]),
+    ("scgi /app", ["spawn /usr/bin/app", "children 3", "ready 1", "idle 30"]),
+    pytest.param("proxy /p/ https://127.0.0.1:81 https://127.0.0.1:82", ["check nothing", "name a", "sticky"], marks=TLS),
+    ("forward 192.168.1.0/24", ["port 80", "to 10.0.0.0/8"]),
+])
+def test_options_stand_in_any_order_and_are_shown_in_one(tmp_path, word, options):
+    shown = f"{word} {' '.join(options)}"
+    assert shown in effective(check(tmp_path, f"root /\n{shown}\n"))
+    for turn in range(len(options)):
+        for some in (options[turn:] + options[:turn], options[turn::-1] + options[:turn:-1]):
+            assert shown in effective(check(tmp_path, f"root /\n{word} {' '.join(some)}\n")), some
+
+
+def test_options_that_repeat_need_not_stand_together(tmp_path):
+    lines = effective(check(tmp_path, "root /\nfastcgi /app 127.0.0.1:9 sendfile /a remote /www sendfile /b\n"))
+    assert "fastcgi /app 127.0.0.1:9 remote /www sendfile /a sendfile /b" in lines
+
+
+@pytest.mark.parametrize("line", [
+    "cgi /a nice 1 memory 1m nice 2", "cgi /a time 5 /usr/bin/php-cgi", "proxy /p/ 127.0.0.1:1 sticky in-turn",
+    "fastcgi /a 127.0.0.1:1 remote /a sendfile /b remote /c", "scgi /a spawn /b idle 5 children", "cgi /a memory",
+])
+def test_an_option_is_said_once_and_whole(tmp_path, line):
+    done = check(tmp_path, f"root /\n{line}\n")
+    assert done.returncode == 1 and f"'{line.split()[0]}' is written: " in done.stderr, done.stderr
 
 
 def test_included_files_come_in_the_order_of_their_names_and_hidden_ones_not_at_all(tmp_path):
