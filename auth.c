@@ -258,7 +258,7 @@ check(const struct rule *rule, struct span user, struct span password)
 	right = matches(password, a.hash, setting, user);
 	if (!right)
 		log_line(LOG_WARN, a.found ? "wrong password for '%.*s'" : "wrong user", (int)user.n, user.p);
-	explicit_bzero(&a, sizeof a);
+	wipe(&a, sizeof a);
 	return right;
 }
 
@@ -332,7 +332,7 @@ auth_check(struct conn *c, const struct rule *rule, struct span credentials, int
 		c->why = "a wrong password";
 	else if (auth_basic(credentials, &b, &user, &password))
 		status = check_login(c, (struct rule *)(uintptr_t)rule, (struct span){ store, b.w }, user, password, refusal);
-	explicit_bzero(store, sizeof store);
+	wipe(store, sizeof store);
 	if (status == refusal)
 		c->challenge = rule;
 	return status;

@@ -100,6 +100,9 @@ void buf_html(struct buf *, struct span);               /* with & < > " ' escape
 void buf_url(struct buf *, struct span);                /* percent-encoded but for what a path may hold, "/" included */
 void buf_log(struct buf *, struct span);                /* controls, quotes, backslashes and bytes over 126 as \xNN */
 
+/* For secrets: no compiler finds out that nobody reads what it writes.  Not every C library has explicit_bzero(3). */
+static inline void wipe(void *p, size_t n) { memset(p, 0, n); __asm__ volatile ("" : : "r" (p) : "memory"); }
+
 /* Bytes as a word, wherever they lie: texts here are short, and a call of libc's memcmp costs more than the work. */
 static inline uint16_t load2(const char *p) { uint16_t x; memcpy(&x, p, sizeof x); return x; }
 static inline uint32_t load4(const char *p) { uint32_t x; memcpy(&x, p, sizeof x); return x; }

@@ -32,7 +32,7 @@ limit(int what, uint64_t soft, uint64_t hard)
 {
 	const struct rlimit l = { soft, hard };
 
-	return prlimit(0, what, &l, NULL) == 0;
+	return syscall(SYS_prlimit64, 0, what, &l, NULL) == 0;
 }
 
 /* Limits before the account, because root may raise them. */

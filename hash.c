@@ -407,7 +407,7 @@ hash(struct buf *to, struct work *w, const struct kind *k)
 	}
 	rounds(w);
 	encode(to, w->sum, k->size);
-	explicit_bzero(password, sizeof password);
+	wipe(password, sizeof password);
 }
 
 /* Weak: where it is in libc.so it is found, a static program does not grow by it, and -lcrypt brings it elsewhere. */
@@ -425,7 +425,7 @@ hash_by_libc(struct buf *to, struct span password, struct span setting)
 	memcpy(like, setting.p, setting.n);
 	text[password.n] = like[setting.n] = '\0';
 	made = crypt(text, like);
-	explicit_bzero(text, sizeof text);
+	wipe(text, sizeof text);
 	if (!made || made[0] == '*')
 		return false;
 	buf_text(to, made);
@@ -445,7 +445,7 @@ password_hash(struct buf *to, struct span password, struct span setting)
 		w.password = password;
 		take_setting(&w, &kinds[i], setting);
 		hash(to, &w, &kinds[i]);
-		explicit_bzero(&w, sizeof w);
+		wipe(&w, sizeof w);
 		return !to->bad;
 	}
 	return hash_by_libc(to, password, setting);

@@ -18,7 +18,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/auxv.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -239,12 +238,12 @@ fit_descriptors(struct conf *cf)
 	struct rlimit l;
 	uint64_t want;
 
-	if (prlimit(0, RLIMIT_NOFILE, NULL, &l) < 0)
+	if (syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, NULL, &l) < 0)
 		return true;
 	want = (uint64_t)fixed + cf->parked + SPARE_DESCRIPTORS;
 	if (l.rlim_cur < want)
 		l.rlim_cur = want < l.rlim_max ? want : l.rlim_max;
-	prlimit(0, RLIMIT_NOFILE, &l, NULL);
+	syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, &l, NULL);
 	if (CONFIG_CGI && l.rlim_cur < INT_MAX)
 		cgi_descriptors = l.rlim_cur;
 	if (l.rlim_cur != RLIM_INFINITY && l.rlim_cur < fixed + cf->parked) {
@@ -489,18 +488,33 @@ leave(void)
 
 extern const char __executable_start[];                 /* of the linker */
 
+/* What the kernel told at the start: it lies behind the environment.  Not every C library has a getauxval(3). */
+static uintptr_t
+told(unsigned type)
+{
+	char **p = environ;
+	const ElfW(auxv_t) *a;
+
+	while (*p)
+		p++;
+	for (a = (const void *)(p + 1); a->a_type && a->a_type != type; a++)
+		;
+	return a->a_un.a_val;
+}
+
 /* Reading the configuration went deeper into the stack than serving does, and through more of the program: those pages
- * are given back, and what serving needs of the program comes from the file again. */
+ * are given back, and what serving needs of the program comes from the file again.  A whole page below this frame is
+ * left alone, for whoever is called from here: pages have up to 64 KB. */
 static void
 trim(void)
 {
-	enum { DEPTH = 256 << 10, MARGIN = 4 << 10 };
-	const ElfW(Phdr) *h = (const ElfW(Phdr) *)getauxval(AT_PHDR);
-	uintptr_t page = getauxval(AT_PAGESZ), here = (uintptr_t)__builtin_frame_address(0) / page * page, moved = 0;
+	enum { DEPTH = 256 << 10 };
+	const ElfW(Phdr) *h = (const ElfW(Phdr) *)told(AT_PHDR);
+	uintptr_t page = told(AT_PAGESZ), here = (uintptr_t)__builtin_frame_address(0) / page * page, moved = 0;
 	bool first = true;
 
-	madvise((void *)(here - DEPTH), DEPTH - MARGIN, MADV_DONTNEED);
-	for (unsigned i = 0, n = getauxval(AT_PHNUM); h && i < n; i++) {
+	madvise((void *)(here - DEPTH), DEPTH - page, MADV_DONTNEED);
+	for (unsigned i = 0, n = told(AT_PHNUM); h && i < n; i++) {
 		uintptr_t from = h[i].p_vaddr / page * page, end = (h[i].p_vaddr + h[i].p_memsz) / page * page;
 
 		if (h[i].p_type != PT_LOAD)

@@ -8,12 +8,15 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+/* O_TMPFILE, which not every C library knows; the three processors that have other bits make a file with a name. */
+enum { NAMELESS = 020000000 | O_DIRECTORY };
+
 int
 spool_open(const char *dir)
 {
 	char name[512];
 	struct buf b = { name, 0, 0, sizeof name - 1, false };
-	int fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	int fd = open(dir, NAMELESS | O_RDWR | O_CLOEXEC, 0600);
 
 	if (fd >= 0)
 		return fd;

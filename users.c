@@ -86,7 +86,7 @@ look(const char *path, struct span user, struct login *a)
 	while (line_next(fd, &b, &line))
 		take_line(a, line, user);
 	close(fd);
-	explicit_bzero(store, sizeof store);
+	wipe(store, sizeof store);
 	return true;
 }
 

@@ -209,17 +209,17 @@ def sips(sock, seconds, pause=0.3):
 
 def test_a_client_that_reads_slowly_gets_all(start, files):
     """The kernel takes megabytes for it at once, and asks for more long after the deadline."""
-    server = start("timeout send 1\n")
+    server = start("timeout send 3\n")
     (files / "huge").write_bytes(b"")
     os.truncate(files / "huge", 32 << 20)
     with server.connect(rcvbuf=65536) as c:
         c.request("GET", "/huge", "Connection: close")
-        assert sips(c.sock, 4) + len(c.rest()) > 32 << 20
+        assert sips(c.sock, 9) + len(c.rest()) > 32 << 20
 
 
 def test_a_backend_that_reads_slowly_gets_all(start):
     def script(call):
-        left = int(call.length) - len(call.buffer) - sips(call.sock, 4)
+        left = int(call.length) - len(call.buffer) - sips(call.sock, 9)
         call.buffer = b""
         while left:
             left -= len(call.exactly(min(left, 1 << 20)))
@@ -227,7 +227,7 @@ def test_a_backend_that_reads_slowly_gets_all(start):
         call.answer(b"all")
     peer = Peer(script)
     try:
-        server = start(f"timeout backend 1\nproxy / {peer.address}\n")
+        server = start(f"timeout backend 3\nproxy / {peer.address}\n")
         with server.connect() as c:
             assert c.request("POST", "/", body=bytes(32 << 20)).answer().body == b"all"
     finally:
