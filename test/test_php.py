@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from wire import eventually
+from wire import PATIENCE, eventually
 
 SCRIPTS = {
     "info.php": '<?php header("Content-Type: text/plain"); foreach ($_SERVER as $k => $v) '
@@ -66,7 +66,7 @@ php_admin_value[log_errors] = 1
         yield folder / "fpm.sock"
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(PATIENCE)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import time
 import pytest
 
 from conftest import ROOT, SANITIZED, Server
-from wire import SECURE, Client, Cut, eventually
+from wire import PATIENCE, SECURE, Client, Cut, eventually
 
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root can change its user")
 
@@ -79,7 +79,7 @@ def test_an_odd_standard_descriptor_does_no_harm(folder, files):
                 os.readlink(f"/proc/{process.pid}/fd/{n}").startswith("/dev/")
     finally:
         process.terminate()
-        assert process.wait(10) == 0
+        assert process.wait(PATIENCE) == 0
         process.stderr.close()
 
 
@@ -120,7 +120,7 @@ def activated(folder, files):
             yield process, sock.getsockname()[1]
         finally:
             process.terminate()
-            assert process.wait(10) == 0
+            assert process.wait(PATIENCE) == 0
             process.stderr.close()
 
 
@@ -278,7 +278,7 @@ def test_a_long_answer_lives_through_reloads(start, files, backend):
 
     def script(call):
         call.answer(b"begin")
-        gate.wait(10)
+        gate.wait(PATIENCE)
         call.out(b"end")
     peer = backend(script)
     server = start(f"fastcgi /app {peer.address}\n")
@@ -333,7 +333,7 @@ def test_stopping_finishes_what_is_in_flight(start, files, backend, number):
 
     def script(call):
         call.answer(b"begin")
-        gate.wait(10)
+        gate.wait(PATIENCE)
         call.out(b"end")
     server = start(f"fastcgi /app {backend(script).address}\n")
     with server.connect() as c, server.connect() as idle, server.connect(rcvbuf=4096) as slow:
@@ -365,7 +365,7 @@ def test_stopping_waits_only_so_long(start, files, backend):
         began = time.monotonic()
         server.signal(signal.SIGTERM)
         assert server.wait() == 0
-        assert 0.9 < time.monotonic() - began < 5
+        assert 0.9 < time.monotonic() - began < 9
 
 
 def test_a_second_signal_stops_at_once(start, files, backend):
@@ -375,7 +375,7 @@ def test_a_second_signal_stops_at_once(start, files, backend):
         server.signal(signal.SIGTERM)
         c.silent(0.3)
         server.signal(signal.SIGTERM)
-        server.wait(10)
+        server.wait(PATIENCE)
 
 
 def test_stopping_at_rest_is_quick(start, files):
@@ -385,7 +385,7 @@ def test_stopping_at_rest_is_quick(start, files):
         began = time.monotonic()
         server.signal(signal.SIGTERM)
         assert server.wait() == 0
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < 9
 
 
 def test_the_last_answer_says_close(start, files):
@@ -561,7 +561,7 @@ def test_a_log_reader_that_stops_reading_stops_nobody(folder, files):
                 pass
         except BlockingIOError:
             pass
-        assert process.wait(10) == 0
+        assert process.wait(PATIENCE) == 0
         os.close(read)
 
 
@@ -652,7 +652,7 @@ with socket.create_connection(("127.0.0.1", port)) as c:
 print(line)
 print(log.recv(4096).decode())
 server.terminate()
-sys.exit(server.wait(10))
+sys.exit(server.wait(60))
 """
 
 

@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from peers.http import Peer
-from wire import Cut, eventually
+from wire import PATIENCE, Cut, eventually
 
 
 @pytest.fixture
@@ -284,7 +284,7 @@ def test_half_a_tunnel_is_one_too(start, peer):
         c.send(b"y" * 1000000)
         c.half_close()
     call = server.peer.call()
-    assert call.done.wait(20) and call.data == b"y" * 1000000
+    assert call.done.wait(PATIENCE) and call.data == b"y" * 1000000
 
 
 def test_a_tunnel_where_nothing_moves_ends(start, peer):
@@ -336,7 +336,7 @@ def test_the_least_busy_is_asked(start, peer):
 
     def script(name):
         def answer(call):
-            assert call.target != "/slow" or go.wait(20)
+            assert call.target != "/slow" or go.wait(PATIENCE)
             call.answer(name)
         return answer
     peers = [peer(script(name)) for name in ("a", "b", "c")]
@@ -380,7 +380,7 @@ def test_what_may_not_be_said_twice_is_not(start, peer, method, status):
 
 def test_proxied_requests_do_not_wait_behind_scripts(start, peer, backend):
     go = threading.Event()
-    script = backend(lambda call: go.wait(20) and call.answer("script"))
+    script = backend(lambda call: go.wait(PATIENCE) and call.answer("script"))
     other = peer()
     server = start(f"scripts 1\nproxied 1\nfastcgi /app {script.address}\nproxy /p {other.address}\n")
     with server.connect() as a, server.connect() as b:
@@ -634,7 +634,7 @@ def test_events_are_not_delayed(start, peer):
     def script(call):
         call.raw("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
         for i in range(20):
-            assert more.acquire(timeout=20)
+            assert more.acquire(timeout=PATIENCE)
             call.raw(f"data: {i}\n\n")
         call.end()
     server = front(start, peer(script))

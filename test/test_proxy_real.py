@@ -17,7 +17,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
 from test_wordpress import browser      # noqa: F401  a fixture
-from wire import eventually
+from wire import PATIENCE, eventually
 
 HERE = Path(__file__).resolve().parent
 
@@ -34,7 +34,7 @@ def program():
     yield go
     for process in running:
         process.terminate()
-        process.wait(20)
+        process.wait(PATIENCE)
         if process.stdout:
             process.stdout.close()
 
@@ -167,17 +167,17 @@ def test_a_websocket_program_in_a_browser(start, program, browser):      # noqa:
         s.bind(("127.0.0.1", 0))
         port = s.getsockname()[1]
     program("libwebsockets-test-server", f"--port={port}", stderr=subprocess.DEVNULL)
-    server = start(f"proxy / 127.0.0.1:{port}\n")
+    server = start(f"timeout idle 2\nproxy / 127.0.0.1:{port}\n")
 
     def number():
         text = browser.find_element(By.ID, "number").text
         return int(text) if text.strip().isdigit() else -1
     eventually(lambda: server.get("/").status == 200, "the test server")
     browser.get(f"http://localhost:{server.port}/")
-    WebDriverWait(browser, 30).until(lambda _: number() > 20, server.text())
+    WebDriverWait(browser, PATIENCE).until(lambda _: number() > 20, server.text())
     browser.find_element(By.ID, "offset").click()
-    WebDriverWait(browser, 30).until(lambda _: 0 <= number() < 15, "it was not set back")
-    WebDriverWait(browser, 30).until(lambda _: number() > 15, "it stands still")
+    WebDriverWait(browser, PATIENCE).until(lambda _: 0 <= number() < 15, "it was not set back")
+    WebDriverWait(browser, PATIENCE).until(lambda _: number() > 15, "it stands still")
     broken = browser.execute_script("return performance.getEntriesByType('resource')"
                                     ".filter(e => e.responseStatus >= 400).map(e => e.name)")
     assert broken == []

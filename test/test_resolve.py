@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from peers import dns
-from wire import eventually
+from wire import PATIENCE, eventually
 
 
 def named(start, backend, dns_, name="app.test", script=None, more="", **options):
@@ -64,7 +64,7 @@ def test_failures_are_not_asked_for_again_and_again(start, backend, resolver):
 def test_a_request_waits_for_the_name_and_nobody_else_does(start, backend, resolver, www):
     (www / "x").write_text("x")
     gate = threading.Event()
-    r = resolver({"app.test": lambda q: gate.wait(20) and q.answer(["127.0.0.1"])})
+    r = resolver({"app.test": lambda q: gate.wait(PATIENCE) and q.answer(["127.0.0.1"])})
     server = named(start, backend, r)
     with server.connect() as c:
         c.request("POST", "/app", body=b"x" * 1000)
@@ -84,7 +84,7 @@ def test_a_resolver_that_says_nothing_ends_in_504_in_the_time_of_a_connect(start
 
 def test_a_client_that_leaves_meanwhile_leaves_nothing_behind(start, backend, resolver):
     gate = threading.Event()
-    r = resolver({"app.test": lambda q: gate.wait(20) and q.answer(["127.0.0.1"])})
+    r = resolver({"app.test": lambda q: gate.wait(PATIENCE) and q.answer(["127.0.0.1"])})
     server = named(start, backend, r, more="scripts 1\n")
     for _ in range(3):
         with server.connect() as c:
@@ -155,9 +155,9 @@ def test_an_address_that_changes_is_followed_and_the_old_connection_left(start, 
     assert server.get("/app").status == 200
     assert server.peer.connections == 1
     r.names["app.test"] = ["127.0.0.99"]
-    eventually(lambda: server.get("/app").status == 503, "the new address", patience=15)
+    eventually(lambda: server.get("/app").status == 503, "the new address")
     r.names["app.test"] = ["127.0.0.1"]
-    eventually(lambda: server.get("/app").status == 200, "the old address", patience=15)
+    eventually(lambda: server.get("/app").status == 200, "the old address")
     assert server.peer.connections == 2
 
 
@@ -167,7 +167,7 @@ def test_what_was_known_stays_when_the_resolver_goes(start, backend, resolver):
     assert server.get("/app").status == 200
     r.names["app.test"] = lambda q: q.answer(code=dns.FAILED)
     asked = len(r.asked)
-    eventually(lambda: server.get("/app").status == 200 and len(r.asked) > asked + 3, "a question in vain", patience=15)
+    eventually(lambda: server.get("/app").status == 200 and len(r.asked) > asked + 3, "a question in vain")
     server.line("app.test cannot be resolved: no resolver answers")
     for _ in range(5):
         assert server.get("/app").status == 200
@@ -197,7 +197,7 @@ def test_the_hosts_file_goes_first(start, backend, resolver):
 
 def test_a_reload_in_the_middle_of_a_question(start, backend, resolver):
     gate = threading.Event()
-    r = resolver({"app.test": lambda q: gate.wait(20) and q.answer(["127.0.0.1"])})
+    r = resolver({"app.test": lambda q: gate.wait(PATIENCE) and q.answer(["127.0.0.1"])})
     server = named(start, backend, r)
     with server.connect() as c:
         c.request("GET", "/app")
@@ -273,5 +273,5 @@ def test_dnsmasq_as_routers_run_it(start, backend):
         server.line("gone.lan cannot be resolved: there is no such name")
     finally:
         daemon.terminate()
-        daemon.wait(20)
+        daemon.wait(PATIENCE)
         daemon.stderr.close()

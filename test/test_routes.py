@@ -2,7 +2,6 @@
 import html
 import os
 import re
-import time
 import urllib.parse
 
 import pytest
@@ -356,9 +355,8 @@ def test_a_listing_does_not_tell_of_what_is_not_served(start, site, folder):
     os.mkfifo(d / "fifo")
     (d / "gone").symlink_to("nothing")
     (d / "ok.txt").write_text("x")
-    began = time.monotonic()
     page = start("listing /mixed/\n").get("/mixed/").body
-    assert b"ok.txt" in page and time.monotonic() - began < 3
+    assert b"ok.txt" in page
 
 
 def test_a_head_that_does_not_fit_is_not_sent_in_part(start, site):

@@ -10,7 +10,7 @@ import pytest
 
 from conftest import SANITIZED
 from peers import fcgi
-from wire import Cut, eventually
+from wire import PATIENCE, Cut, eventually
 
 
 def app(start, backend, script=None, more="", **options):
@@ -143,7 +143,7 @@ def test_a_client_that_leaves_aborts_the_request(start, backend):
     c.request("GET", "/app")
     c.answer(body=False)
     c.reset()
-    assert server.peer.call().aborted.wait(5)
+    assert server.peer.call().aborted.wait(PATIENCE)
 
 
 def test_a_client_that_leaves_before_the_head_aborts_too(start, backend):
@@ -152,7 +152,7 @@ def test_a_client_that_leaves_before_the_head_aborts_too(start, backend):
     c.request("GET", "/app")
     call = server.peer.call()
     c.reset()
-    assert call.aborted.wait(5)
+    assert call.aborted.wait(PATIENCE)
 
 
 def test_a_client_that_leaves_within_its_body(start, backend):
@@ -171,7 +171,7 @@ def test_a_client_that_leaves_within_its_body(start, backend):
     c.half_close()
     c.silent(0.3)
     c.close()
-    assert server.peer.call().done.wait(5)
+    assert server.peer.call().done.wait(PATIENCE)
     assert ends in ([], [False])
 
 
@@ -180,7 +180,7 @@ def test_a_half_closed_client_gets_the_backends_answer(start, backend):
 
     def script(call):
         call.read_body()
-        gate.wait(5)
+        gate.wait(PATIENCE)
         call.answer(b"late")
     with app(start, backend, script).connect() as c:
         c.request("POST", "/app", body=b"whole")
@@ -196,7 +196,7 @@ def test_what_the_backend_sends_first_arrives_first(start, backend):
 
     def script(call):
         call.answer(b"one\n")
-        gate.wait(10)
+        gate.wait(PATIENCE)
         call.out(b"two\n")
     with app(start, backend, script).connect() as c:
         answer = c.request("GET", "/app").answer(body=False)
@@ -234,7 +234,7 @@ def test_back_pressure_from_a_slow_backend(start, backend):
     gate = threading.Event()
 
     def script(call):
-        gate.wait(20)
+        gate.wait(PATIENCE)
         digest(call)
     server = app(start, backend, script)
     server.get("/none")
@@ -364,7 +364,9 @@ def test_broken_chunks_never_reach_the_backend(start, backend, folder):
 def test_no_forty_milliseconds_through_a_backend(start, backend):
     server = app(start, backend, lambda c: (c.read_body(), c.answer(b"ok")) and None)
     with server.connect() as c:
-        began = time.monotonic()
+        took = []
         for _ in range(100):
+            began = time.monotonic()
             assert c.request("POST", "/app", body=b"form=1").answer().body == b"ok"
-        assert time.monotonic() - began < 3
+            took.append(time.monotonic() - began)
+        assert sorted(took)[25] < 0.038, "whatever else the machine has to do, some are quick"

@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from wire import eventually
+from wire import PATIENCE, eventually
 
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 GET = b"GET /x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
@@ -29,7 +29,7 @@ def proxied(start, more="", **options):
     return start("listen 127.0.0.1:0 proxy-protocol\ntrust 127.0.0.0/8\nlog access /dev/stderr\n" + more, **options)
 
 
-def client_of(server, header, patience=20):
+def client_of(server, header, patience=PATIENCE):
     """Whom the access log names for a request behind this header."""
     seen = len(server.lines)
     server.talk(header + GET)
@@ -150,7 +150,7 @@ backend out
         assert server.line('"GET /x HTTP/1.1" 404').split()[0] == "127.0.0.9"
     finally:
         front.terminate()
-        front.wait(20)
+        front.wait(PATIENCE)
 
 
 def connect_from(client, port):
@@ -290,7 +290,7 @@ def test_each_request_of_a_kept_connection_has_a_client_of_its_own(start, backen
 
 def test_a_client_that_waits_in_the_queue_keeps_its_name(start, backend):
     go = threading.Event()
-    peer = backend(lambda call: (go.wait(20), call.answer(call.params["REMOTE_ADDR"])))
+    peer = backend(lambda call: (go.wait(PATIENCE), call.answer(call.params["REMOTE_ADDR"])))
     server = start(f"trust 127.0.0.1\nscripts 1\nfastcgi / {peer.address}\n")
     with server.connect() as a, server.connect() as b:
         a.request("GET", "/", "X-Forwarded-For: 203.0.113.1")
@@ -413,4 +413,4 @@ http {{
             assert told.split()[0] == "127.0.0.9"
     finally:
         nginx.terminate()
-        nginx.wait(20)
+        nginx.wait(PATIENCE)

@@ -6,6 +6,8 @@ import socket
 import struct
 import threading
 
+from wire import PATIENCE
+
 A, AAAA, CNAME = 1, 28, 5
 NO_SUCH_NAME, FAILED, REFUSED = 3, 2, 5
 
@@ -71,7 +73,7 @@ class Resolver:
             except OSError:
                 return
 
-    def wait(self, n, patience=20):
+    def wait(self, n, patience=PATIENCE):
         """Until so many questions have come."""
         with self.news:
             assert self.news.wait_for(lambda: len(self.asked) >= n, patience), f"{len(self.asked)} questions of {n}"

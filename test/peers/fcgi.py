@@ -8,6 +8,7 @@ import threading
 import time
 
 from peers.listening import Exchange, Gone, Listening
+from wire import PATIENCE
 
 BEGIN, ABORT, END, PARAMS, STDIN, STDOUT, STDERR = range(1, 8)
 KEEP = 1
@@ -117,7 +118,7 @@ class Call(Exchange):
         self.finished = True
         self.raw(end_record(app, protocol))
 
-    def hang(self, patience=30):
+    def hang(self, patience=PATIENCE):
         """Say nothing until the server gives up."""
         try:
             self.sock.settimeout(patience)

@@ -4,6 +4,8 @@ import socket
 import struct
 import threading
 
+from wire import PATIENCE
+
 
 class Gone(Exception):
     """The server closed the connection."""
@@ -82,12 +84,12 @@ class Listening:
             self.open.discard(sock)
         sock.close()
 
-    def wait(self, true, patience=20):
+    def wait(self, true, patience=PATIENCE):
         """Wait until true() holds of what has come."""
         with self.news:
             assert self.news.wait_for(true, patience), f"{len(self.calls)} calls, {self.connections} connections"
 
-    def call(self, n=0, patience=20):
+    def call(self, n=0, patience=PATIENCE):
         """The n-th request, once it has come."""
         self.wait(lambda: len(self.calls) > n, patience)
         return self.calls[n]

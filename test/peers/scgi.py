@@ -5,6 +5,7 @@ import socket
 
 from peers import fcgi
 from peers.fcgi import Gone
+from wire import PATIENCE
 
 
 class Call(fcgi.Call):
@@ -37,7 +38,7 @@ class Call(fcgi.Call):
     def out(self, data):
         self.raw(data.encode() if isinstance(data, str) else data)
 
-    def hang(self, patience=30):
+    def hang(self, patience=PATIENCE):
         """Say nothing until the server gives up."""
         self.sock.settimeout(patience)
         try:
