@@ -115,6 +115,7 @@ deb:
 dist:
 	@mkdir -p build
 	git archive --prefix=cubhttpd-$(VERSION)/ -o build/cubhttpd-$(VERSION).tar.gz HEAD
+	contrib/packages build/cubhttpd-$(VERSION).tar.gz
 
 # -- showing ---------------------------------------------------------------------------------------
 
@@ -222,7 +223,7 @@ help:
 	@echo 'make unit replay fuzz matrix man        its parts; FUZZ_TIME=60 for each fuzzer'
 	@echo 'make size             bytes of the static builds, by processor; writes the table of README'
 	@echo 'make router           routers in qemu, with cubhttpd in their initramfs; ARCH=armhf'
-	@echo 'make deb dist         build/cubhttpd_VERSION_ARCH.deb, build/cubhttpd-VERSION.tar.gz'
+	@echo 'make deb dist         build/cubhttpd_VERSION_ARCH.deb; build/cubhttpd-VERSION.tar.gz, and build/contrib with its sums'
 	@echo 'make install          below DESTDIR, PREFIX=/usr/local'
 	@echo 'Honoured: CC CFLAGS CPPFLAGS LDFLAGS WERROR=1 BUILD=NAME BEARSSL=DIR CRYPT=1'
 

@@ -1,6 +1,8 @@
 """What other systems expect: packages, units, init scripts, and uhttpd's options."""
+import hashlib
 import os
 import re
+import shlex
 import shutil
 import subprocess
 
@@ -131,6 +133,64 @@ def test_the_init_script_of_buildroot_starts_reloads_and_stops(small):
         ("Starting", "OK"), ("Reloading", "OK"), ("Reloading", "FAIL"), ("Stopping", "OK"), ("Starting", "FAIL"),
         ("Stopping", "FAIL")]
     assert "did you mean 'listen'" in said or "unknown" in said
+
+
+# -- toolchains
+
+@pytest.fixture
+def source(folder):
+    """What a tarball would hold of the sources as they are now."""
+    names = run("git", "-C", ROOT, "ls-files", "-co", "--exclude-standard").splitlines()
+    for name in names:
+        if (ROOT / name).is_file():
+            (folder / "source" / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, folder / "source" / name)
+    return folder / "source"
+
+
+@pytest.mark.xdist_group("contrib")
+def test_a_toolchain_of_an_sdk_is_all_that_is_needed(folder, source):
+    """Its compiler by its own name, its flags, busybox and make, and nothing else in PATH."""
+    words = dict(x.split("=", 1) for x in shlex.split(run(ROOT / "test/cross", "-t", "mipsel")))
+    tools = {name: f"/usr/bin/mipsel-linux-gnu-{name}" for name in ("ar", "strip")}
+    (folder / "sdk").mkdir()
+    (folder / "bin").mkdir()
+    for name, command in {"gcc": words["CC"], **tools}.items():
+        path = folder / "sdk" / f"mipsel-openwrt-linux-musl-{name}"
+        path.write_text(f'#!/bin/sh\nexec /usr/bin/env PATH=/usr/bin:/bin {command} "$@"\n')
+        path.chmod(0o755)
+    run("busybox", "--install", "-s", folder / "bin")
+    (folder / "bin/make").symlink_to(shutil.which("make"))
+    bearssl = ROOT / "build/bearssl"
+    flags = "-Os -pipe -mno-branch-likely -fno-caller-saves -fno-plt -Wno-error=unused-but-set-variable"
+    said = run("make", "-j2", "-C", source, "CC=mipsel-openwrt-linux-musl-gcc", "AR=mipsel-openwrt-linux-musl-ar",
+               "STRIP=mipsel-openwrt-linux-musl-strip", f"CFLAGS={flags}",
+               f"LDFLAGS=-static -L{folder}/staging/usr/lib", f"BEARSSL={bearssl if bearssl.is_dir() else ''}",
+               f"DESTDIR={folder}/root", "PREFIX=/usr", "WERROR=1", "install",
+               env={"PATH": f"{folder}/sdk:{folder}/bin"})
+    assert "not found" not in said
+    program = folder / "root/usr/sbin/cubhttpd"
+    assert program.read_bytes()[:20] == b"\x7fELF\1\1\1" + bytes(9) + b"\2\0\x08\0", "not for mipsel"
+    assert f"CONFIG_TLS {int(bearssl.is_dir())}" in run("qemu-mipsel-static", "-cpu", "24Kc", program, "-V")
+    assert (folder / "root/usr/share/man/man5/cubhttpd.conf.5").exists()
+
+
+@pytest.mark.xdist_group("contrib")
+def test_the_tarball_is_the_same_each_time_and_packages_know_its_sum(folder):
+    sums = set()
+    for name in ("one", "two"):
+        run("git", "clone", "-q", ROOT, folder / name)
+        run("make", "-s", "-C", folder / name, "dist")
+        tarball, = (folder / name / "build").glob("*.tar.gz")
+        sums.add(hashlib.sha256(tarball.read_bytes()).hexdigest())
+        made = folder / name / "build/contrib"
+        assert re.search(r"^PKG_HASH:=(.*)$", (made / "openwrt/Makefile").read_text(), re.M)[1] in sums
+        run("sha256sum", "-c", cwd=folder / name / "build", input="".join(
+            f"{line.split()[1]}  {line.split()[2].replace('LICENSE', '../LICENSE')}\n"
+            for line in (made / "buildroot/cubhttpd.hash").read_text().splitlines() if line.startswith("sha256")))
+    assert len(sums) == 1
+    names = run("tar", "-tzf", tarball).split()
+    assert "cubhttpd-0.1/httpd.c" in names and all(n.startswith("cubhttpd-0.1/") for n in names)
 
 
 # -- units and scripts
