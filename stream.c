@@ -213,7 +213,8 @@ stream_quiet(const struct stream *s)
 	struct tcp_info i;
 	socklen_t size = sizeof i;
 
-	if (s->fd < 0 || getsockopt(s->fd, IPPROTO_TCP, TCP_INFO, &i, &size) < 0)
+	if (s->fd < 0 || getsockopt(s->fd, IPPROTO_TCP, TCP_INFO, &i, &size) < 0 ||
+	    size < offsetof(struct tcp_info, tcpi_last_ack_recv) + sizeof i.tcpi_last_ack_recv)
 		return INT64_MAX;
 	return i.tcpi_last_data_sent > i.tcpi_last_ack_recv ? i.tcpi_last_data_sent : i.tcpi_last_ack_recv;
 }

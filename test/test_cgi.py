@@ -142,6 +142,7 @@ def test_an_index_of_a_folder_is_run(start, script):
     assert server.get("/cgi-bin/").body == b"/cgi-bin/index.cgi\n"
 
 
+@pytest.mark.native
 def test_the_source_of_what_may_not_run_is_never_shown(cgi, script):
     script("env", "echo secret", mode=0o644)
     answer = cgi.get("/cgi-bin/env")
@@ -149,6 +150,7 @@ def test_the_source_of_what_may_not_run_is_never_shown(cgi, script):
     cgi.line(r"cgi-bin/env may not be executed")
 
 
+@pytest.mark.native
 def test_what_is_no_program(cgi, www):
     path = www / "cgi-bin/env"
     path.write_text("no first line")
@@ -167,6 +169,7 @@ def test_an_interpreter_by_extension(start, script, www):
     assert server.get("/b.sh").status == 404
 
 
+@pytest.mark.native
 def test_an_interpreter_that_is_missing(start, script, www):
     script("../a.sh", HEAD, mode=0o644)
     server = start("cgi *.sh /nowhere/sh\n")
@@ -565,6 +568,7 @@ def test_scripts_end_with_the_server_unless_they_have_answered(start, script, fo
     os.kill(alive, signal.SIGKILL)
 
 
+@pytest.mark.native
 def test_limits(start, script):
     script("limits", HEAD + "ulimit -v; ulimit -t; nice")
     server = start("cgi /cgi-bin/ memory 64m cpu 7 nice 3\n")
@@ -579,6 +583,7 @@ def test_one_that_takes_too_much_of_the_processor(start, script):
     server.line(r"signal 24 ended the script")
 
 
+@pytest.mark.native
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can run scripts as somebody else")
 def test_another_user(start, script):
     script("who", HEAD + "id -u; id -g; id -G")
@@ -614,6 +619,7 @@ def test_a_script_is_as_if_nobody_had_started_the_server(start, script):
     assert not ignored(text), text
 
 
+@pytest.mark.native
 def test_a_script_that_is_replaced_and_removed(cgi, script):
     script("new", HEAD + "echo one")
     assert cgi.get("/cgi-bin/new").body == b"one\n"

@@ -190,6 +190,7 @@ def test_one_that_ends_at_once_is_not_started_in_a_circle(spawning):
     assert server.get("/none").status == 404
 
 
+@pytest.mark.native
 def test_a_program_that_is_not_there_is_503(start, folder):
     server = start(f"fastcgi /app spawn {folder}/none\n")
     assert server.get("/app").status == 503
