@@ -6,6 +6,7 @@ import re
 import subprocess
 
 import kit
+from memory import down_by_proxy, up_by_proxy
 from servers import WORKS, ask, takes_part
 from tables import Table
 
@@ -59,8 +60,27 @@ def answer_size(yard, name, work):
     return seen[0]
 
 
+def body_calls(yard, name, move):
+    """System calls a MiB of a body that passes, (48 - 16) / 32."""
+    seen = []
+    for mib in (16, 48):
+        out = os.path.join(yard.work, "strace")
+        with yard.server(name, before=["strace", "-f", "-c", "-o", out]) as (_, port):
+            move(port, mib << 20)
+        seen.append(calls_of(out))
+    return (seen[1] - seen[0]) / 32
+
+
 def counts(yard, names, works):
     yard.start_responder()
+    passing = Table("passing", "System calls a MiB through the proxy", "strace -f -c, (48 - 16) / 32; one call in and one out "
+                    "is one copy in and one out.", 1)
+    if "proxy10k" in works:
+        for name in names:
+            if takes_part(name, "proxy10k"):
+                kit.say(f"counts: bodies through the proxy, {name}")
+                passing.put("up", name, body_calls(yard, name, up_by_proxy))
+                passing.put("down", name, body_calls(yard, name, down_by_proxy))
     calls = Table("calls", "System calls a request", "strace -f -c, 2 ms between requests, (600 - 100) / 500.", 1)
     instr = Table("instructions", "Instructions a request", "User space, callgrind, (250 - 50) / 200.")
     sizes = Table("bytes", "Bytes of the answer on the wire")
@@ -71,7 +91,7 @@ def counts(yard, names, works):
                 instr.put(work, name, a_request(instructions, yard, name, work, INSTRUCTIONS))
                 calls.put(work, name, a_request(system_calls, yard, name, work, CALLS))
                 sizes.put(work, name, answer_size(yard, name, work))
-    return [instr, calls, sizes]
+    return [instr, calls, sizes, passing]
 
 
 # -- where the instructions go ----------------------------------------------------------------------------------

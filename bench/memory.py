@@ -6,7 +6,7 @@ import threading
 import time
 
 import kit
-from servers import WORKS, php_fpm, request
+from servers import WORKS, php_fpm, request, takes_part
 from tables import Table
 
 IDLE = 1000
@@ -67,11 +67,12 @@ def upload(port, size, path="/count.php"):
             raise RuntimeError("upload: " + repr(c.data[:200]))
 
 
-def download(port, size):
+def download(port, size, path="/send.php?n={size}", *fields):
     """GET size bytes; after an eighth the reader rests for a second, as a slow one would."""
     with kit.Client(port) as c:
         c.sock.settimeout(180)
-        c.sock.sendall(f"GET /send.php?n={size} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode())
+        lines = [f"GET {path.format(size=size)} HTTP/1.1", "Host: 127.0.0.1", "Connection: close", *fields, "\r\n"]
+        c.sock.sendall("\r\n".join(lines).encode())
         got, rested = 0, False
         room = bytearray(262144)
         while n := c.sock.recv_into(room):
@@ -83,15 +84,28 @@ def download(port, size):
             raise RuntimeError(f"download: {got} of {size}")
 
 
-def bodies(yard, name, table, size):
-    for way, move in (("up", upload), ("down", download)):
+def up_to_cgi(port, size):
+    upload(port, size, "/cgi-bin/count")
+
+
+def up_by_proxy(port, size):
+    upload(port, size, "/p/cgi-bin/count")
+
+
+def down_by_proxy(port, size):
+    download(port, size, "/p/large.bin", f"Range: bytes=0-{size - 1}")
+
+
+def bodies(yard, name, table, size, ways):
+    """ways: what stands before the rows, and how a body is moved; what the code itself takes is not counted."""
+    for way, move in ways.items():
         with yard.server(name) as (child, port):
-            upload(port, 100)           # what the code itself takes is not counted
-            download(port, 100)
+            for other in ways.values():
+                other(port, 100)
             with Peak(child) as peak:
                 move(port, size)
-            table.put(f"{way}: resident moved, KiB", name, peak.rss - peak.before)
-            table.put(f"{way}: temporary files, MiB", name, peak.spool / 1048576)
+            table.put(f"{way}resident moved, KiB", name, peak.rss - peak.before)
+            table.put(f"{way}temporary files, MiB", name, peak.spool / 1048576)
 
 
 def memory(yard, names, _, size):
@@ -103,6 +117,9 @@ def memory(yard, names, _, size):
     passing = Table("bodies", f"{size / (1 << 30):g} GiB through php-fpm",
                     "Peaks against the values before, once small requests have gone the same way; the reader of the "
                     "answer rests for a second on the way.")
+    note = "Peaks as above."
+    script = Table("cgi body", "100 MiB to a CGI program", note)
+    proxied = Table("proxied", f"{size / (1 << 30):g} GiB through the proxy", note)
     names = [n for n in names if n in ("cubhttpd", "lighttpd", "nginx")]
     for name in names:
         kit.say(f"memory: idle, {name}")
@@ -119,5 +136,11 @@ def memory(yard, names, _, size):
         yard.start_php()
         for name in names:
             kit.say(f"memory: bodies, {name}")
-            bodies(yard, name, passing, size)
-    return [resident, idle, passing]
+            bodies(yard, name, passing, size, {"up: ": upload, "down: ": download})
+    yard.start_origin()
+    for name in names:
+        kit.say(f"memory: CGI and proxy, {name}")
+        if takes_part(name, "cgi"):
+            bodies(yard, name, script, 100 << 20, {"": up_to_cgi})
+        bodies(yard, name, proxied, size, {"up: ": up_by_proxy, "down: ": down_by_proxy})
+    return [resident, idle, passing, script, proxied]

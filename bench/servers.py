@@ -91,6 +91,8 @@ http {{
 
 ORIGIN = """
 listen unix:{origin}
+root {site}
+cgi /p/cgi-bin/
 alias /p/ {site}
 log access off
 timeout idle 600
@@ -107,10 +109,12 @@ SERVERS = {
     "nginx (backend kept)": ("nginx", ["-p", "{work}", "-c", "{conf}"], NGINX,
                              {"fcgi_pass": "fastcgi_pass kept; fastcgi_keep_conn on;", "keepalive": "keepalive 48;",
                               "connection": ""}),
+    "webfs": ("webfsd", ["-F", "-i", "127.0.0.1", "-p", "{port}", "-r", "{site}", "-x", "/cgi-bin/"], "", {}),
     LEAST: ("{tools}/least", ["{port}", "{site}"], "", {}),
 }
 SOME = {                                # servers that take part in these works only
     "nginx (backend kept)": ["fcgi", "proxy100", "proxy10k"],
+    "webfs": ["cgi"],
     LEAST: ["ka100", "ka10k", "ka1m", "cgi"],
 }
 
@@ -196,6 +200,7 @@ $piece = str_repeat('x', 65536);
 for ($left = (int)$_GET['n']; $left > 0; $left -= 65536) { echo $left < 65536 ? substr($piece, 0, $left) : $piece; }
 """
 
+LARGE = 1 << 30 # bytes of large.bin, which has no blocks on the disk
 NICE = 15       # of php-fpm and uploads, so that a small request beside them waits for the server alone
 
 
@@ -224,8 +229,11 @@ class Yard:
                 f.write(data)
             os.utime(path, (CHANGED, CHANGED))
         os.mkdir(os.path.join(self.site, "cgi-bin"))
-        subprocess.run(["musl-gcc", "-Os", "-static", "-s", "-o", os.path.join(self.site, "cgi-bin/hello"),
-                        os.path.join(kit.HERE, "hello.c")], check=True)
+        for name in ("hello", "count"):
+            subprocess.run(["musl-gcc", "-Os", "-static", "-s", "-o", os.path.join(self.site, "cgi-bin", name),
+                            os.path.join(kit.HERE, name + ".c")], check=True)
+        with open(os.path.join(self.site, "large.bin"), "wb") as f:
+            f.truncate(LARGE)
         subprocess.run(["musl-gcc", "-D_GNU_SOURCE", "-Os", "-static", "-s", "-o", os.path.join(self.work, "least"),
                         os.path.join(kit.HERE, "least.c")], check=True)
 

@@ -12,6 +12,7 @@ import threading
 
 import pytest
 
+from conftest import SANITIZED
 from wire import PATIENCE, Cut, eventually
 
 
@@ -211,6 +212,40 @@ def test_a_gigabyte_through_a_tunnel_in_bounded_memory(start, site):
         assert got == total
         assert most < 1500 or "asan" in str(server.process.args[0])
         sender.join(20)
+
+
+@pytest.mark.slow
+def test_large_bodies_by_url_in_bounded_memory(start, site):
+    """Answers and requests; bench/ has a gigabyte of them."""
+    total, piece = 256 << 20, bytes(1 << 18)
+
+    def script(site, sock):
+        while head := site.head(sock):
+            left = total
+            if head.startswith(b"PUT"):
+                while left:
+                    left -= sock.recv_into(bytearray(min(left, 1 << 18)))
+                sock.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
+            else:
+                sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % total)
+                for _ in range(total // len(piece)):
+                    sock.sendall(piece)
+    s = site(script)
+    server = out(start)
+    with server.connect() as c:
+        url = f"http://127.0.0.1:{s.port}/x"
+        c.request("PUT", url, f"Content-Length: {total}")
+        for _ in range(total // len(piece)):
+            c.send(piece)
+        assert c.answer().status == 204
+        before, most = server.memory(), 0
+        answer = c.request("GET", url).answer(body=False)
+        left = int(answer["Content-Length"]) - len(c.buffer)
+        while left:
+            left -= (got := len(c.sock.recv(min(left, 1 << 20))))
+            if left % (16 << 20) < got:
+                most = max(most, server.memory())
+        assert 0 < most <= before + 64 or SANITIZED
 
 
 # -- who, and where to

@@ -160,7 +160,7 @@ def server(start, backend, www, folder):
     lines = [f"{kind} /{kind}-{name} {backend(script, speaks=kind).address}"
              for kind in ("fastcgi", "scgi") for name, script in (("tells", tell), ("counts", count))]
     yield start("\n".join([*lines, "cgi /cgi-bin/", f"proxy /proxy/ {peer.address}", "scripts 32",
-                           f"spool {folder} 1m", ""]))
+                           f"spool {folder} 1m", "log access stderr", ""]))
     peer.close()
 
 
