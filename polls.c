@@ -232,6 +232,8 @@ take_time(unsigned *turns)
 
 		if (c->phase == FREE || conn_due(c) > now)
 			continue;
+		if (c->ready && (c->phase == EXCHANGE || c->phase == FLUSH))
+			continue;       /* what has come goes first: we may have been the ones who were late */
 		conn_on_time(c);
 		if (c->phase != FREE)
 			give_turn(c, turns);

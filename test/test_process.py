@@ -368,6 +368,23 @@ def test_stopping_waits_only_so_long(start, files, backend):
         assert 0.9 < time.monotonic() - began < 9
 
 
+def test_what_came_while_the_server_was_held_up_is_in_time(start, backend):
+    """A machine that is overloaded, or was asleep, finds deadlines passed and answers that have come before."""
+    gate = threading.Event()
+    peer = backend(lambda call: gate.wait(PATIENCE) and call.answer(b"there"))
+    server = start(f"timeout backend 1\nfastcgi /app {peer.address}\n")
+    with server.connect() as c:
+        c.request("GET", "/app")
+        call = peer.call()
+        server.signal(signal.SIGSTOP)
+        gate.set()
+        assert call.done.wait(PATIENCE)
+        assert c.silent(1.5)
+        server.signal(signal.SIGCONT)
+        answer = c.answer()
+        assert (answer.status, answer.body) == (200, b"there")
+
+
 def test_a_second_signal_stops_at_once(start, files, backend):
     server = start(f"timeout stop 60\nfastcgi /app {backend(lambda c: c.hang()).address}\n")
     with server.connect() as c:
