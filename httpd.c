@@ -65,12 +65,21 @@ signals_open(void)
 
 /* -- listening --------------------------------------------------------------------------------------- */
 
-/* A socket of another configuration, or one that was handed over by LISTEN_FDS, with this very address. */
 static bool
-inherit(struct listener *l, const struct conf *from)
+listens_on(const struct conf *cf, int fd)
+{
+	for (unsigned i = 0; i < cf->nlisten; i++)
+		if (cf->listen[i].fd == fd)
+			return true;
+	return false;
+}
+
+/* A socket of another configuration with this very address, for cf; two lines that leave the port open have one each. */
+static bool
+inherit(struct listener *l, const struct conf *cf, const struct conf *from)
 {
 	for (unsigned i = 0; from && i < from->nlisten; i++) {
-		if (from->listen[i].fd < 0 || !addr_same(&l->addr, &from->listen[i].addr))
+		if (!addr_same(&l->addr, &from->listen[i].addr) || listens_on(cf, from->listen[i].fd))
 			continue;
 		l->fd = from->listen[i].fd;
 		l->inherited = true;
@@ -124,9 +133,9 @@ take_activated(struct conf *cf)
 }
 
 static bool
-listen_one(struct listener *l, const struct conf *old)
+listen_one(struct listener *l, const struct conf *cf, const struct conf *old)
 {
-	if (l->fd >= 0 || inherit(l, old))
+	if (l->fd >= 0 || inherit(l, cf, old))
 		return true;
 	l->fd = stream_listen(&l->addr);
 	if (l->fd < 0)
@@ -151,7 +160,7 @@ listen_all(struct conf *cf, const struct conf *old)
 	for (int pass = 0; pass < 2; pass++)
 		for (unsigned i = 0; i < cf->nlisten; i++)
 			if ((cf->listen[i].addr.u.any.sa_family == AF_INET6) == pass)
-				good &= listen_one(&cf->listen[i], old);
+				good &= listen_one(&cf->listen[i], cf, old);
 	if (!good)
 		listen_undo(cf);
 	return good;
@@ -163,11 +172,8 @@ listen_drop(const struct conf *old, const struct conf *cf)
 {
 	for (unsigned i = 0; i < old->nlisten; i++) {
 		const struct listener *l = &old->listen[i];
-		bool used = false;
 
-		for (unsigned k = 0; k < cf->nlisten; k++)
-			used |= cf->listen[k].fd == l->fd;
-		if (used)
+		if (listens_on(cf, l->fd))
 			continue;
 		close(l->fd);
 		if (l->addr.u.any.sa_family == AF_UNIX)

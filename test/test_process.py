@@ -311,6 +311,12 @@ def test_reload_changes_the_listening_addresses(start, files, folder):
             assert c.get("/a.txt").body == b"hello"
 
 
+def test_two_ports_of_the_kernels_choice_stay_two(start, files):
+    server = start("listen 127.0.0.1:0\nlisten 127.0.0.1:0\n")
+    assert len(set(server.addresses)) == 2
+    assert server.reload().rpartition(" listens on ")[2].split(", ") == server.addresses
+
+
 def test_many_reloads_leak_nothing(start, files):
     server = start("header / X-Y z\n")
     for _ in range(5):
