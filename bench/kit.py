@@ -118,10 +118,10 @@ def cpu_seconds(pid):
     return total[0] / TICKS, total[1] / TICKS
 
 
-def memory(pid):
-    """Rss, Pss and Private_Dirty of the tree in KiB."""
+def memory(pid, family=None):
+    """Rss, Pss and Private_Dirty in KiB of the tree, or of those in it that are named."""
     total = dict.fromkeys(("Rss", "Pss", "Private_Dirty"), 0)
-    for p in tree(pid):
+    for p in family or tree(pid):
         for line in read(f"/proc/{p}/smaps_rollup").splitlines():
             name = line.split(":")[0]
             if name in total:

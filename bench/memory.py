@@ -29,13 +29,17 @@ class Peak:
 
     def __init__(self, child):
         self.child, self.rss, self.spool = child, 0, 0
-        self.before = kit.memory(child.pid)["Rss"]
+        self.family = kit.tree(child.pid)       # the server's own: a script of CGI that comes later is none
+        self.before = self.resident()
         self.files = kit.spooled(child.pid, child.work)
         self.over = threading.Event()
         self.thread = threading.Thread(target=self.watch)
 
+    def resident(self):
+        return kit.memory(self.child.pid, self.family)["Rss"]
+
     def look(self):
-        self.rss = max(self.rss, kit.memory(self.child.pid)["Rss"])
+        self.rss = max(self.rss, self.resident())
         self.spool = max(self.spool, kit.spooled(self.child.pid, self.child.work) - self.files)
 
     def watch(self):
