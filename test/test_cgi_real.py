@@ -1,4 +1,5 @@
 """Real programs by CGI: git's own client and server, php, perl, gitweb in Chromium."""
+import gzip
 import hashlib
 import os
 import shutil
@@ -118,6 +119,29 @@ def test_perl(start, www):
     server.line(r"/hello.pl: a word")
     server = start(f"cgi *.pl {shutil.which('perl')}\n")
     assert server.get("/hello.pl").body == b"GET \n"
+
+
+def test_cgit(start, folder, www):
+    """Pages, a file as it is, an archive, and what has not changed, of a repository with one commit."""
+    for name in ("home", "git", "work", "www/cgi-bin"):
+        (folder / name).mkdir()
+    git = Git(folder / "home", folder / "work")
+    git("init", "-q", "-b", "main")
+    git.commit("honey.txt", b"the cub likes honey\n")
+    git("clone", "-q", "--bare", ".", folder / "git/cub.git")
+    (folder / "cgitrc").write_text("virtual-root=/cgit\ncss=/look/cgit.css\ncache-size=0\nsnapshots=tar.gz\n"
+                                   f"scan-path={folder}/git\n")
+    (www / "cgi-bin/cgit.cgi").symlink_to("/usr/lib/cgit/cgit.cgi")
+    server = start(f"cgi /cgi-bin/\nenv CGIT_CONFIG {folder}/cgitrc\nenv HOME {folder}/home\n"
+                   "rewrite /cgit/ /cgi-bin/cgit.cgi/\nalias /look/ /usr/share/cgit\n")
+    home = server.get("/cgit/").body.decode()
+    assert "/cgit/cub.git/" in home and "/look/cgit.css" in home
+    assert server.get("/look/cgit.css")["Content-Type"].startswith("text/css")
+    assert "the cub likes honey" in server.get("/cgit/cub.git/tree/honey.txt").body.decode()
+    assert server.get("/cgit/cub.git/plain/honey.txt").body == b"the cub likes honey\n"
+    assert git("rev-parse", "main") in server.get("/cgit/cub.git/commit/?id=main").body.decode()
+    assert gzip.decompress(server.get("/cgit/cub.git/snapshot/cub-main.tar.gz").body).count(b"the cub likes honey") == 1
+    assert server.get("/cgit/cub.git/tree/nothing").status == 404
 
 
 def test_gitweb_in_a_browser(start, folder, www, browser):      # noqa: F811
