@@ -17,7 +17,7 @@ root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root can change i
 
 def run(*command, **more):
     done = subprocess.run([str(x) for x in command], text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                          timeout=120, **more)
+                          timeout=900, **more)
     assert done.returncode == 0, done.stdout
     return done.stdout
 
