@@ -6,7 +6,7 @@ import threading
 import time
 
 import kit
-from servers import WORKS, php_fpm, request, takes_part
+from servers import FORWARD, SERVERS, WORKS, php_fpm, request, takes_part
 from tables import Table
 
 IDLE = 1000
@@ -112,6 +112,19 @@ def bodies(yard, name, table, size, ways):
             table.put(f"{way}temporary files, MiB", name, peak.spool / 1048576)
 
 
+def by_url(yard, size):
+    """The same through our forward proxy, by URL; the others have none."""
+    table = Table("forwarded", f"{size / (1 << 30):g} GiB through the forward proxy, by URL", "Peaks as above.")
+    program, arguments, template, words = SERVERS["cubhttpd"]
+    url = f"http://127.0.0.1:{yard.origin_port}"
+    ways = {"up: ": lambda port, n: upload(port, n, url + "/p/cgi-bin/count"),
+            "down: ": lambda port, n: download(port, n, url + "/p/large.bin", f"Range: bytes=0-{n - 1}")}
+    SERVERS["cubhttpd"] = (program, arguments, template + FORWARD, words)
+    bodies(yard, "cubhttpd", table, size, ways)
+    SERVERS["cubhttpd"] = (program, arguments, template, words)
+    return table
+
+
 def memory(yard, names, _, size):
     resident = Table("resident", "Memory after start, KiB",
                      "smaps_rollup, all processes of a server, before the first connection; RSS counts shared "
@@ -147,4 +160,4 @@ def memory(yard, names, _, size):
         if takes_part(name, "cgi"):
             bodies(yard, name, script, 100 << 20, {"": up_to_cgi})
         bodies(yard, name, proxied, size, {"up: ": up_by_proxy, "down: ": down_by_proxy})
-    return [resident, idle, passing, script, proxied]
+    return [resident, idle, passing, script, proxied, *([by_url(yard, size)] if "cubhttpd" in names else [])]

@@ -90,13 +90,15 @@ http {{
 """
 
 ORIGIN = """
-listen unix:{origin}
+listen unix:{origin} 127.0.0.1:{origin_port}
 root {site}
 cgi /p/cgi-bin/
 alias /p/ {site}
 log access off
 timeout idle 600
 """
+
+FORWARD = "forward 127.0.0.1 port {origin_port} to 127.0.0.1\n"
 
 LEAST = "the least"                     # no server, but what every server around poll() must do: see least.c
 
@@ -214,6 +216,7 @@ class Yard:
         self.php = os.path.join(work, "php.sock")
         self.scgi = os.path.join(work, "scgi.sock")
         self.origin = os.path.join(work, "origin.sock")
+        self.origin_port = kit.free_port()
         self.stack = contextlib.ExitStack()
         self.serial = 0
         self.make_site()
@@ -253,7 +256,7 @@ class Yard:
         """The server behind the proxies: whatever it is, it is the same for all of them."""
         conf = os.path.join(self.work, "origin.conf")
         with open(conf, "w") as f:
-            f.write(ORIGIN.format(site=self.site, origin=self.origin))
+            f.write(ORIGIN.format(site=self.site, origin=self.origin, origin_port=self.origin_port))
         self.stack.enter_context(kit.running([SERVERS["cubhttpd"][0], "-f", conf], kit.CLIENT_CPU, self.log("origin")))
         kit.wait_for(lambda: os.path.exists(self.origin), 10, "the server behind the proxies")
 
@@ -276,7 +279,7 @@ class Yard:
         port = kit.free_port()
         user = f"user {pwd.getpwuid(os.geteuid()).pw_name};" if os.geteuid() == 0 else ""
         fill = dict(port=port, site=self.site, work=work, fcgi=self.fcgi, php=self.php, user=user,
-                    origin=self.origin, scgi=self.scgi,
+                    origin=self.origin, origin_port=self.origin_port, scgi=self.scgi,
                     conf=os.path.join(work, "conf"))
         fill |= {key: value.format(**fill) for key, value in words.items()}
         if "fastcgi_params" in template:

@@ -27,6 +27,8 @@ GOALS = {
     ("proxied", "up: temporary files, MiB"): 0,
     ("proxied", "down: resident moved, KiB"): 64,
     ("proxied", "down: temporary files, MiB"): 0,
+    ("forwarded", "up: resident moved, KiB"): 64,
+    ("forwarded", "down: resident moved, KiB"): 64,
     ("cpu", "ka100"): (0.8, ["lighttpd"]),
     ("cpu", "ka10k"): (0.8, ["lighttpd"]),
     ("cpu", "ka1m"): (0.5, ["lighttpd"]),
