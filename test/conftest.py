@@ -32,7 +32,7 @@ OTHER_CLIENTS = ("test_wordpress", "test_demo", "test_tls", "test_tls_legacy", "
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "slow: moves a gigabyte or takes many seconds")
-    config.addinivalue_line("markers", "native: measures the process, or how a program of its own fails: not under an emulator")
+    config.addinivalue_line("markers", "native: needs what an emulator has not: memory as it is, vfork, TCP_INFO, speed")
     config.addinivalue_line("markers", "once: looks at the dynamic build, or at no server; not repeated on others")
     config.addinivalue_line("markers", "plain(why): makes no sense over TLS (CUBHTTPD_TLS=1)")
     config.addinivalue_line("markers", "early: takes long by waiting, so it begins first, and the others go on beside it")

@@ -207,6 +207,7 @@ def sips(sock, seconds, pause=0.3):
     return got
 
 
+@pytest.mark.native
 def test_a_client_that_reads_slowly_gets_all(start, files):
     """The kernel takes megabytes for it at once, and asks for more long after the deadline."""
     server = start("timeout send 3\n")
@@ -217,6 +218,7 @@ def test_a_client_that_reads_slowly_gets_all(start, files):
         assert sips(c.sock, 9) + len(c.rest()) > 32 << 20
 
 
+@pytest.mark.native
 def test_a_backend_that_reads_slowly_gets_all(start):
     def script(call):
         left = int(call.length) - len(call.buffer) - sips(call.sock, 9)
