@@ -312,6 +312,7 @@ struct stream {
 	bool dead;                      /* reset: neither direction works; errno is in error */
 	bool broken;                    /* TLS has failed and said so: what still comes is read and dropped */
 	bool later;                     /* there is work that has to wait for the next turn */
+	bool crowded;                   /* or, of TLS, for the end of another handshake */
 	bool misplaced;                 /* plain HTTP where TLS was to be */
 	uint16_t sealed;                /* bytes at the beginning of out that are the rest of a record */
 	bool pipes;                     /* fd is a pipe that is read, and `to` is one that is written; -1: none */

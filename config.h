@@ -183,7 +183,7 @@
 #define FORWARD_PORTS   8       /* ports of a `forward` line */
 #define QUERIES_MAX     8       /* names that are asked for at once */
 #define PARK_AFTER      1000    /* milliseconds an idle connection keeps its place before it is parked */
-#define HANDSHAKES_MAX  16      /* TLS handshakes under way at once; the longest gives way to one more */
+#define HANDSHAKES_MAX  16      /* TLS handshakes under way at once; more wait, or take the place of a long one */
 #define HANDSHAKES_TURN 2       /* steps of handshakes in a turn of the loop: each may take 20 ms of a small processor */
 #define LINGER_BODY     65536   /* bytes of an unwanted body that are read to save the connection */
 #define STATE_DIR       "/etc/cubhttpd" /* where the server keeps the key and certificate that it makes itself */

@@ -100,6 +100,8 @@ waits_for(const struct conn *c)
 int64_t
 conn_due(const struct conn *c)
 {
+	if (CONFIG_TLS && c->again && !c->over && c->client.crowded)
+		return tls_due();
 	if (c->again || c->over || c->dozes)
 		return c->again || c->over ? now : c->since;
 	if (slot_idle(c) && park_pool.n > 1)

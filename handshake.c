@@ -175,34 +175,85 @@ suite_name(const struct suite *s, unsigned n, unsigned id)
 	return NULL;
 }
 
-/* Steps of handshakes are rationed by the turn.  Who finds none left draws a number, and those who wait go before those
- * who come: else a few who always have something to say would leave nothing for the others. */
-static struct { unsigned share; uint16_t drawn, served; } queue;
+/* Who finds nothing left of what is rationed draws a number, and those who wait go before those who come: else a few
+ * who always want more would leave nothing for the others. */
+static struct queue { uint16_t drawn, served; } for_steps, for_places;
+static unsigned steps;                  /* of handshakes that may still be taken in this turn */
 
-void
-tls_turn(void)
+static unsigned
+serve(struct queue *q, unsigned n)
 {
-	uint16_t waiting = queue.drawn - queue.served;
+	for (; n && q->drawn != q->served; n--)
+		q->served++;
+	return n;
+}
 
-	queue.share = HANDSHAKES_TURN;
-	for (; waiting && queue.share; waiting--, queue.share--)
-		queue.served++;
+static bool
+lets(struct queue *q, struct tls *t, unsigned left)
+{
+	if (t->next ? (int16_t)(q->served - t->next) >= 0 : left && q->drawn == q->served) {
+		t->next = 0;
+		return true;
+	}
+	if (!t->next)
+		t->next = ++q->drawn ? q->drawn : ++q->drawn;
+	return false;
 }
 
 static bool
 has_step(struct tls *t)
 {
-	bool waits = t->next && (int16_t)(queue.served - t->next) < 0;
+	bool waited = t->next;
 
-	if (waits)
+	if (!lets(&for_steps, t, steps))
 		return false;
-	if (!t->next && (!queue.share || queue.drawn != queue.served)) {
-		t->next = ++queue.drawn ? queue.drawn : ++queue.drawn;
-		return false;
-	}
-	queue.share -= !t->next;
-	t->next = 0;
+	steps -= !waited;
 	return true;
+}
+
+/* How many places could be had, and from when on the next one. */
+static unsigned
+places_left(int64_t *when)
+{
+	const struct place *all = (struct place *)(void *)tls_place_pool.at;
+	unsigned n = 0;
+
+	*when = INT64_MAX;
+	for (unsigned i = 0; i < tls_client_places(); i++) {
+		int64_t from = all[i].tls ? all[i].since + PLACE_KEPT : now;
+
+		n += from <= now;
+		*when = from < *when ? from : *when;
+	}
+	return n;
+}
+
+static bool
+has_place(struct tls *t)
+{
+	int64_t when;
+	unsigned left = places_left(&when);
+
+	return lets(&for_places, t, left) && left;
+}
+
+int64_t
+tls_due(void)
+{
+	int64_t when;
+
+	places_left(&when);
+	return when > now ? when : now;
+}
+
+void
+tls_turn(void)
+{
+	int64_t when;
+
+	steps = serve(&for_steps, HANDSHAKES_TURN);
+	if (for_places.drawn != for_places.served)
+		serve(&for_places, places_left(&when));
 }
 
 bool tls_https;
@@ -351,7 +402,7 @@ server_setup(struct place *p)
 }
 
 /* A place.  Backends have the last ones, one for each connection there can be.  When there is none for another client
- * the longest handshake gives way, because one that takes so long has been left. */
+ * the longest handshake gives way: it has had its time (has_place). */
 static struct place *
 place_take(bool backend)
 {
@@ -543,13 +594,14 @@ handshake(struct stream *s)
 
 	if (t->state == NEW && !acceptable(s))
 		return s->broken || s->misplaced;
-	if (!t->backend && !has_step(t)) {
-		s->later = true;
-		return false;
-	}
-	if (t->state == NEW) {
+	s->crowded = t->state == NEW && !has_place(t);
+	if (!s->crowded && t->state == NEW) {
 		place_for(s)->name = asked;
 		server_setup(t->place);
+	}
+	if (s->crowded || (!t->backend && !has_step(t))) {
+		s->later = true;
+		return false;
 	}
 	eng = &t->place->server.eng;
 	output.from = output.n = 0;

@@ -20,6 +20,7 @@ enum {
 	LEGACY_OVERHEAD = 37 + 5 + 20 + 16,     /* TLS 1.0, the most: a record for the first byte; header, MAC, padding */
 	CHANGE_CIPHER = 20, ALERT = 21, HANDSHAKE = 22, DATA = 23,      /* types of records */
 	WARNING = 1, FATAL = 2,
+	PLACE_KEPT = 1000,              /* milliseconds that a handshake has its place for certain */
 	VAIN_MOST = 32,                 /* openssl has as many */
 };
 

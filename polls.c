@@ -44,7 +44,7 @@ client_wants(const struct conn *c)
 	short events = 0;
 
 	if (c->phase == HEAD)           /* a handshake goes on when its last words have gone */
-		return s->sealed ? POLLOUT : c->ticket || c->dozes ? 0 : POLLIN;
+		return s->sealed ? POLLOUT : c->ticket || c->dozes || s->crowded ? 0 : POLLIN;
 	if (c->phase == LINGER)
 		return POLLIN;
 	if (!c->up.done && !s->eof && buf_room(&s->in) && (c->phase == EXCHANGE || c->keep))

@@ -30,7 +30,8 @@ void
 stream_open(struct stream *s, int fd)
 {
 	s->fd = fd;
-	s->readable = s->connecting = s->more = s->eof = s->hung_up = s->shut = s->dead = s->broken = s->later = s->misplaced = false;
+	s->readable = s->connecting = s->more = s->eof = s->hung_up = s->shut = s->dead = s->broken = false;
+	s->later = s->crowded = s->misplaced = false;
 	s->pipes = false;
 	s->writable = true;
 	s->sealed = 0;

@@ -18,6 +18,7 @@ void tls_turn(void);                    /* a turn of the loop begins: handshakes
 struct tls *tls_new(bool legacy);
 uint16_t tls_number(struct tls *);      /* of one that is not busy, for whoever has 16 bits to keep; never 0 */
 struct tls *tls_at(uint16_t number);
+int64_t tls_due(void);                  /* when those who are `crowded` may have a place */
 
 /* The same contracts as stream_read and stream_write, for a stream that has a `tls` and is connected. */
 bool tls_read(struct stream *);

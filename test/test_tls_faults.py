@@ -1,4 +1,5 @@
 """TLS as no library would speak it: records written by hand, floods, and those who are kept waiting by them."""
+import contextlib
 import socket
 import ssl
 import threading
@@ -180,6 +181,27 @@ def test_what_has_no_place_in_a_handshake_ends_it(served, what, pieces):
     c.close()
     eventually(lambda: served.connections() == 0, "its end")
     assert connect(served).get("/x").body == b"x"
+
+
+def test_more_handshakes_at_once_than_there_are_places_all_end_well(served):
+    """None of them has been left, so none gives way."""
+    clients = [served.connect(0) for _ in range(40)]
+    begun = []
+    for c in clients:
+        come, go = ssl.MemoryBIO(), ssl.MemoryBIO()
+        tls = context(maximum_version=ssl.TLSVersion.TLSv1_2).wrap_bio(come, go)
+        with pytest.raises(ssl.SSLWantReadError):
+            tls.do_handshake()
+        c.send(go.read())
+        begun.append((c, tls, come, go))
+    for c, tls, come, go in begun:
+        done = False
+        while not done:
+            come.write(c.sock.recv(16384) or pytest.fail("it was given up"))
+            with contextlib.suppress(ssl.SSLWantReadError):
+                tls.do_handshake()
+                done = True
+            c.send(go.read())
 
 
 def test_a_server_without_tickets_is_asked_for_one(served):

@@ -54,7 +54,7 @@ begin(struct side *x, bool keys)
 	x->client = pair[1];
 	x->s.in = (struct buf){ x->in, 0, 0, sizeof x->in, false };
 	x->s.out = (struct buf){ x->out, 0, 0, sizeof x->out, false };
-	x->s.tls = t = tls_new();
+	x->s.tls = t = tls_new(false);
 	if (!keys)
 		return;
 	t->state = OPEN;
