@@ -40,6 +40,14 @@ GOALS = {
     ("cpu", "proxy10k"): (0.8, ["nginx (backend kept)"]),
     ("beside", "1,000 against none"): 1.15,
     ("upload", "p99, ms"): 5,
+    ("tls", "10 KB, kept: system calls"): 4,
+    ("tls", "10 KB, kept: instructions"): 60000,
+    ("tls", "resident after start, KiB"): 200,
+    ("tls", "private bytes of each of 1,000 idle connections"): 1024,
+    ("tls", "private bytes of each of 60 active connections"): 13312,
+    ("tls", "10 KB, kept: CPU us"): (0.9, ["nginx"]),
+    ("tls", "full handshake, request and end: CPU us"): (0.45, ["lighttpd (mbedTLS)"]),
+    ("tls", "resumed handshake, request and end: CPU us"): (1.1, ["nginx"]),
     ("cliff", None): 0,                 # every row
 }
 OURS = "cubhttpd"
