@@ -5,13 +5,10 @@
  */
 #include "httpd.h"
 
-#include <arpa/inet.h>
 #include <net/if.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
-
-enum { HOST_TEXT = 64 };                /* the longest IPv6 address with a zone fits */
 
 static bool
 unix_parse(struct addr *a, const char *path)
@@ -55,49 +52,111 @@ zone_parse(struct span name, uint32_t *zone)
 	return true;
 }
 
+bool
+ip4_parse(struct span text, void *to)
+{
+	unsigned char *ip = to;
+	const char *end = text.p + text.n;
+	struct span part;
+	uint64_t n;
+
+	for (unsigned i = 0; i < 4; i++) {
+		part = span_cut(&text, '.');
+		if (!span_uint(part, &n) || n > 255 || (part.n > 1 && *part.p == '0') || (part.p + part.n == end) != (i == 3))
+			return false;
+		*ip++ = n;
+	}
+	return true;
+}
+
+/* A group of up to four digits, or two of them as an IPv4 address; 0: it is none. */
+static unsigned
+group_parse(struct span part, unsigned char *ip, unsigned left)
+{
+	unsigned value = 0;
+
+	if (left > 1 && ip4_parse(part, ip))
+		return 2;
+	if (!left || !part.n || part.n > 4)
+		return 0;
+	for (unsigned i = 0; i < part.n; i++) {
+		if (hex_digit(part.p[i]) < 0)
+			return 0;
+		value = value << 4 | (unsigned)hex_digit(part.p[i]);
+	}
+	ip[0] = value >> 8;
+	ip[1] = value;
+	return 1;
+}
+
+/* RFC 4291 2.2.  Where "::" is, the groups behind it move to the end. */
+bool
+ip6_parse(struct span text, void *to)
+{
+	enum { GROUPS_6 = 8, NO_GAP };
+	unsigned char *ip = to;
+	unsigned n = 0, gap = NO_GAP, k, after;
+	struct span part;
+
+	memset(ip, 0, 16);
+	if (span_starts(text, SPAN("::")))
+		text = (struct span){ text.p + 1, text.n - 1 };
+	else if (!text.n || *text.p == ':')
+		return false;
+	while (text.n) {
+		if (*text.p == ':') {
+			if (gap != NO_GAP)
+				return false;
+			gap = n;
+			text = (struct span){ text.p + 1, text.n - 1 };
+			continue;
+		}
+		part = span_cut(&text, ':');
+		k = group_parse(part, ip + 2 * n, GROUPS_6 - n);
+		if (!k || (text.p > part.p + part.n && (k == 2 || !text.n)))
+			return false;
+		n += k;
+	}
+	if (gap == NO_GAP)
+		return n == GROUPS_6;
+	after = 2 * (n - gap);
+	memmove(ip + 16 - after, ip + 2 * gap, after);
+	memset(ip + 2 * gap, 0, 16 - 2 * n);
+	return n < GROUPS_6;
+}
+
 /* An IPv6 address, with a zone (RFC 4007 11) when it is of a link: fe80::1%eth0 */
 static bool
-in6_parse(struct addr *a, char *host, uint16_t port)
+in6_parse(struct addr *a, struct span host, uint16_t port)
 {
-	char *zone = strchr(host, '%');
+	struct span zone = host;
 
-	if (zone) {
-		*zone++ = '\0';
-		if (!zone_parse(span_of(zone), &a->u.in6.sin6_scope_id))
-			return false;
-	}
+	host = span_cut(&zone, '%');
+	if (zone.p > host.p + host.n && !zone_parse(zone, &a->u.in6.sin6_scope_id))
+		return false;
 	a->u.in6.sin6_family = AF_INET6;
 	a->u.in6.sin6_port = port;
 	a->size = sizeof a->u.in6;
-	return inet_pton(AF_INET6, host, &a->u.in6.sin6_addr) == 1;
+	return ip6_parse(host, &a->u.in6.sin6_addr);
 }
 
 static bool
-in4_parse(struct addr *a, const char *host, uint16_t port)
+in4_parse(struct addr *a, struct span host, uint16_t port)
 {
 	a->u.in4.sin_family = AF_INET;
 	a->u.in4.sin_port = port;
 	a->size = sizeof a->u.in4;
-	return inet_pton(AF_INET, host, &a->u.in4.sin_addr) == 1;
+	return ip4_parse(host, &a->u.in4.sin_addr);
 }
 
 static bool
 host_parse(struct addr *a, struct span host, uint16_t port)
 {
-	char text[HOST_TEXT];
-	bool bracketed = host.n > 2 && host.p[0] == '[' && host.p[host.n - 1] == ']';
-
-	if (bracketed)
-		host = (struct span){ host.p + 1, host.n - 2 };
-	if (host.n >= sizeof text)
-		return false;
-	memcpy(text, host.p, host.n);
-	text[host.n] = '\0';
-	if (bracketed)
-		return in6_parse(a, text, port);
-	if (!strcmp(text, "*"))
-		return in6_parse(a, memcpy(text, "::", 3), port);
-	return in4_parse(a, strcmp(text, "localhost") ? text : "127.0.0.1", port);
+	if (host.n > 2 && host.p[0] == '[' && host.p[host.n - 1] == ']')
+		return in6_parse(a, (struct span){ host.p + 1, host.n - 2 }, port);
+	if (span_eq(host, SPAN("*")))
+		return in6_parse(a, SPAN("::"), port);
+	return in4_parse(a, span_eq(host, SPAN("localhost")) ? SPAN("127.0.0.1") : host, port);
 }
 
 bool
@@ -307,7 +366,6 @@ from_port(struct from *f, struct span text)
 bool
 from_parse(struct from *f, struct span text)
 {
-	char host[HOST_TEXT];
 	struct addr a = { 0 };
 	struct span rest = text, part;
 	bool six;
@@ -327,11 +385,7 @@ from_parse(struct from *f, struct span text)
 		if (six)
 			part = text, rest = SPAN("");
 	}
-	if (part.n >= sizeof host || memchr(part.p, '%', part.n))
-		return false;
-	memcpy(host, part.p, part.n);
-	host[part.n] = '\0';
-	if (!(six ? in6_parse(&a, host, 0) : in4_parse(&a, host, 0)))
+	if (memchr(part.p, '%', part.n) || !(six ? in6_parse(&a, part, 0) : in4_parse(&a, part, 0)))
 		return false;
 	*f = from_of(&a);
 	return from_port(f, rest);
@@ -350,10 +404,10 @@ from_print(struct buf *b, const struct from *f)
 
 /* An address, of one family or the other; IPv4 within IPv6 counts its bits from the beginning of the IPv6 address. */
 static bool
-net_of(struct net *net, char *host, struct span bits, bool slash)
+net_of(struct net *net, struct span host, struct span bits, bool slash)
 {
 	struct addr a = { 0 };
-	bool six = strchr(host, ':');
+	bool six = memchr(host.p, ':', host.n);
 	unsigned most = six ? 128 : 32, skip;
 	struct from f;
 	uint64_t n = most;
@@ -372,18 +426,13 @@ bool
 net_parse(struct net *net, const char *text)
 {
 	struct span bits = span_of(text), host = span_cut(&bits, '/');
-	char store[HOST_TEXT];
 
 	net->text = text;
 	net->bits = 0;
 	net->family = strcmp(text, "unix") ? AF_UNSPEC : AF_UNIX;
 	if (net->family || !strcmp(text, "*"))
 		return true;
-	if (host.n >= sizeof store)
-		return false;
-	memcpy(store, host.p, host.n);
-	store[host.n] = '\0';
-	return net_of(net, store, bits, text[host.n]);
+	return net_of(net, host, bits, text[host.n]);
 }
 
 static bool

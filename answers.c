@@ -4,7 +4,6 @@
 #include "words.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/random.h>
 #include <termios.h>
@@ -313,37 +312,33 @@ check(int argc, char **argv)
 
 /* -- --hash ---------------------------------------------------------------------------------------- */
 
-static void
-interrupted(int number)
-{
-	(void)number;
-}
-
 static bool
 is_terminal(struct termios *t)
 {
 	return tcgetattr(STDIN_FILENO, t) == 0;
 }
 
-/* A line of stdin, without its end; not shown while it is typed.  Whoever leaves has a terminal that shows again. */
+/* A line of stdin, without its end; not shown while it is typed.  Whoever leaves has a terminal that shows again: the
+ * key that would interrupt is read like any other, and ends the line. */
 static bool
 ask(const char *question, char *to, unsigned size, unsigned *n)
 {
-	struct sigaction a = { .sa_handler = interrupted };
 	struct termios t, quiet;
 	bool terminal = is_terminal(&t);
 	ssize_t k = 1;
 
 	quiet = t;
-	quiet.c_lflag &= ~(tcflag_t)ECHO;
+	quiet.c_lflag &= ~(tcflag_t)(ECHO | ISIG);
 	if (terminal) {
-		sigaction(SIGINT, &a, NULL);
 		tcsetattr(STDIN_FILENO, TCSAFLUSH, &quiet);
 		buf_text(&out, question);
 		flush(STDERR_FILENO);
 	}
 	for (*n = 0; *n < size && (k = read(STDIN_FILENO, to + *n, 1)) == 1 && to[*n] != '\n'; ++*n)
-		;
+		if (terminal && (cc_t)to[*n] == t.c_cc[VINTR]) {
+			k = -1;
+			break;
+		}
 	if (terminal) {
 		tcsetattr(STDIN_FILENO, TCSAFLUSH, &t);
 		buf_char(&out, '\n');
@@ -384,7 +379,7 @@ hash_line(const char *user)
 	struct termios t;
 	unsigned n, m;
 
-	if (!*user || strlen(user) > USER_MOST || strchr(user, ':') || *user == '#' || !text_clean(user))
+	if (!*user || strlen(user) > USER_MOST || find_char(user, ':') || *user == '#' || !text_clean(user))
 		return "a name has 1 to 64 bytes, no colon and does not begin with #";
 	if (!ask("password: ", password, sizeof password, &n) || !n)
 		return "there is no password";

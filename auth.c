@@ -13,6 +13,7 @@
  */
 #include "auth.h"
 
+#include <fcntl.h>
 #include <string.h>
 #include <sys/random.h>
 #include <sys/stat.h>
@@ -269,7 +270,7 @@ stamp_of(const char *path, uint64_t begin)
 	struct stat st;
 	uint64_t of[6];
 
-	if (stat(path, &st) < 0)
+	if (call_stat(AT_FDCWD, path, 0, &st) < 0)
 		return begin;
 	of[0] = st.st_dev, of[1] = st.st_ino, of[2] = st.st_size, of[3] = st.st_mtime;
 	of[4] = st.st_mtim.tv_nsec, of[5] = st.st_ctime;

@@ -36,6 +36,7 @@ struct span span_trim(struct span);                     /* without spaces and ta
 struct span span_cut(struct span *rest, char c);
 /* Decimal digits and nothing else; false when there are none, others, or too many for 63 bits. */
 bool span_uint(struct span, uint64_t *);
+char *find_char(const char *, char);                 /* as strchr, but never the NUL */
 int hex_digit(char);                                    /* 0 to 15, or -1 */
 char lower(char);
 
@@ -111,6 +112,16 @@ static inline uint64_t load8(const char *p) { uint64_t x; memcpy(&x, p, sizeof x
 /* -- errors.c -------------------------------------------------------------------------------------- */
 
 const char *error_text(int number);     /* of an errno; "error N" for one that nobody expects, until the next call */
+
+/* -- calls.c: as libc has them, in short -------------------------------------------------------------- */
+
+struct stat;
+int call_open(int dir, const char *path, int flags, int mode);
+int call_pipe(int fd[2]);               /* close-on-exec */
+int call_chown(int fd, uid_t, gid_t);
+int call_stat(int dir, const char *path, int flags, struct stat *);     /* path NULL: of the descriptor */
+void *call_map(size_t n, int flags);    /* zeroed pages; NULL with errno */
+void call_default(int signal);
 
 /* -- clock.c --------------------------------------------------------------------------------------- */
 
@@ -281,6 +292,9 @@ bool addr_parse(struct addr *, const char *text, const char *any);
 void addr_print(struct buf *, const struct addr *, bool port);  /* the way addr_parse reads it */
 bool addr_same(const struct addr *, const struct addr *);
 unsigned addr_port(const struct addr *);                        /* 0 for unix */
+
+bool ip4_parse(struct span, void *to);  /* four bytes; no leading zeros */
+bool ip6_parse(struct span, void *to);  /* sixteen */
 
 struct from { uint16_t family, port; unsigned char ip[16]; };   /* an address in 20 bytes, network order */
 

@@ -19,6 +19,15 @@ lower(char c)
 	return (unsigned char)(c - 'A') < 26 ? (char)(c | 0x20) : c;
 }
 
+char *
+find_char(const char *text, char c)
+{
+	for (; *text; text++)
+		if (*text == c)
+			return (char *)(uintptr_t)text;
+	return NULL;
+}
+
 int
 hex_digit(char c)
 {

@@ -46,7 +46,7 @@ root_open(struct root *r)
 
 	if (r->fd >= 0 && now - r->looked < FRESH)
 		return r->fd;
-	fd = open(r->path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	fd = call_open(AT_FDCWD, r->path, O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
 	if (r->fd >= 0)
 		close(r->fd);
 	r->fd = fd;
@@ -67,7 +67,7 @@ is_inside(int fd, int root)
 
 		buf_print(&b, "/proc/self/fd/%d", fds[i]);
 		link[b.w] = '\0';
-		n[i] = readlinkat(AT_FDCWD, link, name[i], PATH_MAX);
+		n[i] = syscall(SYS_readlinkat, AT_FDCWD, link, name[i], PATH_MAX);
 		if (n[i] <= 0 || n[i] == PATH_MAX)
 			return false;
 	}
@@ -93,7 +93,7 @@ follow(struct walk *w, int link, const char *rest, uid_t owner)
 {
 	char target[PATH_MAX];
 	size_t more = strlen(rest);
-	ssize_t n = readlinkat(link, "", target, sizeof target);
+	ssize_t n = syscall(SYS_readlinkat, link, "", target, sizeof target);
 
 	if (n <= 0 || w->links == LINKS_MOST || (size_t)n + more + 2 > sizeof w->path) {
 		errno = ELOOP;
@@ -112,7 +112,7 @@ owners_allow(const struct walk *w, int fd)
 {
 	struct stat st;
 
-	if (fstat(fd, &st) < 0)
+	if (call_stat(fd, NULL, 0, &st) < 0)
 		return false;
 	for (unsigned i = 0; i < w->links; i++)
 		if (w->owners[i] != 0 && w->owners[i] != st.st_uid)
@@ -129,7 +129,7 @@ follow_link(struct walk *w, int *dir, int link, const char *rest, uid_t owner)
 	if (w->path[0] != '/')
 		return true;
 	close(*dir);
-	*dir = open("/", O_PATH | O_CLOEXEC);
+	*dir = call_open(AT_FDCWD, "/", O_PATH | O_CLOEXEC, 0);
 	return *dir >= 0;
 }
 
@@ -147,12 +147,13 @@ walk(struct walk *w, int root)
 
 		while (*at == '/')
 			at++;
-		n = strchrnul(at, '/') - at;
+		for (n = 0; at[n] && at[n] != '/'; n++)
+			;
 		for (more = at + n; *more == '/'; more++)
 			;
 		at[n] = '\0';
-		next = openat(dir, n ? at : ".", O_PATH | O_NOFOLLOW | O_CLOEXEC);
-		if (next < 0 || fstat(next, &st) < 0)
+		next = call_open(dir, n ? at : ".", O_PATH | O_NOFOLLOW | O_CLOEXEC, 0);
+		if (next < 0 || call_stat(next, NULL, 0, &st) < 0)
 			return fail_with(dir, errno);
 		if (S_ISLNK(st.st_mode)) {
 			bool followed = follow_link(w, &dir, next, more, st.st_uid);
@@ -165,7 +166,7 @@ walk(struct walk *w, int root)
 		}
 		if (!*more) {
 			close(next);
-			next = openat(dir, n ? at : ".", OPEN_FLAGS | O_NOFOLLOW);
+			next = call_open(dir, n ? at : ".", OPEN_FLAGS | O_NOFOLLOW, 0);
 			fail_with(dir, errno);
 			return next;
 		}
@@ -206,7 +207,7 @@ open_below(int root, enum links links, const char *path)
 	}
 	if (links == LINKS_OWNER)
 		return open_by_owner(root, path);
-	fd = openat(root, path, OPEN_FLAGS);
+	fd = call_open(root, path, OPEN_FLAGS, 0);
 	if (fd >= 0 && links == LINKS_INSIDE && !is_inside(fd, root))
 		return fail_with(fd, EACCES);
 	return fd;
@@ -300,7 +301,7 @@ still_there(struct cached *f, struct root *root, struct span path)
 
 	if (now - f->looked < FRESH)
 		return true;
-	if (fstatat(root_open(root), below(path), &st, 0) < 0 || !same_file(f, &st))
+	if (call_stat(root_open(root), below(path), 0, &st) < 0 || !same_file(f, &st))
 		return false;
 	f->looked = now;
 	f->absent_br = f->absent_gz = false;
@@ -370,7 +371,7 @@ fill(struct cached *f, int fd, struct root *root, struct span path, uint32_t has
 {
 	struct stat st;
 
-	if (fstat(fd, &st) < 0 || (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode))) {
+	if (call_stat(fd, NULL, 0, &st) < 0 || (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode))) {
 		close(fd);
 		return 404;
 	}

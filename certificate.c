@@ -168,9 +168,9 @@ static struct identity *
 identity_new(size_t n)
 {
 	size_t size = sizeof (struct identity) + n;
-	struct identity *id = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct identity *id = call_map(size, 0);
 
-	if (id == MAP_FAILED)
+	if (!id)
 		return NULL;
 	id->size = size;
 	return id;
@@ -213,7 +213,7 @@ stamp_now(const char *path)
 {
 	struct stat st;
 
-	return path && stat(path, &st) == 0 ? stamp_of(&st) : (struct stamp){ 0, 0, 0, 0 };
+	return path && call_stat(AT_FDCWD, path, 0, &st) == 0 ? stamp_of(&st) : (struct stamp){ 0, 0, 0, 0 };
 }
 
 static bool
@@ -226,11 +226,11 @@ stamp_same(const struct stamp *a, const struct stamp *b)
 static int
 open_file(const char *path, size_t *size, const char **why)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	int fd = call_open(AT_FDCWD, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK, 0);
 	struct stat st;
 
 	*why = NULL;
-	if (fd < 0 || fstat(fd, &st) < 0)
+	if (fd < 0 || call_stat(fd, NULL, 0, &st) < 0)
 		*why = error_text(errno);
 	else if (!S_ISREG(st.st_mode))
 		*why = "it is no file";

@@ -14,6 +14,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -78,11 +79,11 @@ errors_open(struct peer *p)
 {
 	if (p->errors[0])
 		return true;
-	if (pipe2(p->errors, O_CLOEXEC) < 0) {
+	if (call_pipe(p->errors) < 0) {
 		p->errors[0] = 0;
 		return false;
 	}
-	fcntl(p->errors[0], F_SETFL, O_NONBLOCK);
+	ioctl(p->errors[0], FIONBIO, &(int){ 1 });
 	pipes++;
 	return true;
 }
@@ -199,10 +200,10 @@ launch(struct conn *c, struct program *program, bool body)
 	struct peer *p = c->peer;
 	int in[2] = { -1, -1 }, out[2], error = 0;
 
-	if (!errors_open(p) || pipe2(out, O_CLOEXEC) < 0)
+	if (!errors_open(p) || call_pipe(out) < 0)
 		return errno;
 	/* The kernel gives the lowest number that is free. */
-	if (out[1] >= cgi_descriptors - SPARE || (body && pipe2(in, O_CLOEXEC) < 0)) {
+	if (out[1] >= cgi_descriptors - SPARE || (body && call_pipe(in) < 0)) {
 		close_two(out);
 		return EMFILE;
 	}
@@ -214,9 +215,9 @@ launch(struct conn *c, struct program *program, bool body)
 	close(out[1]);
 	if (body)
 		close(in[0]);
-	fcntl(out[0], F_SETFL, O_NONBLOCK);
+	ioctl(out[0], FIONBIO, &(int){ 1 });
 	if (body)
-		fcntl(in[1], F_SETFL, O_NONBLOCK);
+		ioctl(in[1], FIONBIO, &(int){ 1 });
 	stream_pipes(&p->s, out[0], in[1]);
 	return error;
 }

@@ -71,7 +71,7 @@ run(void *argument)
 	setsid();
 	if (take_streams(p->fd) && (!p->run || restrain(p->run)) && (!p->dir || chdir(p->dir) == 0)) {
 		if (s->resident)
-			prctl(PR_SET_PDEATHSIG, SIGTERM);
+			syscall(SYS_prctl, PR_SET_PDEATHSIG, SIGTERM);
 		syscall(SYS_rt_sigprocmask, SIG_SETMASK, none, NULL, _NSIG / 8);
 		execve(p->path, p->argv, p->envp);
 	}

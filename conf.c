@@ -40,8 +40,8 @@ arena_take(struct reader *r, struct arena *a, size_t n)
 		return p;
 	}
 	size = (sizeof *chunk + n + CHUNK_SIZE - 1) / CHUNK_SIZE * CHUNK_SIZE;
-	chunk = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (chunk == MAP_FAILED)
+	chunk = call_map(size, 0);
+	if (!chunk)
 		longjmp(r->no_memory, 1);
 	*chunk = (struct chunk){ a->chunks, size };
 	a->chunks = chunk;
@@ -257,7 +257,7 @@ short_option(struct reader *r, char **arg, int n, char **file)
 		mistake(r, n > 1 ? "a second -f: one file can include others" : "-f FILE: the name is missing");
 	else if (word_find(arg[0] + 1))
 		mistake(r, "unknown option '%s'; did you mean '-%s'?", arg[0], arg[0]);
-	else if (strlen(arg[0]) != 2 || !strchr("thVH", arg[0][1]))
+	else if (strlen(arg[0]) != 2 || !find_char("thVH", arg[0][1]))
 		mistake(r, "unknown option '%s'; -h shows what there is", arg[0]);
 	return 1;
 }

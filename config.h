@@ -206,11 +206,25 @@
 #define CALL_SETRESGID  SYS_setresgid32
 #define CALL_SETRESUID  SYS_setresuid32
 #define CALL_SETUID     SYS_setuid32
+#define CALL_FCHOWN     SYS_fchown32
 #else
 #define CALL_SETGROUPS  SYS_setgroups
 #define CALL_SETRESGID  SYS_setresgid
 #define CALL_SETRESUID  SYS_setresuid
 #define CALL_SETUID     SYS_setuid
+#define CALL_FCHOWN     SYS_fchown
+#endif
+
+#ifdef SYS_mmap2                        /* counts its offset in pages; that is 0 here */
+#define CALL_MMAP       SYS_mmap2
+#else
+#define CALL_MMAP       SYS_mmap
+#endif
+
+#if defined SYS_newfstatat && defined __LP64__
+#define CALL_FSTATAT    SYS_newfstatat
+#else
+#define CALL_FSTATAT    -1              /* its times have 32 bits: libc knows a way */
 #endif
 
 /* -- what the processor surely has, so that the linker may drop the code for those that lack it ------------------- */

@@ -9,7 +9,6 @@
  */
 #include "der.h"
 
-#include <arpa/inet.h>
 
 #define OID(...) { (const char[]){ __VA_ARGS__ }, sizeof ((const char[]){ __VA_ARGS__ }) }
 
@@ -361,13 +360,7 @@ name_matches(struct span pattern, struct span host)
 static unsigned
 address_of(struct span host, char to[16])
 {
-	char text[INET6_ADDRSTRLEN];
-
-	if (host.n >= sizeof text)
-		return 0;
-	memcpy(text, host.p, host.n);
-	text[host.n] = '\0';
-	return inet_pton(AF_INET, text, to) == 1 ? 4 : inet_pton(AF_INET6, text, to) == 1 ? 16 : 0;
+	return ip4_parse(host, to) ? 4 : ip6_parse(host, to) ? 16 : 0;
 }
 
 bool
@@ -436,7 +429,7 @@ value_print(struct buf *b, struct span s)
 			hex_print(b, (struct span){ s.p + i, 1 });
 			continue;
 		}
-		if (strchr(",+\"\\<>;=", c) || (c == '#' && !i) || (c == ' ' && (!i || i + 1 == s.n)))
+		if (find_char(",+\"\\<>;=", c) || (c == '#' && !i) || (c == ' ' && (!i || i + 1 == s.n)))
 			buf_char(b, '\\');
 		buf_char(b, c);
 	}

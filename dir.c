@@ -70,7 +70,7 @@ is_folder(int fd, const struct folder_entry *d)
 
 	if (d->type != TYPE_UNKNOWN && d->type != TYPE_LINK)
 		return d->type == TYPE_FOLDER;
-	return fstatat(fd, d->name, &st, 0) == 0 && S_ISDIR(st.st_mode);
+	return call_stat(fd, d->name, 0, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
 static void
@@ -135,7 +135,7 @@ print_row(struct buf *b, int fd, const struct entry *e)
 {
 	char date[DATE_SIZE];
 	struct stat st;
-	bool known = fstatat(fd, e->name, &st, 0) == 0;
+	bool known = call_stat(fd, e->name, 0, &st) == 0;
 
 	buf_text(b, "<tr><td><a href=\"");
 	buf_url(b, span_of(e->name));
@@ -221,7 +221,7 @@ dir_start(struct conn *c, struct request *r)
 
 	if (status)
 		return status;
-	l->fd = openat(f->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	l->fd = call_open(f->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
 	cache_release(f);
 	if (l->fd < 0)
 		return 503;

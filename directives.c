@@ -283,7 +283,7 @@ account_find(struct reader *r, struct account *a, const char *name, bool user)
 bool
 take_user(struct reader *r, const char *text, uid_t *uid, gid_t *gid)
 {
-	char *name = scratch_text(r, "", 0, text), *colon = strchr(name, ':');
+	char *name = scratch_text(r, "", 0, text), *colon = find_char(name, ':');
 	struct account user, group;
 
 	if (colon)
@@ -494,8 +494,8 @@ host_name(struct reader *r, char *name)
 
 	for (char *p = name; *p; p++) {
 		*p = lower(*p);
-		good = good && ((*p >= 'a' && *p <= 'z') || (*p >= '0' && *p <= '9') || strchr("-._", *p) ||
-		    (*p == '*' && p == name && p[1] == '.' && p[2]) || (six && strchr("[]:", *p)));
+		good = good && ((*p >= 'a' && *p <= 'z') || (*p >= '0' && *p <= '9') || find_char("-._", *p) ||
+		    (*p == '*' && p == name && p[1] == '.' && p[2]) || (six && find_char("[]:", *p)));
 	}
 	if (!good)
 		mistake(r, "'%s' is no name of a host, such as example.org, *.example.org, 192.0.2.1 or [2001:db8::1]",

@@ -16,7 +16,6 @@
 #include <link.h>
 #include <limits.h>
 #include <signal.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -32,32 +31,25 @@ static struct { bool made, full; int64_t due; } ahead;  /* what plan() said the 
 
 /* -- signals ------------------------------------------------------------------------------ */
 
-static void
-nothing(int number)
-{
-	(void)number;
-}
-
-/* They are blocked and read from a descriptor: the loop sees them in their turn, and no handler can run while a child
- * shares our memory.  What was ignored would stay so in programs; a handler does not. */
+/* They are blocked: what ours say is read from a descriptor, in its turn, and the calls say the others too, by EPIPE and
+ * EFBIG.  Programs have them neither blocked nor as whoever started us had them. */
 static bool
 signals_open(void)
 {
-	static const int ours[] = { SIGHUP, SIGINT, SIGTERM, SIGCHLD };
-	struct sigaction a = { .sa_handler = nothing, .sa_flags = SA_RESTART };
-	sigset_t set;
+	static const char signals[] = { SIGHUP, SIGINT, SIGTERM, SIGCHLD, SIGPIPE, SIGXFSZ, SIGQUIT };
+	enum { OURS = 4, BLOCKED = 6 };
+	sigset_t ours, set;
 
-	sigaction(SIGPIPE, &a, NULL);   /* the calls say it too: EPIPE, EFBIG */
-	sigaction(SIGXFSZ, &a, NULL);
-	a.sa_handler = SIG_DFL;         /* not as whoever started us had them: programs would have them so, too */
-	sigaction(SIGQUIT, &a, NULL);
 	sigemptyset(&set);
-	for (unsigned i = 0; i < sizeof ours / sizeof *ours; i++) {
-		sigaction(ours[i], &a, NULL);
-		sigaddset(&set, ours[i]);
+	for (unsigned i = 0; i < sizeof signals; i++) {
+		call_default(signals[i]);
+		if (i < BLOCKED)
+			sigaddset(&set, signals[i]);
+		if (i < OURS)
+			ours = set;
 	}
-	sigprocmask(SIG_BLOCK, &set, NULL);
-	signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	syscall(SYS_rt_sigprocmask, SIG_BLOCK, &set, NULL, _NSIG / 8);
+	signal_fd = syscall(SYS_signalfd4, -1, &ours, _NSIG / 8, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (signal_fd < 0)
 		log_line(LOG_ERROR, "cannot open the descriptor of signals: %s", error_text(errno));
 	return signal_fd >= 0;
@@ -95,10 +87,14 @@ socket_address(int fd, struct addr *a)
 	return getsockname(fd, &a->u.any, &a->size) == 0;
 }
 
+/* The number that a variable of the environment has; name ends with "=". */
 static bool
-decimal(const char *text, uint64_t *n)
+variable(struct span name, uint64_t *n)
 {
-	return text && span_uint(span_of(text), n);
+	for (char **e = environ; *e; e++)
+		if (span_starts(span_of(*e), name))
+			return span_uint(span_of(*e + name.n), n);
+	return false;
 }
 
 /* sd_listen_fds(3): LISTEN_FDS descriptors from 3 on are meant for process LISTEN_PID.  They come before, and take the
@@ -109,7 +105,7 @@ take_activated(struct conf *cf)
 	uint64_t pid, n;
 	bool fresh = true;
 
-	if (!decimal(getenv("LISTEN_PID"), &pid) || !decimal(getenv("LISTEN_FDS"), &n) || pid != (uint64_t)getpid())
+	if (!variable(SPAN("LISTEN_PID="), &pid) || !variable(SPAN("LISTEN_FDS="), &n) || pid != (uint64_t)getpid())
 		return;
 	for (int fd = 3; fd < 3 + (int)(n < LISTEN_MAX ? n : LISTEN_MAX); fd++) {
 		struct listener l = { .fd = fd, .inherited = true, .text = "LISTEN_FDS" };
@@ -222,9 +218,9 @@ write_pid(const struct conf *cf)
 	if (!cf->pid)
 		return true;
 	buf_print(&b, "%d\n", (int)getpid());
-	fd = open(cf->pid, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+	fd = call_open(AT_FDCWD, cf->pid, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
 	if (fd >= 0 && write(fd, text, b.w) == (ssize_t)b.w) {
-		if (cf->uid && fchown(fd, cf->uid, cf->gid) < 0)
+		if (cf->uid && call_chown(fd, cf->uid, cf->gid) < 0)
 			log_line(LOG_DEBUG, "%s stays with root: %s", cf->pid, error_text(errno));
 		close(fd);
 		return true;
@@ -394,7 +390,7 @@ accept_some(struct listener *l)
 		int fd;
 
 		a.size = sizeof a.u;
-		fd = accept4(l->fd, &a.u.any, &a.size, SOCK_NONBLOCK | SOCK_CLOEXEC);
+		fd = syscall(SYS_accept4, l->fd, &a.u.any, &a.size, SOCK_NONBLOCK | SOCK_CLOEXEC);
 		if (fd >= 0)
 			conn_arrive(fd, &a, l->flags);
 		else if (!accept_failed(l))
@@ -541,7 +537,7 @@ fill_descriptors(void)
 	int fd;
 
 	syscall(SYS_close_range, STDERR_FILENO + 1, ~0u, CLOSE_ON_EXEC);
-	while ((fd = open("/dev/null", O_RDWR)) >= 0 && fd <= STDERR_FILENO)
+	while ((fd = call_open(AT_FDCWD, "/dev/null", O_RDWR, 0)) >= 0 && fd <= STDERR_FILENO)
 		;
 	if (fd >= 0)
 		close(fd);
@@ -551,7 +547,7 @@ fill_descriptors(void)
 static void
 drop_stdin(void)
 {
-	int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	int fd = call_open(AT_FDCWD, "/dev/null", O_RDWR | O_CLOEXEC, 0);
 
 	if (fd >= 0 && dup2(fd, STDIN_FILENO) == STDIN_FILENO)
 		close(fd);

@@ -7,7 +7,6 @@
 #include "handshake.h"
 #include "verify.h"
 
-#include <arpa/inet.h>
 
 /* https://HOST:PORT/PATH, as it was written. */
 static struct span
@@ -32,7 +31,7 @@ asked_for(struct span host, char store[256])
 		return NULL;
 	memcpy(store, host.p, host.n);
 	store[host.n] = '\0';
-	return inet_pton(AF_INET, store, address) == 1 || inet_pton(AF_INET6, store, address) == 1 ? NULL : store;
+	return ip4_parse(host, address) || ip6_parse(host, address) ? NULL : store;
 }
 
 void

@@ -337,7 +337,7 @@ each_line(struct reader *r, char *p, size_t size, void (*line)(struct reader *, 
 		*lf = '\0';
 		if (lf > p && lf[-1] == '\r')
 			lf[-1] = '\0';
-		if (strchr(p, '\r'))
+		if (find_char(p, '\r'))
 			mistake(r, "there is a carriage return in the middle of this line");
 		else
 			line(r, p);
@@ -348,11 +348,11 @@ each_line(struct reader *r, char *p, size_t size, void (*line)(struct reader *, 
 static ssize_t
 file_read(struct reader *r, const char *path, struct source *source, char **text)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC), error;
+	int fd = call_open(AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0), error;
 	struct stat st;
 	ssize_t n = -1;
 
-	if (fd >= 0 && fstat(fd, &st) == 0) {
+	if (fd >= 0 && call_stat(fd, NULL, 0, &st) == 0) {
 		*source = (struct source){ r->source, st.st_dev, st.st_ino };
 		errno = within_itself(r, &st) ? ELOOP : S_ISDIR(st.st_mode) ? EISDIR : 0;
 		n = errno ? -1 : read_all(r, fd, &st, text);
@@ -476,7 +476,7 @@ static struct entry *
 matching(struct reader *r, const char *pattern, const char *file)
 {
 	const char *folder = file == pattern ? "." : scratch_text(r, pattern, file - pattern, "");
-	int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int fd = call_open(AT_FDCWD, folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
 	const struct folder_entry *d;
 	struct entry *list = NULL;
 	long left = fd < 0 ? -1 : 0;
@@ -497,7 +497,7 @@ include(struct reader *r, const char *pattern)
 	struct entry one = { .path = pattern = beside(r, pattern) }, *entry = &one;
 	const char *slash = strrchr(pattern, '/'), *file = slash ? slash + 1 : pattern;
 
-	if (strchr(file, '*') || strchr(file, '?'))
+	if (find_char(file, '*') || find_char(file, '?'))
 		entry = matching(r, pattern, file);
 	if (r->depth == INCLUDE_DEPTH) {
 		mistake(r, "files that include each other, more than %d deep", INCLUDE_DEPTH);

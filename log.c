@@ -33,12 +33,12 @@ open_target(const struct conf *cf, enum log_target to, const char *path, int *fd
 	*fd = to == TO_STDERR ? STDERR_FILENO : -1;
 	if (to != TO_FILE)
 		return true;
-	*fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
+	*fd = call_open(AT_FDCWD, path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
 	if (*fd < 0) {
 		log_line(LOG_ERROR, "cannot open the log %s: %s", path, error_text(errno));
 		return false;
 	}
-	if (cf->user && geteuid() == 0 && fchown(*fd, cf->uid, cf->gid) < 0)
+	if (cf->user && geteuid() == 0 && call_chown(*fd, cf->uid, cf->gid) < 0)
 		log_line(LOG_WARN, "%s stays with root: %s", path, error_text(errno));
 	return true;
 }

@@ -70,9 +70,8 @@ pool_map(const struct conf *cf)
 		return false;
 	}
 	sum -= shared();
-	at = sum > SIZE_MAX / 2 ? MAP_FAILED :
-	    mmap(NULL, sum, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (at == MAP_FAILED) {
+	at = sum > SIZE_MAX / 2 ? NULL : call_map(sum, MAP_NORESERVE);
+	if (!at) {
 		log_line(LOG_ERROR, "no memory for %llu bytes of pools: %s", (unsigned long long)sum, error_text(errno));
 		return false;
 	}

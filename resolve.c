@@ -89,7 +89,7 @@ lines(const char *path, bool (*line)(void *, struct span), void *arg)
 {
 	static char store[2048];
 	struct buf b = { store, 0, 0, sizeof store, false };
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	int fd = call_open(AT_FDCWD, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK, 0);
 	bool more = fd >= 0;
 	ssize_t n = 0;
 	char *lf;

@@ -257,7 +257,7 @@ show_users(struct buf *b, const struct rule *rule)
 static bool
 set_realm(struct reader *r, const struct word *w, struct rule *rule, char *text)
 {
-	if (strchr(text, '"') || strchr(text, '\\'))
+	if (find_char(text, '"') || find_char(text, '\\'))
 		return mistake(r, "a realm has no quotes and backslashes in it");
 	return set_value(r, w, rule, text);
 }
@@ -330,7 +330,7 @@ set_target(struct reader *r, const struct word *w, struct rule *rule, char *text
 {
 	(void)w;
 	rule->value = span_of(text);
-	if (*text && !strchr(text, ' '))
+	if (*text && !find_char(text, ' '))
 		return take_clean(r, text);
 	return mistake(r, "'%s' is no target: that is a path or an URL, without blanks", text);
 }
@@ -344,7 +344,7 @@ set_name(struct reader *r, const struct word *w, struct rule *rule, char *text)
 
 	(void)w;
 	for (const char *p = text; *p; p++)
-		token = token && ((lower(*p) >= 'a' && lower(*p) <= 'z') || (*p >= '0' && *p <= '9') || strchr(marks, *p));
+		token = token && ((lower(*p) >= 'a' && lower(*p) <= 'z') || (*p >= '0' && *p <= '9') || find_char(marks, *p));
 	if (!token) {
 		return mistake(r, "'%s' is no name of a field", text);
 	}

@@ -160,7 +160,7 @@ static bool
 take_time(struct reader *r, const char *text, unsigned *to)
 {
 	struct span part = span_of(text), whole = span_cut(&part, '.');
-	bool point = strchr(text, '.');
+	bool point = find_char(text, '.');
 	uint64_t seconds, ms = 0;
 
 	if (span_uint(whole, &seconds) && seconds <= DAY && (!point || (part.n <= 3 && span_uint(part, &ms)))) {

@@ -427,9 +427,9 @@ file_write(const char *dir, const char *name, const struct conf *owner, struct s
 	int fd;
 
 	unlink(draft);
-	fd = open(draft, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	fd = call_open(AT_FDCWD, draft, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	good = fd >= 0 && write(fd, text.p, text.n) == (ssize_t)text.n &&
-	    (!owner || !owner->user || geteuid() || fchown(fd, owner->uid, owner->gid) == 0) && fsync(fd) == 0 &&
+	    (!owner || !owner->user || geteuid() || call_chown(fd, owner->uid, owner->gid) == 0) && fsync(fd) == 0 &&
 	    rename(draft, path) == 0;
 	if (!good)
 		log_line(LOG_WARN, "cannot write %s: %s", path, error_text(errno));
@@ -450,7 +450,7 @@ static bool
 key_take(const char *path, struct selfmade *s)
 {
 	static char text[2048];
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	int fd = call_open(AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
 	ssize_t n = fd >= 0 ? read(fd, text, sizeof text) : -1;
 	struct span rest = { text, n > 0 ? (unsigned)n : 0 }, label, body;
 	struct private_key key;

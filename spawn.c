@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -65,7 +66,7 @@ listen_alone(struct addr *a, int *at)
 	*at = -1;
 	a->size = sizeof a->u.un;
 	if (fd >= 0 && bind_somewhere(fd, &a->u.un)) {
-		*at = open(a->u.un.sun_path, O_PATH | O_CLOEXEC | O_NOFOLLOW);
+		*at = call_open(AT_FDCWD, a->u.un.sun_path, O_PATH | O_CLOEXEC | O_NOFOLLOW, 0);
 		error = errno;
 		unlink(a->u.un.sun_path);
 		errno = error;
@@ -90,11 +91,11 @@ errors_open(void)
 {
 	if (errors[0])
 		return true;
-	if (pipe2(errors, O_CLOEXEC) < 0) {
+	if (call_pipe(errors) < 0) {
 		errors[0] = 0;
 		return false;
 	}
-	fcntl(errors[0], F_SETFL, O_NONBLOCK);
+	ioctl(errors[0], FIONBIO, &(int){ 1 });
 	return true;
 }
 

@@ -16,13 +16,13 @@ spool_open(const char *dir)
 {
 	char name[512];
 	struct buf b = { name, 0, 0, sizeof name - 1, false };
-	int fd = open(dir, NAMELESS | O_RDWR | O_CLOEXEC, 0600);
+	int fd = call_open(AT_FDCWD, dir, NAMELESS | O_RDWR | O_CLOEXEC, 0600);
 
 	if (fd >= 0)
 		return fd;
 	buf_print(&b, "%s/cubhttpd.%d.%llu", dir, (int)getpid(), (unsigned long long)now);
 	name[b.w] = '\0';
-	fd = b.bad ? -1 : open(name, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC | O_NOFOLLOW, 0600);
+	fd = b.bad ? -1 : call_open(AT_FDCWD, name, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd >= 0)
 		unlink(name);
 	return fd;

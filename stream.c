@@ -261,7 +261,7 @@ remove_stale_socket(const struct addr *a)
 	struct stat st;
 	int fd;
 
-	if (lstat(a->u.un.sun_path, &st) < 0 || !S_ISSOCK(st.st_mode))
+	if (call_stat(AT_FDCWD, a->u.un.sun_path, AT_SYMLINK_NOFOLLOW, &st) < 0 || !S_ISSOCK(st.st_mode))
 		return;
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd >= 0 && connect(fd, &a->u.any, a->size) < 0 && errno == ECONNREFUSED)

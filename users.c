@@ -74,7 +74,7 @@ look(const char *path, struct span user, struct login *a)
 {
 	static char store[LOGIN_LINE];
 	struct buf b = { store, 0, 0, sizeof store, false };
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	int fd = call_open(AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
 	struct span line;
 
 	a->found = false;
@@ -95,7 +95,7 @@ static void
 take_hash(struct login *a)
 {
 	a->hash = span_cut(&a->rest, ':');
-	if (a->hash.n && strchr("!*", a->hash.p[0]))
+	if (a->hash.n && find_char("!*", a->hash.p[0]))
 		a->hash.n = 0;
 }
 

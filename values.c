@@ -16,8 +16,8 @@ bool
 take_size(struct reader *r, const char *text, uint64_t *to)
 {
 	struct span s = span_of(text);
-	const char *unit = s.n ? strchr("kmg", lower(s.p[s.n - 1])) : NULL;
-	unsigned shift = unit && *unit ? 10 * (unsigned)(unit - "kmg" + 1) : 0;
+	const char *unit = s.n ? find_char("kmg", lower(s.p[s.n - 1])) : NULL;
+	unsigned shift = unit ? 10 * (unsigned)(unit - "kmg" + 1) : 0;
 
 	s.n -= shift != 0;
 	if (span_uint(s, to) && *to <= (uint64_t)INT64_MAX >> shift) {
@@ -97,12 +97,12 @@ take_pattern(struct reader *r, const char *text, struct pattern *to)
 {
 	struct span s = span_of(text);
 
-	if (s.n > 2 && text[0] == '*' && text[1] == '.' && !strchr(text, '/') && !strchr(text + 1, '*') &&
-	    !strchr(text, '?') && text_clean(text)) {
+	if (s.n > 2 && text[0] == '*' && text[1] == '.' && !find_char(text, '/') && !find_char(text + 1, '*') &&
+	    !find_char(text, '?') && text_clean(text)) {
 		*to = (struct pattern){ MATCH_EXT, { s.p + 1, s.n - 1 } };
 		return true;
 	}
-	if (s.n && s.p[0] == '/' && !strchr(text, '*')) {
+	if (s.n && s.p[0] == '/' && !find_char(text, '*')) {
 		*to = (struct pattern){ s.p[s.n - 1] == '/' ? MATCH_BELOW : MATCH_PATH, s };
 		return take_path(r, s);
 	}

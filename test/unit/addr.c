@@ -1,6 +1,8 @@
 /* addr.c: ranges of addresses, and what is in them */
 #include "unit.h"
 
+#include <arpa/inet.h>
+
 static struct from
 from_text(const char *text)
 {
@@ -71,9 +73,33 @@ test_refused(void)
 	group("what is no range");
 }
 
+/* inet_pton(3) reads the same texts in the same way. */
+static void
+test_numbers(void)
+{
+	static const char *const texts[] = {
+		"1.2.3.4", "0.0.0.0", "255.255.255.255", "256.1.1.1", "1.2.3", "1.2.3.4.", ".1.2.3", "1..3.4", "01.2.3.4", "1.2.3.4 ",
+		"::", "::1", "1::", "1::8", "1:2:3:4:5:6:7:8", "1:2:3:4:5:6:7::", "::2:3:4:5:6:7:8", "1:2:3:4::5:6:7:8",
+		"1:2:3:4:5:6:7:8::", "1:2:3:4:5:6:7", "1:2:3:4:5:6:7:8:9", ":1", "1:", ":::", "1:::2", "1::2::3", "::12345", "::g",
+		"::1.2.3.4", "::ffff:1.2.3.4", "1:2:3:4:5:6:1.2.3.4", "1:2:3:4:5:6:7:1.2.3.4", "::1.2.3", "::1.2.3.4:5", "ABCD::abcd",
+		"", ":", "1", "0", "fe80::1%2",
+	};
+
+	for (unsigned i = 0; i < sizeof texts / sizeof *texts; i++) {
+		unsigned char ours[16] = { 0 }, theirs[16] = { 0 };
+		bool four = inet_pton(AF_INET, texts[i], theirs) == 1;
+
+		CHECK(ip4_parse(span_of(texts[i]), ours) == four && (!four || !memcmp(ours, theirs, 4)));
+		four = inet_pton(AF_INET6, texts[i], theirs) == 1;
+		CHECK(ip6_parse(span_of(texts[i]), ours) == four && (!four || !memcmp(ours, theirs, 16)));
+	}
+	group("addresses as numbers");
+}
+
 int
 main(void)
 {
+	test_numbers();
 	test_ranges();
 	test_mapped();
 	test_refused();
