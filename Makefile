@@ -105,6 +105,7 @@ install: $(PROGRAM)
 	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/share/man/man8 $(DESTDIR)$(PREFIX)/share/man/man5
 	install -m 755 $(PROGRAM) $(DESTDIR)$(PREFIX)/sbin/cubhttpd
 	$(if $(STRIP),$(STRIP) $(DESTDIR)$(PREFIX)/sbin/cubhttpd)
+	$(if $(STRIP),$(if $(filter static,$(BUILD)),contrib/bare $(DESTDIR)$(PREFIX)/sbin/cubhttpd))
 	install -m 644 cubhttpd.8 $(DESTDIR)$(PREFIX)/share/man/man8
 	install -m 644 cubhttpd.conf.5 $(DESTDIR)$(PREFIX)/share/man/man5
 
