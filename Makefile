@@ -51,7 +51,7 @@ LINK   += $(LINK_$(BUILD)) $(CRYPT:1=-Wl,-u,crypt -Wl,--no-as-needed -lcrypt) $(
 
 # TLS: BearSSL from its source tree, built along (make BEARSSL=DIR; test/bearssl fetches one to build/bearssl), else the
 # library that the compiler finds, else none, and no TLS then.  Rooms that name BearSSL compile only where it is.
-TLS_ROOMS = tls.c handshake.c https.c certificate.c selfmade.c verify.c
+TLS_ROOMS = tls.c handshake.c https.c certificate.c selfmade.c sha512.c verify.c
 ifneq ($(filter static,$(BUILD)),)
 BEARSSL ?= $(wildcard build/bearssl)
 endif

@@ -19,6 +19,8 @@ enum {
 /* Append what crypt(3) makes of a password with the kind, rounds and salt that `setting` begins with, which may be a
  * hash.  False when this build does not know the kind, or the password is too long. */
 bool password_hash(struct buf *to, struct span password, struct span setting);
+void sha512_block(uint64_t state[8], const unsigned char block[128]);
+extern const uint64_t sha512_start[8];
 
 /* -- users.c: where users and their hashes are kept ------------------------------------------------------ */
 

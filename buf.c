@@ -338,7 +338,10 @@ buf_vprint(struct buf *b, const char *format, va_list outer)
 
 	va_copy(args, outer);
 	while (*format) {
-		unsigned n = (unsigned)(strchrnul(format, '%') - format);
+		unsigned n = 0;
+
+		while (format[n] && format[n] != '%')
+			n++;
 
 		buf_mem(b, format, n);
 		format += n;

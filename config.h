@@ -138,12 +138,12 @@
 #define CONFIG_TLS_CLIENT 1
 #endif
 
-/* -h tells of every word in a sentence; without it -h names the manual. 4,900 */
+/* -h tells of every word in a sentence, and -V of limits; without it -h names the manual. 5,100 */
 #ifndef CONFIG_HELP
 #define CONFIG_HELP 1
 #endif
 
-/* -t prints all that is in force, as lines of a configuration, besides the memory plan and what is wrong. 4,000 */
+/* -t prints all that is in force, as lines of a configuration, besides the memory plan and what is wrong. 3,490 */
 #ifndef CONFIG_SHOW
 #define CONFIG_SHOW 1
 #endif
@@ -231,8 +231,10 @@
 
 #ifdef __x86_64__
 #define SURELY_SSE2     true
+#define MOSTLY_AES      true            /* what stands in for its instructions had better be small than fast */
 #else
 #define SURELY_SSE2     false
+#define MOSTLY_AES      false
 #endif
 #ifdef __SIZEOF_INT128__
 #define SURELY_INT128   true

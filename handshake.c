@@ -331,7 +331,7 @@ ciphers_setup(br_ssl_engine_context *eng)
 	bool wide = sizeof (void *) == 8;
 
 	br_ssl_engine_set_gcm(eng, &br_sslrec_in_gcm_vtable, &br_sslrec_out_gcm_vtable);
-	br_ssl_engine_set_aes_ctr(eng, aes ? aes : wide ? &br_aes_ct64_ctr_vtable : &br_aes_ct_ctr_vtable);
+	br_ssl_engine_set_aes_ctr(eng, aes ? aes : wide && !MOSTLY_AES ? &br_aes_ct64_ctr_vtable : &br_aes_ct_ctr_vtable);
 	br_ssl_engine_set_ghash(eng, ghash ? ghash : wide ? br_ghash_ctmul64 : br_ghash_ctmul);
 	br_ssl_engine_set_chapol(eng, &br_sslrec_in_chapol_vtable, &br_sslrec_out_chapol_vtable);
 	br_ssl_engine_set_chacha20(eng, SURELY_SSE2 ? br_chacha20_sse2_get() : br_chacha20_ct_run);

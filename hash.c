@@ -53,7 +53,7 @@ static const uint64_t sha_k[80] = {
 };
 
 /* Of the square roots of the first 8 (5.3.5). */
-static const uint64_t sha_start[8] = {
+const uint64_t sha512_start[8] = {
 	0x6a09e667f3bcc908, 0xbb67ae8584caa73b, 0x3c6ef372fe94f82b, 0xa54ff53a5f1d36f1,
 	0x510e527fade682d1, 0x9b05688c2b3e6c1f, 0x1f83d9abfb41bd6b, 0x5be0cd19137e2179,
 };
@@ -150,13 +150,13 @@ schedule(uint64_t w[16], unsigned bits)
 }
 
 static inline __attribute__((always_inline)) void
-sha_mix(struct digest *d, unsigned bits, unsigned rounds)
+sha_mix(uint64_t state[8], const unsigned char *block, unsigned bits, unsigned rounds)
 {
 	uint64_t w[16], store[80 + 8], *s = store + 80, t;     /* in each round the eight begin one place earlier */
 
-	memcpy(s, d->state, sizeof d->state);
+	memcpy(s, state, 8 * sizeof *s);
 	for (unsigned i = 0; i < 16; i++)
-		w[i] = get(d->block + bits / 8 * i, bits / 8, false);
+		w[i] = get(block + bits / 8 * i, bits / 8, false);
 	for (unsigned i = 0; i < rounds; i++) {
 		if (i && i % 16 == 0)
 			schedule(w, bits);
@@ -168,19 +168,25 @@ sha_mix(struct digest *d, unsigned bits, unsigned rounds)
 		    ((s[1] & s[2]) ^ (s[1] & s[3]) ^ (s[2] & s[3])), bits);
 	}
 	for (unsigned i = 0; i < 8; i++)
-		d->state[i] = word(d->state[i] + s[i], bits);
+		state[i] = word(state[i] + s[i], bits);
 }
 
 static void
 sha256_mix(struct digest *d)
 {
-	sha_mix(d, 32, 64);
+	sha_mix(d->state, d->block, 32, 64);
+}
+
+void
+sha512_block(uint64_t state[8], const unsigned char block[128])
+{
+	sha_mix(state, block, 64, 80);
 }
 
 static void
 sha512_mix(struct digest *d)
 {
-	sha_mix(d, 64, 80);
+	sha512_block(d->state, d->block);
 }
 
 static const struct kind kinds[] = {
@@ -203,7 +209,7 @@ begin(struct digest *d, const struct kind *kind)
 		memcpy(d->state, md5_start, sizeof md5_start);
 	else
 		for (unsigned i = 0; i < 8; i++)
-			d->state[i] = sha_start[i] >> (64 - 8 * kind->word);
+			d->state[i] = sha512_start[i] >> (64 - 8 * kind->word);
 }
 
 static void

@@ -257,8 +257,8 @@ verifier_init(struct verifier *v, const struct anchors *a, const struct secure *
 	br_x509_minimal_set_rsa(&v->minimal, br_rsa_i31_pkcs1_vrfy);
 	br_x509_minimal_set_ecdsa(&v->minimal, &br_ec_all_m31, br_ecdsa_i31_vrfy_asn1);
 	br_x509_minimal_set_hash(&v->minimal, br_sha256_ID, &br_sha256_vtable);
-	br_x509_minimal_set_hash(&v->minimal, br_sha384_ID, &br_sha384_vtable);
-	br_x509_minimal_set_hash(&v->minimal, br_sha512_ID, &br_sha512_vtable);
+	br_x509_minimal_set_hash(&v->minimal, br_sha384_ID, &sha384_class);
+	br_x509_minimal_set_hash(&v->minimal, br_sha512_ID, &sha512_class);
 	br_x509_minimal_set_time(&v->minimal, (uint32_t)(wall / DAY + DAYS_TO_1970), (uint32_t)(wall % DAY));
 	v->vtable = &passing_by;
 	v->n = 0;

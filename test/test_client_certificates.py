@@ -56,6 +56,15 @@ def test_programs_are_told_who_it_is(serve, ca, kind):
                                  "SSL_CLIENT_FINGERPRINT": it.fingerprint}
 
 
+@pytest.mark.parametrize("digest", ["sha384", "sha512"])
+def test_signatures_of_longer_digests_are_understood(serve, ca, digest):
+    """Of texts that end at the edges of the digest's blocks, too: names of all lengths."""
+    server = serve()
+    for n in range(1, 64, 9):
+        it = joe(ca, f"{digest}-" + "x" * n, digest=digest)
+        assert told(server, it)["SSL_CLIENT_VERIFY"] == "SUCCESS"
+
+
 def test_whoever_has_none_is_refused_or_let_in_as_nobody(serve):
     with pytest.raises((ssl.SSLError, ConnectionError)):
         told(serve("required"))

@@ -70,7 +70,7 @@ class Authority:
             openssl("genpkey", "-quiet", "-algorithm", "EC", "-pkeyopt", f"ec_paramgen_curve:{kind}", "-out", path)
 
     def issue(self, name, names=(), kind="P-256", by="root", ca=False, days=(-1, 90), key=None, usage="serverAuth",
-              subject=None):
+              subject=None, digest="sha256"):
         """A certificate for these DNS names or IP:..., by the root, an intermediate, or (None) itself."""
         it = Issued(self.folder, name)
         if key:
@@ -89,7 +89,7 @@ class Authority:
         if by:
             signer = ["-cert", self.folder / f"{by}.pem", "-keyfile", self.folder / f"{by}.key"]
         openssl("ca", "-batch", "-notext", "-config", conf, *signer, "-in", request, "-out", it.pem, "-extensions",
-                "extensions", "-startdate", moment(days[0]), "-enddate", moment(days[1]))
+                "extensions", "-md", digest, "-startdate", moment(days[0]), "-enddate", moment(days[1]))
         return it
 
 
