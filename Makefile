@@ -72,7 +72,11 @@ $(OUT)/bearssl.a: $(BEAR:$(BEARSSL)/src/%.c=$(OUT)/bearssl/%.o)
 $(OUT)/bearssl/%.o: $(BEARSSL)/src/%.c $(OUT)/flags
 	@mkdir -p $(@D)
 	$(CC) -I$(BEARSSL)/src -I$(BEARSSL)/inc -w -ffunction-sections -fdata-sections $(MORE_$(BUILD)) $(CFLAGS) \
-	$(BEARFLAGS) -c -o $@ $<
+	$(filter -mno-abicalls,$(CPPFLAGS)) $(BEARFLAGS) -c -o $@ $<
+
+# What TLS computes with is to be fast; what it talks with takes the shorter instructions that the server has.
+TALK    = ssl/% x509/% mac/% rand/% rsa/% ec/ecdsa_% hash/multihash
+$(TALK:%=$(OUT)/bearssl/%.o): override BEARFLAGS += $(filter -m%,$(CPPFLAGS))
 
 $(PROGRAM): $(OBJ) $(filter %.a,$(TLS))
 	$(CC) $(FLAGS) -o $@ $(OBJ) $(LINK)
