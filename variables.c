@@ -303,7 +303,7 @@ put_constant(struct conn *c, const struct request *r, struct buf *to, enum pairs
 	if (!server || !same_from(&kept.from, &c->from))
 		keep(c, r, form, kind, server);
 	n = kept.end - kept.word;
-	if (!kept.n || (form == PAIRS_WORDS && n > env_words.last - env_words.next)) {
+	if (!kept.n || (form == PAIRS_WORDS && n > (size_t)(env_words.last - env_words.next))) {
 		put_server(c, r, to, form);
 		put_client(c, to, form);
 	} else if (form == PAIRS_WORDS) {
