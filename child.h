@@ -11,7 +11,7 @@
 #include "conf.h"
 
 struct child {
-	pid_t pid;                      /* of the process, its group and its session; 0: none, or it has ended */
+	pid_t pid;                      /* of the process and its group; 0: none, or it has ended */
 	int status;                     /* as of wait(2), once it has ended */
 	int64_t due;                    /* when late() is called, on the clock of `now`; 0: never */
 	void (*ended)(struct child *);
@@ -29,7 +29,7 @@ struct program {                        /* what to start, and how */
 	const struct run *run;          /* limits and account; NULL: as we are */
 };
 
-/* Start it in a session of its own, with signals as a program expects them.  False with errno: nothing runs; that is
+/* Start it in a group of its own, without our terminal, with signals as a program expects them.  False with errno: nothing runs; that is
  * the errno of execve(2) too. */
 bool child_start(struct child *, const struct program *);
 /* Ask the group of one that still runs to end (SIGTERM), and make it (SIGKILL) when it has not after a moment, or when
