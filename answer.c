@@ -112,9 +112,7 @@ respond(struct conn *c, const struct answer *h)
 	reply_start(c, c->errors ? c->status : h->status);
 	reply_pass(c, &fields, length, CONFIG_PROXY && c->route->kind == R_PROXY ? mapped_place : NULL);
 	if (length && !said) {
-		buf_span(out, SPAN("Content-Length: "));
-		buf_uint(out, h->length);
-		buf_mem(out, "\r\n", 2);
+		buf_length(out, h->length);
 	} else if (g->down.put == chunked_put) {
 		buf_span(out, SPAN("Transfer-Encoding: chunked\r\n"));
 	}

@@ -93,6 +93,7 @@ void buf_text(struct buf *, const char *);
 void buf_char(struct buf *, char);
 void buf_uint(struct buf *, uint64_t);
 char *uint_before(char *end, uint64_t);                 /* its digits, so that they end there; where they begin */
+void buf_length(struct buf *, uint64_t);                /* a line of a head: Content-Length */
 void buf_hex(struct buf *, uint64_t);
 /* The verbs %s %c %d %u %x %lu %llu %.*s %%, without width; the rest of printf is not here (10 KB and an FPU). */
 void buf_print(struct buf *, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -276,6 +276,17 @@ buf_uint(struct buf *b, uint64_t n)
 }
 
 void
+buf_length(struct buf *b, uint64_t n)
+{
+	enum { NAME = sizeof "Content-Length: " - 1 };
+	char text[NAME + 20 + 2], *end = text + sizeof text, *p = uint_before(end - 2, n) - NAME;
+
+	memcpy(p, "Content-Length: ", NAME);
+	memcpy(end - 2, "\r\n", 2);
+	buf_mem(b, p, (unsigned)(end - p));
+}
+
+void
 buf_hex(struct buf *b, uint64_t n)
 {
 	char text[16], *p = text + sizeof text;

@@ -28,14 +28,6 @@ struct sending {                        /* the handler's state */
 
 _Static_assert(sizeof (struct sending) <= HANDLER_STATE, "HANDLER_STATE is too small for files");
 
-static void
-put_length(struct conn *c, uint64_t n)
-{
-	buf_mem(&c->client.out, "Content-Length: ", 16);
-	buf_uint(&c->client.out, n);
-	buf_mem(&c->client.out, "\r\n", 2);
-}
-
 /* -- conditions: RFC 9110 13.2.2 ------------------------------------------------------------------------ */
 
 static struct span
@@ -147,11 +139,11 @@ length_and_type(struct conn *c, const struct sending *s)
 		buf_text(out, "Content-Type: multipart/byteranges; boundary=cubhttpd");
 		buf_hex(out, s->boundary);
 		buf_mem(out, "\r\n", 2);
-		put_length(c, parts_length(s));
+		buf_length(&c->client.out, parts_length(s));
 	} else {
 		if (!reply_typed())
 			reply_field(c, "Content-Type: ", s->mime);
-		put_length(c, s->ranges[0].size);
+		buf_length(&c->client.out, s->ranges[0].size);
 	}
 }
 
@@ -207,7 +199,7 @@ not_satisfiable(struct conn *c, struct cached *f)
 	buf_text(&c->client.out, "Content-Range: bytes */");
 	buf_uint(&c->client.out, f->size);
 	buf_mem(&c->client.out, "\r\n", 2);
-	put_length(c, 0);
+	buf_length(&c->client.out, 0);
 	reply_end(c);
 	cache_release(f);
 	return 0;

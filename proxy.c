@@ -305,11 +305,8 @@ proxy_head(struct conn *c, const struct request *r, const struct script *s, stru
 static void
 proxy_length(struct buf *to, bool body, uint64_t length)
 {
-	if (body) {
-		buf_span(to, SPAN("Content-Length: "));
-		buf_uint(to, length);
-		buf_mem(to, "\r\n", 2);
-	}
+	if (body)
+		buf_length(to, length);
 	buf_mem(to, "\r\n", 2);
 }
 

@@ -284,9 +284,7 @@ page(struct conn *c, int status, struct span location)
 	if (status == 503 || status == 429)
 		reply_field(c, "Retry-After: ", SPAN("5"));
 	reply_field(c, "Content-Type: ", SPAN("text/html; charset=utf-8"));
-	buf_text(&c->client.out, "Content-Length: ");
-	buf_uint(&c->client.out, b.w);
-	buf_mem(&c->client.out, "\r\n", 2);
+	buf_length(&c->client.out, b.w);
 	reply_end(c);
 	if (c->head_only)
 		return;

@@ -254,9 +254,8 @@ try_routes(struct conn *c, struct request *r)
 	int status;
 
 	c->alias = rule;
-	while (c->alias && c->alias->kind != R_ALIAS)
-		c->alias = find(c->alias->next, r->path);
-
+	while (c->alias && (c->alias->kind != R_ALIAS || !pattern_matches(&c->alias->pattern, r->path)))
+		c->alias = c->alias->next;
 	while ((status = follow(c, r, rule)) == PASS)
 		rule = find(rule->next, r->path);
 	return status;

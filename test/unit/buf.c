@@ -80,12 +80,15 @@ test_numbers(void)
 	for (unsigned i = 0; i < sizeof t / sizeof *t; i++)
 		CHECK(span_uint(span_of(t[i].text), &value) == t[i].good && (!t[i].good || value == t[i].value));
 	for (unsigned i = 0; i < sizeof values / sizeof *values; i++) {
-		char text[40];
+		char text[64];
 
 		sprintf(text, "%llu %llx", (unsigned long long)values[i], (unsigned long long)values[i]);
 		buf_uint(fresh(64), values[i]);
 		buf_char(&b, ' ');
 		buf_hex(&b, values[i]);
+		CHECK(holds(text));
+		sprintf(text, "Content-Length: %llu\r\n", (unsigned long long)values[i]);
+		buf_length(fresh(64), values[i]);
 		CHECK(holds(text));
 	}
 	for (int c = 0; c < 256; c++) {
