@@ -26,8 +26,9 @@ SANITIZED = "asan" in str(BINARY)
 ALARM = re.compile(r"runtime error:|Sanitizer|Assertion|assert", re.I)
 
 
-OTHER_CLIENTS = ("test_wordpress", "test_demo", "test_tls", "test_tls_legacy", "test_tls_faults", "test_certificates",
-                 "test_client_certificates", "test_https_backends", "test_cgi_real", "test_proxy_real")
+OTHER_CLIENTS = ("test_wordpress", "test_demo", "test_tls", "test_tls_legacy", "test_tls_faults", "test_tls_java",
+                 "test_certificates", "test_client_certificates", "test_https_backends", "test_cgi_real",
+                 "test_proxy_real")
 
 
 def pytest_configure(config):
