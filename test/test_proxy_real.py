@@ -7,6 +7,7 @@ import random
 import re
 import shutil
 import socket
+import ssl
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ import websockets
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
+from conftest import certificate
 from test_wordpress import browser      # noqa: F401  a fixture
 from wire import PATIENCE, eventually
 
@@ -142,13 +144,20 @@ def test_a_node_server(start, program):
             assert c.fill()
 
 
-def test_ten_thousand_messages_both_ways_at_once(start, program):
-    server = start(f"proxy /ws/ http://{node(program)}/\n")
+@pytest.mark.parametrize("scheme, count", [("ws", 10000), ("wss", 2000)])
+def test_thousands_of_messages_both_ways_at_once(start, program, binary, scheme, count):
+    told = subprocess.run([binary, "-V"], capture_output=True, text=True).stdout
+    if scheme == "wss" and "CONFIG_TLS 1" not in told:
+        pytest.skip("this build has no TLS (CONFIG_TLS)")
+    line = f"listen 127.0.0.1:0 tls\ncertificate {certificate()}\n" if scheme == "wss" else ""
+    server = start(f"{line}proxy /ws/ http://{node(program)}/\n")
+    context = ssl.create_default_context(cafile=certificate()) if scheme == "wss" else None
     dice = random.Random(3)
-    sizes = [dice.choice((0, 1, 125, 126, 1000, 4096, 65535, 65536)) if i % 100 else 300000 for i in range(10000)]
+    sizes = [dice.choice((0, 1, 125, 126, 1000, 4096, 65535, 65536)) if i % 100 else 300000 for i in range(count)]
 
     async def talk():
-        async with websockets.connect(f"ws://127.0.0.1:{server.port}/ws/chat", max_size=1 << 24, compression=None) as ws:
+        async with websockets.connect(f"{scheme}://localhost:{server.port}/ws/chat", host="127.0.0.1", ssl=context,
+                                      max_size=1 << 24, compression=None) as ws:
             async def send():
                 for i, size in enumerate(sizes):
                     await ws.send(str(i) + ":" + size * "x" if i % 2 else b"%d:" % i + bytes(size))
