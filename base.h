@@ -20,6 +20,9 @@
 #include <sys/un.h>
 #include <time.h>
 
+/* Of a function that is seldom called: whoever calls it seldom does not save registers for it each time. */
+#define APART __attribute__((noinline))
+
 /* -- buf.c: spans and buffers -------------------------------------------------------------------- */
 
 struct span { const char *p; unsigned n; };             /* someone else's text, not ended by NUL */

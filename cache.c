@@ -386,7 +386,7 @@ fill(struct cached *f, int fd, struct root *root, struct span path, uint32_t has
 }
 
 /* One that is not kept: 0 and its place. */
-static int
+APART static int
 open_new(struct root *root, enum links links, struct span path, uint32_t hash, struct cached **out)
 {
 	int dir = root_open(root), fd = dir < 0 ? -1 : open_below(dir, links, below(path)), status;

@@ -134,7 +134,8 @@ request_end(struct conn *c)
 		trust_forget(c);
 	c->conf = NULL;
 	c->refused = false;
-	buf_take(&c->client.in, c->held);
+	if (c->held)
+		buf_take(&c->client.in, c->held);
 	c->held = 0;
 }
 
@@ -270,7 +271,7 @@ too_large(struct conn *c)
 }
 
 /* Plain HTTP came where TLS was to be: the same place by https, which the client is on the port of already. */
-static int
+APART static int
 misplaced(struct conn *c, struct request *r)
 {
 	static char store[CLIENT_IN];
@@ -568,14 +569,13 @@ void
 conn_turn(struct conn *c)
 {
 	unsigned left = c->over ? 0 : STEPS_MAX;
-	bool exchange = c->phase == EXCHANGE;
 
 	log_about = c;
 	while (left && !c->client.dead && step(c))
 		left--;
 	c->again = !left || c->client.later;
 	c->ready = false;
-	if (left < STEPS_MAX && (c->phase == FLUSH || (exchange && c->phase == EXCHANGE && !c->dozes)))
+	if (left < STEPS_MAX && (c->phase == EXCHANGE || c->phase == FLUSH) && !c->dozes)
 		c->since = now;
 	settle(c);
 	log_about = NULL;

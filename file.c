@@ -431,8 +431,9 @@ serve(struct conn *c, const struct request *r, struct choice *ch)
 	s->file = ch->file;
 	s->size = ch->file->size;
 	s->mime = ch->mime;
-	s->boundary = (uint32_t)wall * 2654435761u + ++boundaries;
 	status = ranges(c, r, s);
+	if (s->parts)
+		s->boundary = (uint32_t)wall * 2654435761u + ++boundaries;
 	if (status == 416) {
 		s->file = NULL;
 		return not_satisfiable(c, ch->file);
@@ -440,8 +441,13 @@ serve(struct conn *c, const struct request *r, struct choice *ch)
 	head(c, s, status, ch);
 	if (c->head_only)
 		s->n = s->parts = 0;
-	if (!changed(c, s))
+	if (!changed(c, s)) {
+		if (s->next == s->n && !s->parts) {
+			file_finish(c);         /* all is in client.out */
+			c->handler = NULL;
+		}
 		return 0;
+	}
 	c->client.out.w = begin;
 	c->begun = false;
 	c->sent = 0;
@@ -458,8 +464,8 @@ path_hidden(const struct host *h, struct span path)
 		return false;
 	if (span_starts(path, SPAN("/.well-known/")))
 		path = (struct span){ path.p + 12, path.n - 12 };
-	for (const char *p = path.p + path.n - 1; p > path.p; p--)
-		if (*p == '.' && p[-1] == '/')
+	for (unsigned i = path.n ? path.n : 1; --i;)
+		if (path.p[i] == '.' && path.p[i - 1] == '/')
 			return true;
 	return false;
 }

@@ -445,7 +445,7 @@ take_ahead(const struct pollfd *set, unsigned n, int argc, char **argv)
 		take_signals(argc, argv);
 }
 
-static void
+APART static void
 loop(int argc, char **argv)
 {
 	struct pollfd *set = (struct pollfd *)(void *)set_pool.at;

@@ -21,6 +21,7 @@ struct pool owner_pool = { "who is polled", sizeof (struct owner), polls_size, N
 static struct { unsigned idle_at, errors_at, scripts_at, names_at, parked_at; bool park_waits; } part;
 
 static int64_t due;                     /* before it nobody's time is over */
+static unsigned turns;                  /* so many are to have theirs: they stand at the beginning of the owners */
 
 unsigned
 polls_size(const struct conf *cf)
@@ -160,7 +161,7 @@ polls_park_waits(void)
 
 /* -- what poll said ------------------------------------------------------------------------------------------ */
 
-static void
+APART static void
 wake(const struct pollfd *set, unsigned n)
 {
 	struct parked woken[16];
@@ -174,15 +175,14 @@ wake(const struct pollfd *set, unsigned n)
 	}
 }
 
-/* c is to have its turn: those who are come to stand at the beginning of the owners, whose places have been looked at
- * by then. */
+/* It takes the place of an owner that has been looked at. */
 static void
-give_turn(struct conn *c, unsigned *turns)
+give_turn(struct conn *c)
 {
 	if (c->ready)
 		return;
 	c->ready = true;
-	owner((*turns)++)->c = c;
+	owner(turns++)->c = c;
 }
 
 static void
@@ -205,8 +205,8 @@ take_revents(const struct owner *o, short revents)
 }
 
 /* Those who are no client, nor a backend at work for one. */
-static void
-take_others(const struct pollfd *set, unsigned *turns)
+APART static void
+take_others(const struct pollfd *set)
 {
 	if (CONFIG_GATEWAY)
 		peer_idle_run(set + part.idle_at, part.errors_at - part.idle_at);
@@ -220,12 +220,12 @@ take_others(const struct pollfd *set, unsigned *turns)
 		struct conn *c = slot_at(i);
 
 		if (c->phase == EXCHANGE && c->peer && c->peer->s.fd < 0 && c->peer->s.connecting)
-			give_turn(c, turns);
+			give_turn(c);
 	}
 }
 
-static void
-take_time(unsigned *turns)
+APART static void
+take_time(void)
 {
 	for (unsigned i = 0; i < slot_count(); i++) {
 		struct conn *c = slot_at(i);
@@ -236,7 +236,7 @@ take_time(unsigned *turns)
 			continue;       /* what has come goes first: we may have been the ones who were late */
 		conn_on_time(c);
 		if (c->phase != FREE)
-			give_turn(c, turns);
+			give_turn(c);
 	}
 }
 
@@ -245,18 +245,17 @@ polls_take(const struct pollfd *set, unsigned n, unsigned told)
 {
 	const struct owner *o = owner(0);
 	bool late = due <= now;
-	unsigned turns = 0;
 
 	for (unsigned i = 0; told && i < part.idle_at; i++, o++)
 		if (set[i].revents) {
 			told--;
 			take_revents(o, set[i].revents);
-			give_turn(o->c, &turns);
+			give_turn(o->c);
 		}
 	if (told || late)
-		take_others(set, &turns);
+		take_others(set);
 	if (late)
-		take_time(&turns);
+		take_time();
 	for (o = owner(0); turns; turns--, o++)
 		if (o->c->phase != FREE)
 			conn_turn(o->c);

@@ -205,7 +205,7 @@ may_trail(struct span name)
 }
 
 /* Trailers lie at in->r, whole: they go on with the last chunk, or not at all. */
-static bool
+APART static bool
 end_with_trailers(struct relay *r, struct buf *in, struct buf *out)
 {
 	struct span text = { in->data + in->r, r->body.skip };

@@ -538,7 +538,9 @@ resolve_plan(struct pollfd *set, int64_t *due)
 {
 	unsigned n = 0;
 
-	for (unsigned i = 0; asked && i < QUERIES_MAX; i++) {
+	if (!asked)
+		return 0;
+	for (unsigned i = 0; i < QUERIES_MAX; i++) {
 		if (!queries[i].name)
 			continue;
 		set[n++] = (struct pollfd){ queries[i].fd, POLLIN, 0 };

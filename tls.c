@@ -549,8 +549,7 @@ unwrap(struct stream *s)
 	tls_close(s);
 }
 
-/* Not within stream_fill: what is plain would pay for its registers. */
-__attribute__((noinline)) bool
+APART bool
 tls_read(struct stream *s)
 {
 	bool moved = false;
