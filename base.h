@@ -361,8 +361,8 @@ stream_read(struct stream *s)
 unsigned stream_peek(struct stream *);
 bool stream_read_most(struct stream *, unsigned most);
 /* The calls alone, for tls.c: how many bytes were moved; the flags say why not more. */
-unsigned stream_send(struct stream *, const void *, unsigned n);
-unsigned stream_recv(struct stream *, void *, unsigned n);
+unsigned stream_send(struct stream *, const void *, size_t n);
+unsigned stream_recv(struct stream *, void *, size_t n);
 /* From file fd at *at, up to n bytes, past the out buffer, which must be empty.  IO_MOVED, IO_WAIT, or IO_FAIL when
  * the file is shorter than that or the stream dead. */
 enum io stream_sendfile(struct stream *, int fd, off_t *at, uint64_t n);

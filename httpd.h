@@ -251,7 +251,12 @@ void slot_free(struct conn *);
 void slot_park(struct conn *);          /* an idle connection goes to sleep, its slot is free */
 void slot_lend(struct conn *);          /* buffers, unless it has them */
 void slot_give_back(struct conn *);
-bool slot_idle(const struct conn *);    /* nothing has come of a next request */
+static inline __attribute__((always_inline)) bool
+slot_idle(const struct conn *c)         /* nothing has come of a next request */
+{
+	return c->phase == HEAD && !c->lent;
+}
+
 struct conn *slot_at(unsigned i);       /* i < slot_count(); its phase may be FREE */
 unsigned slot_count(void);
 unsigned slots_used(void);

@@ -98,7 +98,8 @@ static unsigned
 plan_clients(struct pollfd *set, int64_t *next)
 {
 	struct owner *o = owner(0);
-	unsigned n = 0, left = slots_used();
+	struct pollfd *p = set;
+	unsigned left = slots_used();
 
 	for (struct conn *c = slot_at(0); left; c++) {
 		if (c->phase == FREE)
@@ -107,18 +108,18 @@ plan_clients(struct pollfd *set, int64_t *next)
 		if (CONFIG_CHECKS)
 			check(c);
 		*o++ = (struct owner){ c, &c->client };
-		set[n++] = (struct pollfd){ c->tunnel && c->client.eof && c->client.shut ? -1 : c->client.fd, client_wants(c), 0 };
+		*p++ = (struct pollfd){ c->tunnel && c->client.eof && c->client.shut ? -1 : c->client.fd, client_wants(c), 0 };
 		if (c->peer && c->peer->s.fd >= 0 && peer_wants(&c->peer->s)) {
 			*o++ = (struct owner){ c, &c->peer->s };
-			set[n++] = (struct pollfd){ c->peer->s.fd, peer_wants(&c->peer->s), 0 };
+			*p++ = (struct pollfd){ c->peer->s.fd, peer_wants(&c->peer->s), 0 };
 		}
 		if (CONFIG_CGI && c->peer && pipe_wants(&c->peer->s)) {
 			*o++ = (struct owner){ c, &c->peer->s };
-			set[n++] = (struct pollfd){ c->peer->s.to, POLLOUT, 0 };
+			*p++ = (struct pollfd){ c->peer->s.to, POLLOUT, 0 };
 		}
 		*next = sooner(*next, conn_due(c));
 	}
-	return n;
+	return p - set;
 }
 
 unsigned

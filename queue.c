@@ -14,7 +14,7 @@
 static struct { unsigned waiting, ticket; } queue;      /* how many; the last ticket given */
 
 /* Places for scripts that it holds, those of scripts that live on after their answer too. */
-static unsigned
+APART static unsigned
 held_by(const struct from *from)
 {
 	const struct peer *p;
@@ -104,8 +104,8 @@ queue_forget(void)
 		slot_at(i)->awaits = NULL;
 }
 
-void
-queue_serve(void)
+APART static void
+serve(void)
 {
 	for (unsigned tries = queue.waiting; tries; tries--) {
 		struct conn *c = first(SHARES);
@@ -116,4 +116,11 @@ queue_serve(void)
 		c->seen = 0;
 		conn_turn(c);
 	}
+}
+
+void
+queue_serve(void)
+{
+	if (queue.waiting)
+		serve();
 }

@@ -30,12 +30,6 @@ slot_at(unsigned i)
 	return (struct conn *)(void *)conn_pool.at + i;
 }
 
-bool
-slot_idle(const struct conn *c)
-{
-	return c->phase == HEAD && !c->lent;
-}
-
 void
 slot_lend(struct conn *c)
 {

@@ -103,7 +103,7 @@ refused(struct stream *s, bool *flag)
 }
 
 unsigned
-stream_send(struct stream *s, const void *p, unsigned n)
+stream_send(struct stream *s, const void *p, size_t n)
 {
 	ssize_t k = s->pipes ? write(s->to, p, n) : send(s->fd, p, n, MSG_NOSIGNAL | (s->more ? MSG_MORE : 0));
 
@@ -119,7 +119,7 @@ stream_send(struct stream *s, const void *p, unsigned n)
 }
 
 unsigned
-stream_recv(struct stream *s, void *p, unsigned n)
+stream_recv(struct stream *s, void *p, size_t n)
 {
 	ssize_t k = s->pipes ? read(s->fd, p, n) : recv(s->fd, p, n, 0);
 
