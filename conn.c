@@ -366,44 +366,6 @@ head_step(struct conn *c)
 	return moved && !c->over;
 }
 
-/* The PROXY header of a listener that wants one.  What follows it stays with the kernel: it may not be HTTP yet. */
-static bool
-before_step(struct conn *c)
-{
-	struct buf *in = &c->client.in;
-	unsigned have, ready;
-	int length;
-
-	if (!c->client.readable)
-		return false;
-	if (!c->lent)
-		c->since = now;
-	slot_lend(c);
-	if (!net_has(conf->trust, &c->from)) {
-		log_line(LOG_WARN, "not one of `trust`, so no PROXY header is taken from it");
-		c->over = true;
-		return false;
-	}
-	have = buf_used(in);
-	ready = stream_peek(&c->client);
-	c->over = c->client.eof;
-	if (!ready)
-		return false;
-	length = proxy_header(in->data, have + ready, &c->from);
-	if (length < 0) {
-		log_line(LOG_WARN, "no PROXY header, but something else");
-		c->over = true;
-		return false;
-	}
-	if (!stream_read_most(&c->client, length ? (unsigned)length - have : ready))
-		return false;
-	if (length) {
-		buf_take(in, (unsigned)length);
-		c->before &= ~LISTEN_PROXIED;
-	}
-	return true;
-}
-
 /* The request body onward, or away; false with the phase changed when it is broken. */
 static bool
 push_step(struct conn *c)
@@ -509,7 +471,7 @@ step(struct conn *c)
 	case FREE:
 		return false;
 	case HEAD:
-		return CONFIG_TRUST && c->before ? before_step(c) : head_step(c);
+		return CONFIG_TRUST && c->before ? trust_step(c) : head_step(c);
 	case EXCHANGE:
 		return exchange_step(c);
 	case FLUSH:

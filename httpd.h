@@ -96,6 +96,8 @@ int request_set_path(struct request *, struct span path);
 /* A PROXY header, version 1 or 2, at p: its length, and *from unless it tells of nobody; 0 while it has not all come, and
  * then all n bytes are of it; -1: it is none. */
 int proxy_header(const char *p, unsigned n, struct from *from);
+/* The step of a connection that begins with one; true when something moved.  What follows the header stays unread. */
+bool trust_step(struct conn *);
 /* Where `trust` has whoever is connected, the client of this request is the one that Forwarded or X-Forwarded-For names:
  * its address (of no family when it is not told), scheme and host.  0, or 400. */
 int trust_request(struct conn *, struct request *);

@@ -100,6 +100,44 @@ proxy_header(const char *p, unsigned n, struct from *from)
 	return -1;
 }
 
+/* What follows the header stays with the kernel: it may not be HTTP yet. */
+bool
+trust_step(struct conn *c)
+{
+	struct buf *in = &c->client.in;
+	unsigned have, ready;
+	int length;
+
+	if (!c->client.readable)
+		return false;
+	if (!c->lent)
+		c->since = now;
+	slot_lend(c);
+	if (!net_has(conf->trust, &c->from)) {
+		log_line(LOG_WARN, "not one of `trust`, so no PROXY header is taken from it");
+		c->over = true;
+		return false;
+	}
+	have = buf_used(in);
+	ready = stream_peek(&c->client);
+	c->over = c->client.eof;
+	if (!ready)
+		return false;
+	length = proxy_header(in->data, have + ready, &c->from);
+	if (length < 0) {
+		log_line(LOG_WARN, "no PROXY header, but something else");
+		c->over = true;
+		return false;
+	}
+	if (!stream_read_most(&c->client, length ? (unsigned)length - have : ready))
+		return false;
+	if (length) {
+		buf_take(in, (unsigned)length);
+		c->before &= ~LISTEN_PROXIED;
+	}
+	return true;
+}
+
 /* -- Forwarded (RFC 7239) and X-Forwarded-For, -Proto and -Host ------------------------------------------ */
 
 enum { HOPS_MAX = 32, FORWARDED = 0, X_FOR, X_PROTO, X_HOST, KINDS };
