@@ -230,9 +230,9 @@ def test_programs_are_told(secure, backend):
     peer = backend(lambda call: call.answer(repr({k: call.params.get(k) for k in (
         "HTTPS", "REQUEST_SCHEME", "SSL_PROTOCOL", "SSL_CIPHER")})))
     server = secure(f"fastcgi /app {peer.address}\n")
-    assert connect(server).get("/app").body == (
-        b"{'HTTPS': 'on', 'REQUEST_SCHEME': 'https', 'SSL_PROTOCOL': 'TLSv1.2', "
-        b"'SSL_CIPHER': 'ECDHE-ECDSA-AES128-GCM-SHA256'}")
+    c = connect(server)                     # AES goes first only where the processor has it
+    assert c.get("/app").body.decode() == repr({
+        "HTTPS": "on", "REQUEST_SCHEME": "https", "SSL_PROTOCOL": "TLSv1.2", "SSL_CIPHER": c.sock.cipher()[0]})
     with server.connect(1) as c:
         assert c.get("/app").body == b"{'HTTPS': None, 'REQUEST_SCHEME': 'http', 'SSL_PROTOCOL': None, 'SSL_CIPHER': None}"
 
