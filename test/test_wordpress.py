@@ -1,4 +1,5 @@
 """WordPress for real: installed, written and read in Chromium, through cubhttpd, php-fpm and mariadb."""
+import contextlib
 import json
 import os
 import random
@@ -53,15 +54,16 @@ def stage(folder):
         assert stage.end() == {}
 
 
-@pytest.fixture(scope="module")
-def browser():
+@contextlib.contextmanager
+def chromium(*more):
+    """A driver of a browser that knows no host but localhost, with more flags if need be."""
     options = webdriver.ChromeOptions()
     options.binary_location = shutil.which("chromium")
     profile = tempfile.mkdtemp(prefix="chromium-")
     for flag in ("headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-sync",
                  "disable-background-networking", "disable-component-update", "disable-dev-shm-usage",
                  "host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost", "window-size=1280,1600",
-                 f"user-data-dir={profile}"):
+                 f"user-data-dir={profile}", *more):
         options.add_argument("--" + flag)
     driver = webdriver.Chrome(service=Service(shutil.which("chromedriver")), options=options)
     driver.set_page_load_timeout(60)
@@ -69,6 +71,23 @@ def browser():
     yield driver
     driver.quit()
     shutil.rmtree(profile, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with chromium() as driver:
+        yield driver
+
+
+def run(browser, script, *arguments):
+    """The value that an async function with this body returns in the page."""
+    answer = browser.execute_async_script(
+        "const done = arguments[arguments.length - 1];"
+        f"(async (...args) => {{ {script} }})(...arguments)"
+        ".then(value => done([value]), fault => done(String(fault.message || fault)))",
+        *arguments)
+    assert isinstance(answer, list), answer
+    return answer[0]
 
 
 class Blog:
@@ -95,14 +114,7 @@ class Blog:
         return self.find("body").text
 
     def run(self, script, *arguments):
-        """The value that an async function with this body returns in the page."""
-        answer = self.browser.execute_async_script(
-            "const done = arguments[arguments.length - 1];"
-            f"(async (...args) => {{ {script} }})(...arguments)"
-            ".then(value => done([value]), fault => done(String(fault.message || fault)))",
-            *arguments)
-        assert isinstance(answer, list), answer
-        return answer[0]
+        return run(self.browser, script, *arguments)
 
     def media(self, wish):
         """What the REST interface answers about pictures."""
