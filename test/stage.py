@@ -20,8 +20,10 @@ class Stage:
         binary = pathlib.Path(os.environ.get("CUBHTTPD", "cubhttpd"))
         environment = dict(os.environ, PORT=str(port), SECURE_PORT="0", CUBHTTPD=str(TOP / binary))
         environment.pop("ADDRESS", None)
-        self.process = subprocess.Popen([str(part) for part in command], env=environment, start_new_session=True,
-                                        stdout=subprocess.PIPE, stdin=subprocess.DEVNULL)
+        # a shell in the background ignores SIGINT, and nobody it starts can say otherwise
+        command = ["env", "--default-signal=INT,HUP", *(str(part) for part in command)]
+        self.process = subprocess.Popen(command, env=environment, start_new_session=True, stdout=subprocess.PIPE,
+                                        stdin=subprocess.DEVNULL)
         ready = self.ready_line(90)
         self.home = ready.split()[0]
         self.secure_home = ready.partition(" and ")[2].partition(",")[0]        # empty without TLS
