@@ -132,9 +132,9 @@ spawned_ended(struct child *child)
 		log_line(LOG_WARN, "%s: signal %d ended it", s->by->argv[0], WTERMSIG(status));
 	else if (!child->stopping && (WEXITSTATUS(status) || !s->answered))
 		log_line(LOG_WARN, "%s: it ended with status %d", s->by->argv[0], WEXITSTATUS(status));
-	if (s->answered || child->stopping)
+	if (s->answered)
 		s->failures = 0;
-	else
+	else if (!child->stopping || s->failures)       /* requests that end it do not make it a good one */
 		rests(s);
 	wake(s);
 	conf_release(s->by->conf);
