@@ -2,8 +2,8 @@
  *
  *     least PORT SITE
  *
- * Whatever a server adds to this is its own; what this takes is the kernel's, and nobody around poll() can have it for
- * less.  It looks at nothing but the path, asks nothing of the file system while it answers, knows four paths and no
+ * Whatever a server adds to this is its own; what this takes is nearly all the kernel's.  One client after the other is
+ * served, scripts too, so that it is no bound for those.  It looks at nothing but the path, asks nothing of the file system while it answers, knows four paths and no
  * errors, and has never heard of HTTP.  For measuring only.
  */
 #include <errno.h>
