@@ -162,15 +162,57 @@ listen_all(struct conf *cf, const struct conf *old)
 	return good;
 }
 
-/* Those of the old configuration that the new one has no use for. */
+/* The kernel has no descriptor or memory for one more: room is made, or the socket rests for a second. */
+static bool
+accept_failed(struct listener *l)
+{
+	switch (errno) {
+	case EMFILE:
+	case ENFILE:
+	case ENOBUFS:
+	case ENOMEM:
+		if (park_drop_oldest())
+			return true;
+		if (l->rests_until + 10000 < now)
+			log_line(LOG_WARN, "%s rests: %s", l->text, error_text(errno));
+		l->rests_until = now + 1000;
+		ahead.made = false;
+		return false;
+	case EINTR:
+	case ECONNABORTED:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* False when there is none. */
+static bool
+accept_one(struct listener *l)
+{
+	struct addr a;
+	int fd;
+
+	a.size = sizeof a.u;
+	fd = syscall(SYS_accept4, l->fd, &a.u.any, &a.size, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	if (fd < 0)
+		return accept_failed(l);
+	conn_arrive(fd, &a, l->flags);
+	return true;
+}
+
+/* Those of the old configuration that the new one has no use for.  For clients in their queues, which would be reset, the
+ * connection is made already: as many come in as find places. */
 static void
-listen_drop(const struct conf *old, const struct conf *cf)
+listen_drop(struct conf *old, const struct conf *cf)
 {
 	for (unsigned i = 0; i < old->nlisten; i++) {
-		const struct listener *l = &old->listen[i];
+		struct listener *l = &old->listen[i];
 
 		if (listens_on(cf, l->fd))
 			continue;
+		for (unsigned most = conf->clients; most && slots_left() && accept_one(l); most--)
+			;
 		close(l->fd);
 		if (l->addr.u.any.sa_family == AF_UNIX)
 			unlink(l->addr.u.un.sun_path);
@@ -307,8 +349,8 @@ reload(int argc, char **argv)
 		peer_flush();
 		cgi_flush();
 	}
-	listen_drop(old, cf);
 	conf = cf;
+	listen_drop(old, cf);
 	ahead.made = false;
 	if (CONFIG_SPAWN) {
 		spawn_drop(old);
@@ -332,10 +374,11 @@ stop(void)
 	else
 		stop_by = now + conf->timeout[T_STOP];
 	log_line(LOG_INFO, "stops: what is in flight has %u seconds", conf->timeout[T_STOP] / 1000);
+	conn_stop();
 	listen_drop(conf, &(struct conf){ .nlisten = 0 });
+	conn_stop();                    /* those who came in with that and have not said all */
 	conf->nlisten = 0;
 	ahead.made = false;
-	conn_stop();
 }
 
 static void
@@ -355,46 +398,6 @@ take_signals(int argc, char **argv)
 			reload(argc, argv);
 		if (number == SIGTERM || number == SIGINT)
 			stop();
-	}
-}
-
-/* The kernel has no descriptor or memory for one more: room is made, or the socket rests for a second. */
-static bool
-accept_failed(struct listener *l)
-{
-	switch (errno) {
-	case EMFILE:
-	case ENFILE:
-	case ENOBUFS:
-	case ENOMEM:
-		if (park_drop_oldest())
-			return true;
-		if (l->rests_until + 10000 < now)
-			log_line(LOG_WARN, "%s rests: %s", l->text, error_text(errno));
-		l->rests_until = now + 1000;
-		ahead.made = false;
-		return false;
-	case EINTR:
-	case ECONNABORTED:
-		return true;
-	default:
-		return false;
-	}
-}
-
-static void
-accept_some(struct listener *l)
-{
-	for (unsigned i = 0; i < ACCEPTS_MAX && !conn_full(); i++) {
-		struct addr a;
-		int fd;
-
-		a.size = sizeof a.u;
-		fd = syscall(SYS_accept4, l->fd, &a.u.any, &a.size, SOCK_NONBLOCK | SOCK_CLOEXEC);
-		if (fd >= 0)
-			conn_arrive(fd, &a, l->flags);
-		else if (!accept_failed(l))
-			return;
 	}
 }
 
@@ -440,7 +443,8 @@ take_ahead(const struct pollfd *set, unsigned n, int argc, char **argv)
 {
 	for (unsigned i = 1; i < n; i++)
 		if (set[i].revents)
-			accept_some(&conf->listen[i - 1]);
+			for (unsigned most = ACCEPTS_MAX; most && !conn_full() && accept_one(&conf->listen[i - 1]); most--)
+				;
 	if (set[0].revents)
 		take_signals(argc, argv);
 }

@@ -357,11 +357,57 @@ def test_stopping_finishes_what_is_in_flight(start, files, backend, number):
 
 
 def refused(server):
+    """No socket listens any more.  One that is closed while we come resets us: then it is asked again."""
     try:
         Client(server.address()).close()
     except ConnectionRefusedError:
         return True
+    except ConnectionResetError:
+        pass
     return False
+
+
+@contextlib.contextmanager
+def held_up(server, n, request):
+    """n clients that the kernel has connected while the server was busy with something else."""
+    server.signal(signal.SIGSTOP)
+    eventually(lambda: status(server.pid)["State"][0] == "T", "a server that stands still")
+    clients = [server.connect().send(request) for _ in range(n)]
+    yield clients
+    server.signal(signal.SIGCONT)
+
+
+@pytest.mark.plain("who is connected has no session yet, and the end does not wait for one")
+def test_who_was_connected_before_the_end_is_answered(start, files):
+    """More than are taken in one turn: they got a reset when the socket was closed."""
+    server = start()
+    with held_up(server, 40, b"GET /a.txt HTTP/1.1\r\nHost: test\r\n\r\n") as clients:
+        server.signal(signal.SIGTERM)
+    for c in clients:
+        answer = c.answer()
+        assert answer.body == b"hello" and (answer["Connection"] == "close" or clients.index(c) < 8)
+        assert c.ends()
+    assert server.wait() == 0
+
+
+def test_who_was_connected_before_an_address_is_given_up_is_answered(start, files):
+    server = start()
+    with held_up(server, 40, b"GET /a.txt HTTP/1.1\r\nHost: test\r\n\r\n") as clients:
+        server.configuration.write_text(server.configuration.read_text().replace("127.0.0.1:0", "127.0.0.2:0"))
+        server.signal(signal.SIGHUP)
+    for c in clients:
+        assert c.answer().body == b"hello"
+        assert c.get("/a.txt").body == b"hello"
+
+
+def test_as_many_as_find_places_come_in_at_the_end_and_no_more(start, files, backend):
+    """Nor does the end wait for those who have not said all."""
+    server = start("clients 3 9\ntimeout stop 60\n")
+    with held_up(server, 40, b"GET /a.txt HTTP/1.1\r\nHost: te") as clients:
+        server.signal(signal.SIGTERM)
+    assert server.wait() == 0
+    for c in clients:
+        assert c.ends()
 
 
 def test_stopping_waits_only_so_long(start, files, backend):
