@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from wire import PATIENCE, eventually
+from wire import PATIENCE, Client, eventually
 
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 GET = b"GET /x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
@@ -120,49 +120,36 @@ def test_those_who_wait_for_a_place_begin_with_a_header_too(start):
 @pytest.mark.skipif(not shutil.which("haproxy"), reason="haproxy is not installed (test/setup test)")
 @pytest.mark.parametrize("how", ["send-proxy", "send-proxy-v2", "send-proxy-v2 send-proxy-v2-ssl"])
 def test_haproxy_in_front(start, folder, how):
-    """It forwards TCP, and asks with LOCAL of its own whether we live."""
+    """It forwards TCP, and asks with LOCAL of its own whether we live; once, with time for the slowest machine."""
     server = proxied(start)
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port = s.getsockname()[1]
-    (folder / "haproxy.cfg").write_text(f"""
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        (folder / "haproxy.cfg").write_text(f"""
 global
     stats socket {folder}/haproxy.sock
 defaults
     mode tcp
-    timeout connect 9s
-    timeout client 9s
-    timeout server 9s
+    timeout connect {PATIENCE}s
+    timeout client {PATIENCE}s
+    timeout server {PATIENCE}s
+    timeout check {PATIENCE}s
 frontend in
-    bind 127.0.0.1:{port}
+    bind fd@{sock.fileno()}
     default_backend out
 backend out
     option httpchk HEAD /check
     http-check expect status 404
-    server one 127.0.0.1:{server.port} {how} check check-send-proxy inter 50
+    server one 127.0.0.1:{server.port} {how} check check-send-proxy inter {PATIENCE}s
 """)
-    front = subprocess.Popen(["haproxy", "-db", "-f", folder / "haproxy.cfg"], stdin=subprocess.DEVNULL)
-    try:
-        server.line('"HEAD /check HTTP/1..* 404')
-        with eventually(lambda: connect_from("127.0.0.9", port), "haproxy") as s:
-            s.sendall(GET)
-            assert s.recv(100).startswith(b"HTTP/1.1 404")
-        assert server.line('"GET /x HTTP/1.1" 404').split()[0] == "127.0.0.9"
-    finally:
-        front.terminate()
-        front.wait(PATIENCE)
-
-
-def connect_from(client, port):
-    s = socket.socket()
-    s.settimeout(20)
-    s.bind((client, 0))
-    try:
-        s.connect(("127.0.0.1", port))
-    except OSError:
-        s.close()
-        return None
-    return s
+        front = subprocess.Popen(["haproxy", "-db", "-f", folder / "haproxy.cfg"], stdin=subprocess.DEVNULL,
+                                 pass_fds=[sock.fileno()])
+        try:
+            server.line('"HEAD /check HTTP/1..* 404')
+            with Client(sock.getsockname(), source="127.0.0.9") as c:
+                assert c.get("/x").status == 404
+            assert server.line('"GET /x HTTP/1.1" 404').split()[0] == "127.0.0.9"
+        finally:
+            front.terminate()
+            front.wait(PATIENCE)
 
 
 def test_whom_we_do_not_trust_may_not_send_a_header(start):
@@ -366,6 +353,18 @@ def test_tls_begins_behind_the_header(start, folder, binary, header, pieces):
         work(lambda: tls.write(GET))
         assert work(lambda: tls.read(100)).startswith(b"HTTP/1.1 404")
     assert server.line('"GET /x HTTP/1.1" 404').split()[0] == "203.0.113.9"
+
+
+def connect_from(client, port):
+    s = socket.socket()
+    s.settimeout(20)
+    s.bind((client, 0))
+    try:
+        s.connect(("127.0.0.1", port))
+    except OSError:
+        s.close()
+        return None
+    return s
 
 
 @pytest.mark.plain("nginx speaks for itself")
