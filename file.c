@@ -272,11 +272,13 @@ static enum io
 file_pull(struct conn *c)
 {
 	struct sending *s = STATE(c, sending);
+	const struct buf *out = &c->client.out;
 	enum io io;
 
 	if (!s->left)
 		return s->next < s->n || s->parts ? next_part(c, s) : IO_DONE;
-	if (!CONFIG_SENDFILE || c->client.tls || s->left <= buf_room(&c->client.out))
+	if (CONFIG_TLS && c->client.tls ? s->left <= buf_room(out) && buf_used(out) :
+	    !CONFIG_SENDFILE || s->left <= buf_room(out))
 		io = read_piece(c, s);
 	else
 		io = send_piece(c, s);

@@ -14,9 +14,11 @@ enum {
 	HEADER = 5,                     /* of a record: type, version, length */
 	PLAIN_MOST = 16384,             /* RFC 5246 6.2.1 */
 	INPUT_MOST = HEADER + PLAIN_MOST + 325,         /* with what any cipher adds */
-	OUTPUT_MOST = HEADER + PLAIN_MOST + 85,
 	ENGINE_IN = 512 + 325, ENGINE_OUT = 512 + 85,   /* the least BearSSL takes: its messages may be longer */
-	OVERHEAD = 5 + 8 + 16,          /* of a sealed record: header, nonce, tag */
+	TAG = 16,
+	OVERHEAD = HEADER + 8 + TAG,    /* of a sealed record: header, nonce, tag */
+	FILE_RECORD = 4096, FILE_RECORDS = 8,           /* plain bytes in a record of a file, and records in a call */
+	OUTPUT_MOST = FILE_RECORDS * (FILE_RECORD + OVERHEAD),
 	LEGACY_OVERHEAD = 37 + 5 + 20 + 16,     /* TLS 1.0, the most: a record for the first byte; header, MAC, padding */
 	CHANGE_CIPHER = 20, ALERT = 21, HANDSHAKE = 22, DATA = 23,      /* types of records */
 	WARNING = 1, FATAL = 2,

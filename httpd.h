@@ -203,7 +203,7 @@ struct conn {                           /* what most code names comes first: a s
 	struct from from, local;        /* the client; our side once somebody asked (family 0: not yet) */
 };
 
-/* Page by page so that a small exchange touches three. */
+/* Six pages: a small exchange, or the rest of a record of TLS, touches the first and the third. */
 struct lent {
 	_Alignas(16) char state[HANDLER_STATE];
 	uint16_t line_n, referer_n, agent_n;

@@ -10,8 +10,8 @@
 #include <string.h>
 #include <sys/mman.h>
 
-static struct pool *const pools[] = {
-	&conn_pool, &lent_pool, &park_pool, CONFIG_GATEWAY ? &peer_pool : NULL, CONFIG_GATEWAY ? &peer_lent_pool : NULL,
+static struct pool *const pools[] = {   /* the first begins on a page */
+	&lent_pool, &conn_pool, &park_pool, CONFIG_GATEWAY ? &peer_pool : NULL, CONFIG_GATEWAY ? &peer_lent_pool : NULL,
 	CONFIG_FORWARD ? &target_pool : NULL,
 	&cache_pool, &set_pool, &owner_pool,
 	CONFIG_TLS ? &tls_pool : NULL, CONFIG_TLS ? &tls_place_pool : NULL, CONFIG_TLS ? &tls_pending_pool : NULL,

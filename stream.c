@@ -194,7 +194,9 @@ stream_sendfile(struct stream *s, int fd, off_t *at, uint64_t n)
 	size_t asked = n < SENDFILE_MOST ? n : SENDFILE_MOST;
 	ssize_t k;
 
-	if (s->dead)
+	if (CONFIG_TLS && s->tls)
+		return tls_sendfile(s, fd, at, n);
+	if (s->dead || !CONFIG_SENDFILE)
 		return IO_FAIL;
 	if (!s->writable)
 		return IO_WAIT;

@@ -17,6 +17,9 @@
 #include <string.h>
 #include <sys/random.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
+
+_Static_assert(offsetof(br_sslrec_gcm_context, seq) == offsetof(br_sslrec_chapol_context, seq), "BearSSL is not what it was");
 
 struct pending { uint16_t next, plain_n, raw_n; unsigned char bytes[INPUT_MOST]; };
 
@@ -351,6 +354,86 @@ tls_write(struct stream *s)
 	seal(sealer(t), t->version, DATA, s->out.data + s->out.r, n);
 	send_or_keep(s, output.bytes + output.from, output.n, n);
 	return true;
+}
+
+/* Records of a file are made in the buffer that they leave from, several for one call, and short ones: for a client that
+ * does not read no more is kept than the rest of one. */
+struct batch { struct iovec at[FILE_RECORDS]; unsigned count, most, stride; };
+
+/* Where n bytes have to lie so that they become records, one behind the other. */
+static void
+batch_plan(struct batch *b, struct tls *t, uint64_t n)
+{
+	size_t lead = HEADER, end = sizeof output.bytes, size;
+
+	(*sealer(t))->max_plaintext(sealer(t), &lead, &end);
+	b->most = FILE_RECORD < t->most ? FILE_RECORD : t->most;
+	b->stride = lead + b->most + TAG;
+	for (b->count = 0; n && b->count < (t->cbc ? 1 : FILE_RECORDS); n -= size) {
+		size = n < b->most ? n : b->most;
+		b->at[b->count] = (struct iovec){ output.bytes + b->count * b->stride + lead, size };
+		b->count++;
+	}
+}
+
+static void
+batch_seal(const struct batch *b, struct tls *t, size_t n)
+{
+	const br_sslrec_out_class **out = sealer(t);
+	unsigned char *record;
+	size_t size;
+
+	output.n = 0;
+	for (unsigned i = 0; n; i++) {
+		size = n < b->most ? n : b->most;
+		n -= size;
+		record = (*out)->encrypt(out, DATA, t->version, b->at[i].iov_base, &size);
+		if (!i)
+			output.from = record - output.bytes;
+		output.n += size;
+	}
+}
+
+/* Only `sent` bytes have gone.  The rest of a record that has begun to go is kept; those that have not were seen by nobody,
+ * so their numbers are free again.  How many plain bytes are used up. */
+static unsigned
+batch_keep(const struct batch *b, struct stream *s, unsigned sent, uint64_t number)
+{
+	unsigned begun = s->tls->cbc ? 1 : (sent + b->stride - 1) / b->stride, end = begun * b->stride;
+
+	if (s->tls->cbc || end > output.n)
+		end = output.n;
+	if (!s->tls->cbc)
+		s->tls->out.gcm.seq = number + begun;
+	s->out.r = 0;
+	s->out.w = s->sealed = end - sent;
+	memcpy(s->out.data, output.bytes + output.from + sent, s->sealed);
+	return begun * b->most;
+}
+
+enum io
+tls_sendfile(struct stream *s, int fd, off_t *at, uint64_t n)
+{
+	struct tls *t = s->tls;
+	uint64_t number = t->out.gcm.seq;        /* chapol's, too */
+	unsigned sent, used;
+	struct batch b;
+	ssize_t got;
+
+	if (s->dead)
+		return IO_FAIL;
+	if (!s->writable || t->state != OPEN)
+		return IO_WAIT;
+	batch_plan(&b, t, n);
+	got = preadv(fd, b.at, b.count, *at);
+	if (got <= 0)
+		return IO_FAIL;
+	batch_seal(&b, t, got);
+	sent = stream_send(s, output.bytes + output.from, output.n);
+	used = sent < output.n && !s->dead ? batch_keep(&b, s, sent, number) : got;
+	*at += used < got ? used : got;
+	poison();
+	return s->dead ? IO_FAIL : used ? IO_MOVED : IO_WAIT;
 }
 
 /* An alert, when a record can begin now; it is short enough to go out or to be missed. */

@@ -23,6 +23,7 @@ int64_t tls_due(void);                  /* when those who are `crowded` may have
 /* The same contracts as stream_read and stream_write, for a stream that has a `tls` and is connected. */
 bool tls_read(struct stream *);
 bool tls_write(struct stream *);
+enum io tls_sendfile(struct stream *, int fd, off_t *at, uint64_t n);   /* as stream_sendfile */
 void tls_shut(struct stream *);         /* say close_notify, as well as that can be done now */
 void tls_close(struct stream *);        /* that, unless the stream is dead, and the end of stream.tls */
 void tls_hang_up(uint16_t number, int fd);      /* the same for a sleeper; the descriptor is left open */

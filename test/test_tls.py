@@ -6,6 +6,7 @@ import shutil
 import socket
 import ssl
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -151,6 +152,53 @@ def test_short_fragments_are_kept_to_when_they_were_agreed_upon(secure, www, len
                         text="GET /file HTTP/1.0\r\n\r\n")
     sizes = [int(a + b, 16) for a, b in re.findall(rb"<<< TLS 1.2, RecordHeader .*\n +17 03 03 (..) (..)", text)]
     assert status == 0 and len(sizes) > 5 and max(sizes) == length + 24, sizes
+
+
+def read_slowly(server, ctx, path, data):
+    """Four at once, a little at a time: most records are sent in part, and none may be made twice of other bytes."""
+    clients = []
+    for i in range(4):
+        c = Client(server.address(0), rcvbuf=4096)
+        c.sock = ctx.wrap_socket(c.sock)
+        server.clients.append(c)
+        c.sock.sendall(f"GET {path} HTTP/1.1\r\nHost: a\r\nRange: bytes={i * 1000}-\r\nConnection: close\r\n\r\n".encode())
+        clients.append((c, bytearray()))
+    left = list(clients)
+    while left:
+        for c, got in list(left):
+            piece = c.sock.recv(len(got) % 7000 + 1)
+            got += piece
+            if not piece:
+                left.remove((c, got))
+    for i, (_, got) in enumerate(clients):
+        assert got.partition(b"\r\n\r\n")[2] == data[i * 1000:]
+
+
+@pytest.mark.parametrize("suite", ["AES128-GCM-SHA256", "CHACHA20-POLY1305"])
+def test_a_file_comes_whole_to_those_who_read_slowly(secure, www, suite):
+    data = write(www / "file", 3 << 20)
+    ctx = context()
+    ctx.set_ciphers("ECDHE-ECDSA-" + suite)
+    read_slowly(secure(), ctx, "/file", data)
+
+
+@pytest.mark.native
+def test_who_does_not_read_holds_little_memory(secure, www):
+    """What TLS adds to a connection that stands in the middle of an answer: its keys, and the rest of a record."""
+    write(www / "file", 4 << 20)
+    server = secure("clients 100 100\n")
+
+    def stuck():
+        c = connect(server)
+        c.sock.sendall(b"GET /file HTTP/1.1\r\nHost: a\r\n\r\n" * 8)
+        assert c.sock.recv(1)
+    for _ in range(4):
+        stuck()
+    before = server.memory("Private_Dirty")
+    for _ in range(50):
+        stuck()
+    eventually(lambda: Path(f"/proc/{server.pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "S", "its rest")
+    assert server.memory("Private_Dirty") - before <= 50 * 16
 
 
 # -- programs of others

@@ -9,7 +9,7 @@ import subprocess
 import pytest
 
 from conftest import BINARY
-from test_tls import GROUPS, VERSION, connect, context, hello, keys, record, tool, write  # noqa: F401
+from test_tls import GROUPS, VERSION, connect, context, hello, keys, read_slowly, record, tool, write  # noqa: F401
 from wire import eventually
 
 pytestmark = [pytest.mark.skipif("CONFIG_TLS 1" not in VERSION, reason="this build has no TLS (CONFIG_TLS)"),
@@ -64,6 +64,13 @@ def test_t_prints_it_as_it_is_read(binary, folder):
     assert "listen 127.0.0.1:8444 tls legacy\n" in first
     path.write_text(first)
     assert subprocess.run([binary, "-t", "-f", path], capture_output=True, text=True, check=True).stdout == first
+
+
+@built_in
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_file_comes_whole_to_those_who_read_slowly(legacy, www, version):
+    data = write(www / "file", 1 << 20)
+    read_slowly(legacy(), old(version, "ECDHE-ECDSA-AES128-SHA"), "/file", data)
 
 
 @pytest.mark.parametrize("version", ["TLSv1", "TLSv1.1"])

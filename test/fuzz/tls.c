@@ -1,22 +1,25 @@
 /* The edge between records and stream.c: two connections take turns at the buffers that all share, with a client each that
  * has the keys.  The input says who does what: records of data, of other kinds, damaged ones, bytes that are none; reads,
- * echoes and writes of the server; reads of the client.  Every byte carries its place, so that none can be lost, doubled
- * or given to the other.  An input that begins with an odd byte is a handshake instead: bytes as they come, in cuts. */
+ * echoes, files and writes of the server; reads of the client.  Every byte carries its place, so that none can be lost,
+ * doubled or given to the other.  An input that begins with an odd byte is a handshake instead: bytes as they come, in cuts. */
 #include "fuzz.h"
 
 #include "../../handshake.h"
 
 #include <errno.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
-enum { PAIR = 2, RAW_MOST = 1 << 16 };
+enum { PAIR = 2, RAW_MOST = 1 << 16, FILE_MOST = 1 << 20 };
 
 static struct side {
 	struct stream s;
 	int client;
 	br_sslrec_chapol_context seal, open;    /* the client's */
-	unsigned sent, read, echoed, back;      /* plain bytes: by the client, by the server, by it, back at the client */
+	unsigned sent, read, said, back;        /* plain bytes: by the client, by the server, by it, back at the client */
 	bool broken;                            /* something came that ends it */
+	unsigned empty;                         /* records that say nothing: too many of them do, too */
 	unsigned char raw[RAW_MOST];
 	unsigned raw_n;
 	char in[CLIENT_IN], out[CLIENT_OUT];
@@ -89,7 +92,7 @@ client_sends(struct side *x, int type, unsigned n, int damage)
 	size_t from = HEADER, to = sizeof store, size = n;
 	unsigned char *record;
 
-	if (x->broken)
+	if (x->broken || (!n && ++x->empty > VAIN_MOST))
 		return;
 	(*out)->max_plaintext(out, &from, &to);
 	for (unsigned i = 0; i < n; i++)
@@ -104,7 +107,7 @@ client_sends(struct side *x, int type, unsigned n, int damage)
 	put(x, record, size);
 }
 
-/* What is in stream.in goes to stream.out, as far as there is room. */
+/* For each byte in stream.in one goes to stream.out, as far as there is room. */
 static void
 echo(struct side *x, unsigned most)
 {
@@ -117,10 +120,44 @@ echo(struct side *x, unsigned most)
 	for (unsigned i = 0; i < n; i++)
 		HOLDS(in->data[in->r + i] == byte_at(x, x->read + i));
 	x->read += n;
-	buf_mem(out, in->data + in->r, n);
+	for (unsigned i = 0; i < n; i++)
+		buf_char(out, byte_at(x, x->said++));
 	HOLDS(!out->bad);
 	buf_take(in, n);
 	buf_pack(in);
+}
+
+/* A file that holds at each place what has to be said there. */
+static int
+file_of(const struct side *x)
+{
+	static int files[PAIR];
+	int *fd = &files[x - sides];
+	char piece[1024];
+
+	if (*fd)
+		return *fd;
+	*fd = memfd_create("said", 0);
+	for (unsigned i = 0; i < FILE_MOST; i++) {
+		piece[i % sizeof piece] = byte_at(x, i);
+		if (i % sizeof piece == sizeof piece - 1)
+			HOLDS(write(*fd, piece, sizeof piece) == sizeof piece);
+	}
+	return *fd;
+}
+
+static void
+send_file(struct side *x, unsigned n)
+{
+	off_t at = x->said;
+	enum io io;
+
+	x->s.writable = !x->s.dead;
+	if (!n || x->s.broken || x->s.dead || buf_used(&x->s.out) || x->said + n > FILE_MOST)
+		return;
+	io = stream_sendfile(&x->s, file_of(x), &at, n);
+	HOLDS((io == IO_MOVED) == (at > x->said) && at <= x->said + n);
+	x->said = at;
 }
 
 static void
@@ -179,6 +216,9 @@ act(struct side *x, unsigned what, unsigned n, const uint8_t *rest, size_t left)
 	case 5:
 		client_reads(x);
 		break;
+	case 6:
+		send_file(x, n * 250);
+		break;
 	default:
 		serve(x, 1 + n * 40);
 	}
@@ -201,8 +241,8 @@ records(const uint8_t *data, size_t size)
 		idle = sides[0].back + sides[1].back == before ? idle + 1 : 0;
 	}
 	for (unsigned i = 0; i < PAIR; i++) {
-		HOLDS(sides[i].broken || (sides[i].read == sides[i].sent && sides[i].back == sides[i].sent));
-		HOLDS(sides[i].back <= sides[i].read);
+		HOLDS(sides[i].broken || (sides[i].read == sides[i].sent && sides[i].back == sides[i].said));
+		HOLDS(sides[i].back <= sides[i].said);
 		end(&sides[i]);
 	}
 }
