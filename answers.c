@@ -205,10 +205,10 @@ manual(void)
 static void
 word_show(const struct word *w, const void *from, const char *indent)
 {
-	for (unsigned i = 0; w->show; i++) {
+	for (unsigned i = 0; w->show[0]; i++) {
 		out.w = 0;
 		buf_print(&out, "%s%s", indent, w->name);
-		if (!w->show(&out, w, from, i))
+		if (!w->show[0](&out, w, from, i))
 			break;
 		end_line();
 	}

@@ -221,7 +221,7 @@ bool request_set_host(struct request *, struct span authority);
 bool fields_read(struct fields *, struct span *rest);
 struct span line_name(const char *line);        /* that a line begins with, which has an end; empty: it is no field */
 enum field_id field_find(struct span name);
-extern const struct span method_names[METHODS];
+struct span method_name(enum method);
 /* True when the comma-separated list has this token, in any case; parameters after ";" are not looked at. */
 bool list_has(struct span list, struct span token);
 /* Accept-Encoding: may this coding be sent (RFC 9110 12.5.3)?  An absent field is no wish, so false. */

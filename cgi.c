@@ -373,7 +373,7 @@ ask_again(const struct conn *c, struct request *r, struct span target)
 	r->has_query = target.p > path.p + path.n;
 	if (r->method != M_HEAD) {
 		r->method = M_GET;
-		r->name = method_names[M_GET];
+		r->name = method_name(M_GET);
 	}
 	return true;
 }

@@ -314,7 +314,7 @@ custom_page(struct conn *c, struct request *r, int status)
 		return false;
 	if (r->method != M_HEAD) {
 		r->method = M_GET;
-		r->name = method_names[M_GET];
+		r->name = method_name(M_GET);
 	}
 	return dispatch(c, r) == 0;
 }

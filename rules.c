@@ -364,7 +364,7 @@ show_name(struct buf *b, const struct rule *rule)
 static bool
 set_count(struct reader *r, const struct word *w, struct rule *rule, char *text)
 {
-	return take_number(r, text, w->min, w->max, &rule->number);
+	return take_number(r, text, w->min, w->max ? w->max : NUMBER_MAX, &rule->number);
 }
 
 static void
@@ -602,7 +602,7 @@ rule_set(struct reader *r, const struct word *w, char *const *arg, unsigned n)
 	const struct part *part;
 
 	rule->kind = w->kind;
-	rule->number = w->initial;
+	rule->number = w->section == G_ROUTE ? w->min : 0;
 	rule->pattern = (struct pattern){ MATCH_BELOW, SPAN("/") };
 	rule->root.fd = -1;
 	if ((CONFIG_CGI && rule->kind == R_CGI) || rule->kind == R_FASTCGI || rule->kind == R_SCGI)

@@ -8,8 +8,6 @@
 
 #include <string.h>
 
-enum { NUMBER_MAX = 1 << 30 };
-
 #define SERVER(field) .section = G_SERVER, .at = offsetof(struct conf, field)
 #define SITE(field) .section = G_SITE, .at = offsetof(struct host, field)
 #define ROUTE(of) .section = G_ROUTE, .kind = of
@@ -17,8 +15,12 @@ enum { NUMBER_MAX = 1 << 30 };
 
 /* How it is set and shown where `in` holds, and then its texts, packed: name, arguments, `in` where it does not hold,
  * help, each ended by NUL.  A build without help knows no more of what is not in it than the name. */
+#define SHOWN_0(how)
+#define SHOWN_1(how) .show = { how },
+#define SHOWN_IF(shows, how) SHOWN_##shows(how)
+#define SHOWN(shows, how) SHOWN_IF(shows, how)
 #define WORD(in, setting, showing, word, args, help) \
-	.set = (in) ? (setting) : NULL, .show = (in) && CONFIG_SHOW ? (showing) : NULL, .name = CONFIG_HELP \
+	.set = (in) ? (setting) : NULL, SHOWN(CONFIG_SHOW, (in) ? (showing) : NULL) .name = CONFIG_HELP \
 	    ? (in) ? word "\0" args "\0\0" help : word "\0" args "\0" #in "\0" help \
 	    : (in) ? word "\0" args : word "\0\0" #in
 
@@ -92,12 +94,12 @@ const struct word words[] = {
 	    "PATTERN [INTERPRETER] [folder WHICH] [location WHO] [user NAME] [memory SIZE] [cpu SECONDS]"
 	    " [time SECONDS] [nice N]",
 	    "run a program for each request: the file itself, or an interpreter with it") },
-	{ ROUTE(R_PROXY), .initial = IN_TURN, WORD(CONFIG_PROXY, rule_set, rule_show, "proxy",
+	{ ROUTE(R_PROXY), .min = IN_TURN, WORD(CONFIG_PROXY, rule_set, rule_show, "proxy",
 	    "PATTERN ADDR... [check HOW] [name NAME] [in-turn|least-busy|sticky]",
 	    "ask another web server, or one of several; http://HOST:PORT/PATH/ maps to a path over there") },
 	{ ROUTE(R_ALIAS), WORD(ALWAYS, rule_set, rule_show, "alias", "PATTERN DIR",
 	    "serve files of another folder") },
-	{ ROUTE(R_REDIRECT), .initial = 302, WORD(ALWAYS, rule_set, rule_show, "redirect", "PATTERN TARGET [STATUS]",
+	{ ROUTE(R_REDIRECT), .min = 302, WORD(ALWAYS, rule_set, rule_show, "redirect", "PATTERN TARGET [STATUS]",
 	    "send the client elsewhere, with 301, 302, 303, 307 or 308") },
 	{ ROUTE(R_REWRITE), WORD(ALWAYS, rule_set, rule_show, "rewrite", "PATTERN PATH",
 	    "answer as if PATH had been asked for") },
@@ -112,9 +114,9 @@ const struct word words[] = {
 	    "answer with PATH what no file answers") },
 	{ FILTER(R_HEADER), WORD(ALWAYS, rule_set, rule_show, "header", "PATTERN NAME VALUE",
 	    "a field for the response, in place of one of that name") },
-	{ FILTER(R_EXPIRES), .max = NUMBER_MAX, WORD(ALWAYS, rule_set, rule_show, "expires", "PATTERN SECONDS",
+	{ FILTER(R_EXPIRES), WORD(ALWAYS, rule_set, rule_show, "expires", "PATTERN SECONDS",
 	    "how long caches may keep the response") },
-	{ FILTER(R_HSTS), .max = NUMBER_MAX, WORD(CONFIG_TLS, rule_set, rule_show, "hsts", "PATTERN SECONDS",
+	{ FILTER(R_HSTS), WORD(CONFIG_TLS, rule_set, rule_show, "hsts", "PATTERN SECONDS",
 	    "tell browsers, over TLS, to come by https alone for so long") },
 	{ FILTER(R_LIMIT_BODY), WORD(ALWAYS, rule_set, rule_show, "limit", "PATTERN body SIZE",
 	    "refuse request bodies above SIZE") },

@@ -16,6 +16,7 @@
 #include <setjmp.h>
 
 enum {
+	NUMBER_MAX = 1 << 30,
 	LINE_SIZE = 8192,               /* bytes of a line */
 	WORDS_MAX = 64,                 /* words of a line */
 	PIECES_MAX = 24,                /* pieces of a pattern of arguments */
@@ -38,12 +39,11 @@ enum section { G_SERVER, G_SITE, G_ROUTE, G_FILTER, GROUPS };     /* those of G_
 struct word {
 	const char *name;               /* and behind it what word_text finds */
 	setter *set;                    /* NULL: not in this build */
-	shower *show;                   /* NULL: it leaves no trace of its own, or nothing is shown */
+	shower *show[CONFIG_SHOW];      /* NULL: it leaves no trace of its own */
 	unsigned char section;          /* enum section */
 	unsigned char kind;             /* enum rule_kind, of a route or filter */
 	unsigned short at;              /* of the value in struct conf or struct host */
-	unsigned short initial;         /* of rule.number */
-	unsigned min, max;
+	unsigned short min, max;        /* of a number, max 0 is NUMBER_MAX; a route has in min what rule.number begins as */
 };
 
 #define ALWAYS true                     /* of a word, or a part of one, that no feature is needed for */

@@ -87,7 +87,7 @@ actual(struct span key)
 	static const char *const framings[] = { "none", "length", "chunked" };
 
 	if (span_eq(key, SPAN("method")))
-		return r.method < METHODS ? method_names[r.method] : SPAN("?");
+		return r.method < METHODS ? method_name(r.method) : SPAN("?");
 	if (span_eq(key, SPAN("path")))
 		return r.path;
 	if (span_eq(key, SPAN("query")))
@@ -217,7 +217,7 @@ test_names(void)
 			give_back(copy);
 		}
 	for (unsigned m = 0; m < METHODS; m++)
-		CHECK(method_names[m].n > 2);
+		CHECK(method_name(m).n > 2);
 	group("names of fields and methods");
 }
 
