@@ -3,13 +3,13 @@
  *   credentials -- remembered? --> yes
  *        |
  *        `-- too soon after a wrong one? --> 429
- *        `-- a hash was worked out just now? --> later
- *        `-- the file, the hash -- right --> remembered, yes
- *                              `-- wrong --> 401, in a while
+ *        `-- somebody's hash is worked out? --> later
+ *        `-- the file, the hash, slice by slice -- right --> remembered, yes
+ *                                             `-- wrong --> 401, in a while
  *
- * A hash is slow on purpose, and while it is worked out nobody is served.  So right ones are remembered for a minute,
- * not as passwords but as keyed sums, with what the file was like that they were checked against; a rest as long as each
- * hash took follows it; and an address that was wrong is answered late, and not listened to before that.
+ * A hash is slow on purpose, and while a slice of it is worked out nobody is served.  So a rest as long follows each
+ * slice; right ones are remembered for a minute, not as passwords but as keyed sums, with what the file was like that
+ * they were checked against; and an address that was wrong is answered late, and not listened to before that.
  */
 #include "auth.h"
 
@@ -26,6 +26,8 @@ enum {
 	DOUBLINGS = 3,
 	FORGIVEN = 600000,              /* ms after which a wrong one does not count any more */
 	LOOK = 1000,                    /* ms between looks at a file's date */
+	SLICE = 5,                      /* ms of work on a hash */
+	LEFT_ALONE = 250,               /* ms after which a hash that nobody came back for is given up */
 };
 
 /* -- sums with a key of this process ------------------------------------------------------------------- */
@@ -105,12 +107,12 @@ static struct wrong { struct from from; unsigned times; int64_t until; } wrongs[
 
 /* An IPv6 client has a whole /64 to choose addresses from. */
 static struct wrong *
-wrong_of(const struct conn *c, bool make)
+wrong_of(const struct from *who, bool make)
 {
-	struct from f = { .family = c->from.family };
+	struct from f = { .family = who->family };
 	struct wrong *oldest = wrongs;
 
-	memcpy(f.ip, c->from.ip, f.family == AF_INET6 ? 8 : 4);
+	memcpy(f.ip, who->ip, f.family == AF_INET6 ? 8 : 4);
 	for (struct wrong *w = wrongs; w < wrongs + WATCHED; w++) {
 		if (w->times && w->until + FORGIVEN > now && !memcmp(&w->from, &f, sizeof f))
 			return w;
@@ -120,13 +122,6 @@ wrong_of(const struct conn *c, bool make)
 	if (make)
 		*oldest = (struct wrong){ .from = f };
 	return make ? oldest : NULL;
-}
-
-void
-auth_flush(void)
-{
-	memset(remembered, 0, sizeof remembered);
-	memset(wrongs, 0, sizeof wrongs);
 }
 
 /* LATER, or the status when as many wait already as may. */
@@ -143,16 +138,23 @@ wait_until(struct conn *c, int64_t t, unsigned most, int status)
 	return LATER;
 }
 
+/* It is not listened to until then. */
+static int64_t
+blame(const struct from *who)
+{
+	struct wrong *w = wrong_of(who, true);
+
+	w->until = now + (WAIT << (w->times < DOUBLINGS ? w->times : DOUBLINGS));
+	w->times++;
+	return w->until;
+}
+
 /* The answer is for nobody in a hurry: it may have a quarter of the busy places. */
 static int
 refuse_late(struct conn *c, int refusal)
 {
-	struct wrong *w = wrong_of(c, true);
-
-	w->until = now + (WAIT << (w->times < DOUBLINGS ? w->times : DOUBLINGS));
-	w->times++;
 	c->refused = true;
-	return wait_until(c, w->until, conf->clients / 4, refusal);
+	return wait_until(c, blame(&c->from), conf->clients / 4, refusal);
 }
 
 /* -- credentials ------------------------------------------------------------------------------------------ */
@@ -220,21 +222,64 @@ same(struct span given, struct span kept)
 	return !differs && kept.n;
 }
 
-/* A hash is worked out in any case, of another user when there is none; and then it rests as long as that took. */
-static int64_t rests_until;
+/* The one hash that is being worked out. */
+static struct {
+	bool begun;
+	uint64_t sum;                   /* of the login that it is for */
+	struct from from;               /* whose that is, and who comes back after the rest */
+	const struct conn *owner;
+	int64_t rests_until;            /* after a slice */
+	struct login login;
+	struct span setting;
+} job;
+
+void
+auth_flush(void)
+{
+	memset(remembered, 0, sizeof remembered);
+	memset(wrongs, 0, sizeof wrongs);
+	job.begun = false;
+}
+
+/* A hash is worked out in any case, of another user when there is none.  False when the file cannot be read. */
+static bool
+begin(const struct rule *rule, struct span user, struct span password)
+{
+	const char *path = rule->root.path;
+	struct login *a = &job.login;
+
+	if (!(*path ? login_of_file(path, user, a) : login_of_system("/etc/passwd", "/etc/shadow", user, a)))
+		return false;
+	job.setting = a->hash;
+	if (!a->hash.n || a->hash.p[0] == '{')
+		job.setting = (struct span){ a->decoy, a->decoy_n };
+	if (job.setting.n)
+		hash_begin(password, job.setting);
+	job.begun = true;
+	return true;
+}
 
 static bool
-matches(struct span password, struct span hash, struct span setting, struct span user)
+work(void)
+{
+	int64_t before = clock_now();
+	bool done = !job.setting.n || hash_work(before + SLICE);
+
+	job.rests_until = 2 * clock_now() - before;
+	return done;
+}
+
+/* Was it the password? */
+static bool
+matches(struct span password, struct span user)
 {
 	char store[HASH_MOST + 64];
 	struct buf made = { store, 0, 0, sizeof store, false };
-	int64_t before = setting.n ? clock_now() : 0;
-	bool known = !setting.n || password_hash(&made, password, setting);
+	struct span hash = job.login.hash;
+	bool known = !job.setting.n || hash_end(&made);
 
-	if (setting.n) {
+	if (job.setting.n)
 		log_line(LOG_DEBUG, "a password was hashed");
-		rests_until = 2 * clock_now() - before;
-	}
 	if (span_starts(hash, SPAN("{PLAIN}")))
 		return same(password, (struct span){ hash.p + 7, hash.n - 7 });
 	if (!known && hash.n)
@@ -242,24 +287,15 @@ matches(struct span password, struct span hash, struct span setting, struct span
 	return known && hash.n && same((struct span){ store, made.w }, hash);
 }
 
-/* 1, 0 or -1 when the file cannot be read. */
-static int
-check(const struct rule *rule, struct span user, struct span password)
+static bool
+end(struct span user, struct span password)
 {
-	static struct login a;
-	struct span setting;
-	const char *path = rule->root.path;
-	bool right;
+	bool right = matches(password, user);
 
-	if (!(*path ? login_of_file(path, user, &a) : login_of_system("/etc/passwd", "/etc/shadow", user, &a)))
-		return -1;
-	setting = a.hash;
-	if (!a.hash.n || a.hash.p[0] == '{')
-		setting = (struct span){ a.decoy, a.decoy_n };
-	right = matches(password, a.hash, setting, user);
 	if (!right)
-		log_line(LOG_WARN, a.found ? "wrong password for '%.*s'" : "wrong user", (int)user.n, user.p);
-	wipe(&a, sizeof a);
+		log_line(LOG_WARN, job.login.found ? "wrong password for '%.*s'" : "wrong user", (int)user.n, user.p);
+	wipe(&job.login, sizeof job.login);
+	job.begun = false;
 	return right;
 }
 
@@ -291,34 +327,65 @@ stamp(struct rule *rule)
 	return rule->number;
 }
 
+/* It dozes until the rest is over: a machine that was held up does not make it one who has left. */
+static bool
+left_alone(void)
+{
+	return job.rests_until + LEFT_ALONE <= now && !(job.owner->dozes && job.owner->since == job.rests_until);
+}
+
+/* 0 when it is the right one; others as auth_check. */
+static int
+check(struct conn *c, const struct rule *rule, uint64_t sum, struct span user, struct span password, int refusal)
+{
+	const unsigned most = (conf->clients + 1) / 2;
+	const struct wrong *w;
+	int status;
+
+	if (job.begun && job.sum != sum && left_alone()) {
+		blame(&job.from);               /* or leaving in time would make guesses free */
+		job.begun = false;
+	}
+	w = wrong_of(&c->from, false);
+	if (w && w->until > now) {
+		c->why = "too soon after a wrong password";
+		return 429;
+	}
+	if (job.rests_until > now)
+		return wait_until(c, job.rests_until, most, 503);
+	if (job.begun && job.sum != sum)
+		return wait_until(c, now + 4 * SLICE, most, 503);
+	if (!job.begun && !begin(rule, user, password))
+		return 500;
+	job.sum = sum;
+	job.from = c->from;
+	job.owner = c;
+	if (!work()) {
+		status = wait_until(c, job.rests_until, most, 503);
+		job.begun = status == LATER;
+		return status;
+	}
+	if (!end(user, password))
+		return refuse_late(c, refusal);
+	remember_it(sum);
+	return 0;
+}
+
 static int
 check_login(struct conn *c, struct rule *rule, struct span text, struct span user, struct span password, int refusal)
 {
 	uint64_t sum;
-	const struct wrong *w;
-	int right;
+	int status;
 
 	if (!key.there)
 		key.there = getrandom(&key, 2 * sizeof key.a, GRND_NONBLOCK) == 2 * sizeof key.a;
 	sum = keyed(stamp(rule), text.p, text.n);
-	if (!is_remembered(sum)) {
-		w = wrong_of(c, false);
-		if (w && w->until > now) {
-			c->why = "too soon after a wrong password";
-			return 429;
-		}
-		if (rests_until > now)
-			return wait_until(c, rests_until, (conf->clients + 1) / 2, 503);
-		right = check(rule, user, password);
-		if (right < 0)
-			return 500;
-		if (!right)
-			return refuse_late(c, refusal);
-		remember_it(sum);
+	status = is_remembered(sum) ? 0 : check(c, rule, sum, user, password, refusal);
+	if (!status) {
+		memcpy(c->lent->user, user.p, user.n);
+		c->lent->user_n = user.n;
 	}
-	memcpy(c->lent->user, user.p, user.n);
-	c->lent->user_n = user.n;
-	return 0;
+	return status;
 }
 
 int

@@ -2,7 +2,7 @@
  *
  *   route.c --guard--> auth_check() --remembered?--> yes
  *                           |
- *                           `--> login_of_file() --> password_hash() --> yes, or no in a while
+ *                           `--> login_of_file() --> hash_begin(), hash_work() ... --> yes, or no in a while
  */
 #ifndef AUTH_H
 #define AUTH_H
@@ -19,8 +19,18 @@ enum {
 /* Append what crypt(3) makes of a password with the kind, rounds and salt that `setting` begins with, which may be a
  * hash.  False when this build does not know the kind, or the password is too long. */
 bool password_hash(struct buf *to, struct span password, struct span setting);
+/* The same in pieces, one hash at a time.  The setting has to hold until the end; another beginning forgets this one. */
+void hash_begin(struct span password, struct span setting);
+bool hash_work(int64_t until);          /* by clock_now(), or a moment longer; true when there is no more to do */
+bool hash_end(struct buf *to);          /* as password_hash; to NULL: nobody wants it any more */
 void sha512_block(uint64_t state[8], const unsigned char block[128]);
 extern const uint64_t sha512_start[8];
+
+/* -- bcrypt.c: $2y$ ------------------------------------------------------------------------------------------ */
+
+bool bcrypt_begin(struct span password, struct span setting);   /* false when it is malformed */
+bool bcrypt_step(void);                 /* a millisecond at the most on what is slow; false when it was the last */
+void bcrypt_end(struct buf *to, struct span setting);           /* to may be NULL */
 
 /* -- users.c: where users and their hashes are kept ------------------------------------------------------ */
 

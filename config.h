@@ -60,6 +60,11 @@
 #define CONFIG_APR1 1
 #endif
 
+/* Passwords kept as bcrypt, $2y$ of `htpasswd -B`. 1,540 */
+#ifndef CONFIG_BCRYPT
+#define CONFIG_BCRYPT 1
+#endif
+
 /* Other hashes of passwords are left to crypt(3), when libc.so has one or `make CRYPT=1` brings it. 160 */
 #ifndef CONFIG_CRYPT
 #define CONFIG_CRYPT 1

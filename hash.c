@@ -3,9 +3,9 @@
  *   $1$salt$...   $apr1$salt$...   MD5, a thousand rounds; apr1 is what htpasswd writes
  *   $5$salt$...   $6$salt$...      SHA-256 and SHA-512, 5,000 rounds or as many as `rounds=N$` before the salt says
  *
- * They are here because the C libraries of small systems have some of them, others or none, and nobody has apr1.
- * SHA-256 and SHA-512 are one algorithm with words of two sizes, down to their constants: the shorter ones are the
- * upper halves of the longer.  For whatever else there is, such as bcrypt, crypt(3) is asked when it is linked in.
+ * They are here, and $2y$ (bcrypt) is next door, because the C libraries of small systems have some of them, others or
+ * none, and nobody has apr1.  SHA-256 and SHA-512 are one algorithm with words of two sizes, down to their constants: the
+ * shorter ones are the upper halves of the longer.  For whatever else there is crypt(3) is asked, when it is linked in.
  */
 #include "auth.h"
 
@@ -251,13 +251,18 @@ end(struct digest *d, unsigned char *to)
 
 /* -- crypt(3) -------------------------------------------------------------------------------------- */
 
-/* What a hash is made from, and the digest on its way. */
+/* What a hash is made from, and the digest on its way; one at a time. */
 struct work {
+	const struct kind *kind;        /* NULL: of others */
+	bool bcrypt;                    /* and that is whose */
+	struct span setting;
 	struct digest d;
 	struct span password, salt;     /* as they go into each round */
-	unsigned rounds;
+	unsigned rounds, at;            /* how many, and those that are done */
 	bool counted;                   /* the number of rounds is written in the hash */
 	unsigned char sum[DIGEST_MOST];
+	struct span plain, mild;        /* password and salt as they were */
+	char store[PASSWORD_MOST], stretched[PASSWORD_MOST], salted[PASSWORD_SALT];
 };
 
 static void
@@ -278,20 +283,19 @@ add_sum(struct work *w, unsigned n)
 }
 
 static void
-rounds(struct work *w)
+add_round(struct work *w)
 {
 	const struct span sum = { (const char *)w->sum, w->d.kind->size };
+	unsigned i = w->at++;
 
-	for (unsigned i = 0; i < w->rounds; i++) {
-		begin(&w->d, w->d.kind);
-		add_span(w, i & 1 ? w->password : sum);
-		if (i % 3)
-			add_span(w, w->salt);
-		if (i % 7)
-			add_span(w, w->password);
-		add_span(w, i & 1 ? sum : w->password);
-		end(&w->d, w->sum);
-	}
+	begin(&w->d, w->d.kind);
+	add_span(w, i & 1 ? w->password : sum);
+	if (i % 3)
+		add_span(w, w->salt);
+	if (i % 7)
+		add_span(w, w->password);
+	add_span(w, i & 1 ? sum : w->password);
+	end(&w->d, w->sum);
 }
 
 /* The digest that all begin with: password, id if it takes part, salt, and password as often as its length says. */
@@ -394,28 +398,6 @@ take_setting(struct work *w, const struct kind *k, struct span s)
 		w->salt.n = k->salt;
 }
 
-static void
-hash(struct buf *to, struct work *w, const struct kind *k)
-{
-	char password[PASSWORD_MOST], salt[PASSWORD_SALT];
-
-	buf_span(to, k->id);
-	if (w->counted)
-		buf_print(to, "rounds=%u$", w->rounds);
-	buf_span(to, w->salt);
-	buf_char(to, '$');
-	first(w, k);
-	if (!k->little) {
-		struct span plain = w->password;
-
-		w->password = stretched(w, plain, plain.n, password);
-		w->salt = stretched(w, w->salt, 16 + w->sum[0], salt);
-	}
-	rounds(w);
-	encode(to, w->sum, k->size);
-	wipe(password, sizeof password);
-}
-
 /* Weak: where it is in libc.so it is found, a static program does not grow by it, and -lcrypt brings it elsewhere. */
 extern char *crypt(const char *, const char *) __attribute__((weak));
 
@@ -438,21 +420,82 @@ hash_by_libc(struct buf *to, struct span password, struct span setting)
 	return true;
 }
 
+static struct work work;
+
+void
+hash_begin(struct span password, struct span setting)
+{
+	struct work *w = &work;
+
+	hash_end(NULL);
+	w->setting = setting;
+	if (password.n > PASSWORD_MOST)
+		return;
+	memcpy(w->store, password.p, password.n);
+	w->plain = w->password = (struct span){ w->store, password.n };
+	w->bcrypt = CONFIG_BCRYPT && span_starts(setting, SPAN("$2")) && bcrypt_begin(password, setting);
+	for (unsigned i = 0; i < KINDS && !w->kind; i++)
+		if (span_starts(setting, kinds[i].id))
+			w->kind = &kinds[i];
+	if (!w->kind)
+		return;
+	take_setting(w, w->kind, setting);
+	w->mild = w->salt;
+	first(w, w->kind);
+	if (!w->kind->little) {
+		w->password = stretched(w, w->plain, w->plain.n, w->stretched);
+		w->salt = stretched(w, w->mild, 16 + w->sum[0], w->salted);
+	}
+}
+
+bool
+hash_work(int64_t until)
+{
+	enum { AT_ONCE = 16 };
+	struct work *w = &work;
+
+	do {
+		if (CONFIG_BCRYPT && w->bcrypt) {
+			if (!bcrypt_step())
+				return true;
+			continue;
+		}
+		for (unsigned i = 0; i < AT_ONCE; i++) {
+			if (!w->kind || w->at == w->rounds)
+				return true;
+			add_round(w);
+		}
+	} while (clock_now() < until);
+	return false;
+}
+
+bool
+hash_end(struct buf *to)
+{
+	struct work *w = &work;
+	bool known = to && w->plain.p;
+
+	if (CONFIG_BCRYPT && w->bcrypt) {
+		bcrypt_end(to, w->setting);
+	} else if (known && !w->kind) {
+		known = hash_by_libc(to, w->plain, w->setting);
+	} else if (known) {
+		buf_span(to, w->kind->id);
+		if (w->counted)
+			buf_print(to, "rounds=%u$", w->rounds);
+		buf_span(to, w->mild);
+		buf_char(to, '$');
+		encode(to, w->sum, w->kind->size);
+	}
+	wipe(w, sizeof *w);
+	return known && !to->bad;
+}
+
 bool
 password_hash(struct buf *to, struct span password, struct span setting)
 {
-	struct work w;
-
-	if (password.n > PASSWORD_MOST)
-		return false;
-	for (unsigned i = 0; i < KINDS; i++) {
-		if (!span_starts(setting, kinds[i].id))
-			continue;
-		w.password = password;
-		take_setting(&w, &kinds[i], setting);
-		hash(to, &w, &kinds[i]);
-		wipe(&w, sizeof w);
-		return !to->bad;
-	}
-	return hash_by_libc(to, password, setting);
+	hash_begin(password, setting);
+	while (!hash_work(INT64_MAX))
+		;
+	return hash_end(to);
 }

@@ -32,6 +32,12 @@ test_known(void)
 		{ "", "$1$x$", "$1$x$fwjfZtMwarkdetsjiQreU1" },
 		{ "password", "$1$0123456789$", "$1$01234567$b5lh2mHyD2PdJjFfALlEz1" },
 		{ "password", "$apr1$01234567$", "$apr1$01234567$IXBaQywhAhc0d75ZbaSDp/" },
+		{ "secret", "$2y$04$abcdefghijklmnopqrstuu", "$2y$04$abcdefghijklmnopqrstuu2r9OfJnfCsdneAXAGHnS4UpFFP8WIrW" },
+		{ "secret", "$2a$04$abcdefghijklmnopqrstuu", "$2a$04$abcdefghijklmnopqrstuu2r9OfJnfCsdneAXAGHnS4UpFFP8WIrW" },
+		{ "secret", "$2b$05$abcdefghijklmnopqrstuu", "$2b$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a" },
+		{ "s\303\244cret", "$2y$04$abcdefghijklmnopqrstuu",
+		  "$2y$04$abcdefghijklmnopqrstuuHhfvEwMt91I5gXrc2KUN85rjfYlCqFy" },
+		{ "", "$2b$05$abcdefghijklmnopqrstuu", "$2b$05$abcdefghijklmnopqrstuu0oImNDIy4flhldV9YqunRgBAePKmw7m" },
 	};
 
 	for (unsigned i = 0; i < sizeof t / sizeof *t; i++) {
@@ -50,6 +56,7 @@ test_lengths(void)
 	static const struct { const char *setting; uint64_t sum; } t[] = {
 		{ "$1$saltsalt$", 0xad43aeb723a935d6 }, { "$5$saltsalt$", 0xede72ea17a2b8b36 },
 		{ "$6$saltsalt$", 0x6c2530cc6ab1bf89 }, { "$apr1$saltsalt$", 0xbcb344de57507096 },
+		{ "$2b$04$abcdefghijklmnopqrstuu", 0xf3e4fce322fca512 },        /* alike from 72 on */
 	};
 
 	for (unsigned i = 0; i < sizeof t / sizeof *t; i++) {
@@ -66,10 +73,39 @@ test_lengths(void)
 	group("passwords of every length");
 }
 
+/* Slices make the same of it, and one that is given up leaves nothing behind. */
+static void
+test_slices(void)
+{
+	static const char *const settings[] = { "$5$x$", "$2y$05$abcdefghijklmnopqrstuu", "$1$x$", "$6$x$" };
+	struct buf b = { store, 0, 0, sizeof store, false };
+	char other[HASH_MOST];
+	struct buf by_steps = { other, 0, 0, sizeof other, false };
+
+	for (unsigned i = 0; i < sizeof settings / sizeof *settings; i++) {
+		unsigned slices = 1;
+
+		b.w = by_steps.w = 0;
+		CHECK(password_hash(&b, SPAN("secret"), span_of(settings[i])));
+		hash_begin(SPAN("another"), span_of(settings[3 - i]));
+		hash_work(0);
+		hash_begin(SPAN("secret"), span_of(settings[i]));
+		for (; !hash_work(0); slices++)
+			;
+		CHECK(hash_end(&by_steps) && slices > 32);
+		CHECK(span_eq((struct span){ store, b.w }, (struct span){ other, by_steps.w }));
+	}
+	hash_begin(SPAN("secret"), span_of("$5$x$"));
+	CHECK(!hash_end(NULL));
+	group("slices");
+}
+
 static void
 test_refused(void)
 {
-	static const char *const settings[] = { "", "$", "$6", "x", "*", "!", "$7$x$", "{SHA}x", "secret" };
+	static const char *const settings[] = { "", "$", "$6", "x", "*", "!", "$7$x$", "{SHA}x", "secret", "$2", "$2y$04$",
+		"$2y$04$abcdefghijklmnopqrstu", "$2y$03$abcdefghijklmnopqrstuu", "$2y$32$abcdefghijklmnopqrstuu",
+		"$2x$04$abcdefghijklmnopqrstuu", "$2y$4$abcdefghijklmnopqrstuuu", "$2y$04$abcdefghijk!mnopqrstuu" };
 	struct buf b = { store, 0, 0, sizeof store, false }, small = { store, 0, 0, 20, false };
 	char longer[PASSWORD_MOST + 1] = { 'a' };
 
@@ -85,6 +121,7 @@ main(void)
 {
 	test_known();
 	test_lengths();
+	test_slices();
 	test_refused();
 	return unit_end();
 }
