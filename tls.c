@@ -430,8 +430,8 @@ tls_sendfile(struct stream *s, int fd, off_t *at, uint64_t n)
 		return IO_FAIL;
 	batch_seal(&b, t, got);
 	sent = stream_send(s, output.bytes + output.from, output.n);
-	used = sent < output.n && !s->dead ? batch_keep(&b, s, sent, number) : got;
-	*at += used < got ? used : got;
+	used = sent < output.n && !s->dead ? batch_keep(&b, s, sent, number) : (unsigned)got;
+	*at += used < (unsigned)got ? used : (unsigned)got;
 	poison();
 	return s->dead ? IO_FAIL : used ? IO_MOVED : IO_WAIT;
 }
