@@ -100,6 +100,8 @@ help(void)
 #define ENTRY(name) #name " " AS_TEXT(name) "\n"
 static const char build[] = "cubhttpd " VERSION "\n"
 	ENTRY(CONFIG_FCGI) ENTRY(CONFIG_SCGI) ENTRY(CONFIG_SPAWN) ENTRY(CONFIG_CGI) ENTRY(CONFIG_PROXY) ENTRY(CONFIG_LISTING)
+	ENTRY(CONFIG_HOSTS) ENTRY(CONFIG_REWRITE) ENTRY(CONFIG_HEADER) ENTRY(CONFIG_TYPES) ENTRY(CONFIG_INCLUDE)
+	ENTRY(CONFIG_ACTIVATION) ENTRY(CONFIG_GUESS)
 	ENTRY(CONFIG_ALLOW) ENTRY(CONFIG_RANGE) ENTRY(CONFIG_PRECOMPRESSED)
 	ENTRY(CONFIG_AUTH) ENTRY(CONFIG_APR1) ENTRY(CONFIG_BCRYPT) ENTRY(CONFIG_CRYPT)
 	ENTRY(CONFIG_ACCESS_LOG) ENTRY(CONFIG_SYSLOG) ENTRY(CONFIG_USER_NAMES) ENTRY(CONFIG_EPOLL)
@@ -262,7 +264,7 @@ warn_missing(const char *path, int rights)
 static void
 warn_unreadable(const struct host *host)
 {
-	for (const struct rule *rule = host->filters; rule; rule = rule->next)
+	for (const struct rule *rule = CONFIG_AUTH ? host->filters : NULL; rule; rule = rule->next)
 		if (rule->kind == R_AUTH && rule->root.path && *rule->root.path)
 			warn_missing(rule->root.path, R_OK);
 }
@@ -275,7 +277,7 @@ warn(const struct conf *cf)
 			warn_missing(host->root.path, R_OK | X_OK);
 		if (host == cf->hosts || host->filters != cf->hosts->filters)
 			warn_unreadable(host);
-		for (const struct rule *rule = host->routes; rule; rule = rule->next) {
+		for (const struct rule *rule = CONFIG_REWRITE ? host->routes : NULL; rule; rule = rule->next) {
 			if (host != cf->hosts && rule == cf->hosts->routes)
 				break;
 			if (rule->kind == R_ALIAS)

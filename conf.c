@@ -195,7 +195,7 @@ mistake_unknown(struct reader *r, const char *what, const char *text, const char
 	unsigned nearest = (strlen(text) + 2) / 3, distance;
 	const char *guess = NULL, *candidate;
 
-	for (unsigned i = 0; (candidate = name(i)); i++) {
+	for (unsigned i = 0; CONFIG_GUESS && (candidate = name(i)); i++) {
 		distance = edits(text, candidate);
 		if (distance < nearest || (distance == nearest && !guess)) {
 			nearest = distance;
@@ -445,20 +445,23 @@ finish(struct reader *r, const char *file)
 		cf->hosts->nindex = 1;
 	}
 	for (unsigned i = 0; i < cf->nlisten; i++) {
-		if (!(cf->listen[i].flags & LISTEN_PROXIED) || cf->trust)
+		if (!CONFIG_TRUST || !(cf->listen[i].flags & LISTEN_PROXIED) || cf->trust)
 			continue;
 		stand_at(r, &cf->listen[i]);
 		mistake(r, "'proxy-protocol' needs a line that says who may speak it: trust RANGE...");
 	}
-	for (host = cf->hosts->next; host; host = host->next)
+	for (host = CONFIG_HOSTS ? cf->hosts->next : NULL; host; host = host->next)
 		inherit(r, host);
 	for (host = cf->hosts; host; host = host->next) {
 		serves = serves || host->root.path || host->routes;
-		if (host == cf->hosts || host->root.path != cf->hosts->root.path)
+		if (CONFIG_GATEWAY && (host == cf->hosts || host->root.path != cf->hosts->root.path))
 			check_scripts(r, host);
-		check_filters(r, host);
-		check_secure(r, host);
-		check_guards(r, host);
+		if (CONFIG_FIELDS)
+			check_filters(r, host);
+		if (CONFIG_HTTPS)
+			check_secure(r, host);
+		if (CONFIG_GUARDS)
+			check_guards(r, host);
 	}
 	for (host = cf->hosts; host; host = host->next)
 		if (!host->root.path)
@@ -559,7 +562,7 @@ conf_release(struct conf *cf)
 		certificates_close(cf);
 	for (struct host *host = cf->hosts; host; host = host->next) {
 		close_root(&host->root);
-		for (struct rule *rule = host->routes; rule; rule = rule->next) {
+		for (struct rule *rule = CONFIG_RULES ? host->routes : NULL; rule; rule = rule->next) {
 			if (host != cf->hosts && rule == cf->hosts->routes)
 				break;
 			if (rule->kind == R_ALIAS)

@@ -45,6 +45,41 @@
 #define CONFIG_LISTING 1
 #endif
 
+/* `host`: sites of their own, by the name that is asked for. 1,110 */
+#ifndef CONFIG_HOSTS
+#define CONFIG_HOSTS 1
+#endif
+
+/* `alias`, `redirect`, `rewrite`, `fallback` and `error`: paths that something else answers. 1,430 */
+#ifndef CONFIG_REWRITE
+#define CONFIG_REWRITE 1
+#endif
+
+/* `header` and `expires`: fields for responses. 330 */
+#ifndef CONFIG_HEADER
+#define CONFIG_HEADER 1
+#endif
+
+/* `types`: media types by extension out of a file, besides the built-in ones. 610 */
+#ifndef CONFIG_TYPES
+#define CONFIG_TYPES 1
+#endif
+
+/* `include`: configurations of several files. 860 */
+#ifndef CONFIG_INCLUDE
+#define CONFIG_INCLUDE 1
+#endif
+
+/* Listening sockets that another program has opened and hands over, as systemd does (LISTEN_FDS). 600 */
+#ifndef CONFIG_ACTIVATION
+#define CONFIG_ACTIVATION 1
+#endif
+
+/* A mistake that is a misspelt word is told with the one that was meant, or with the feature that a build lacks. 570 */
+#ifndef CONFIG_GUESS
+#define CONFIG_GUESS 1
+#endif
+
 /* `allow`: who may ask, by address. 300 */
 #ifndef CONFIG_ALLOW
 #define CONFIG_ALLOW 1
@@ -253,6 +288,9 @@
 #define CONFIG_LEGACY   (CONFIG_TLS && CONFIG_TLS_LEGACY)       /* older TLS may be asked for */
 #define CONFIG_VERIFY   (CONFIG_TLS && CONFIG_CLIENT_CERTS)     /* chains of others are looked at */
 #define CONFIG_GATEWAY  (CONFIG_FCGI || CONFIG_SCGI || CONFIG_CGI || CONFIG_PROXY || CONFIG_FORWARD)      /* some kind of backend is built in */
+#define CONFIG_FIELDS   (CONFIG_HEADER || CONFIG_TLS)   /* lines set fields of responses */
+#define CONFIG_GUARDS   (CONFIG_ALLOW || CONFIG_AUTH)   /* lines say who may ask */
+#define CONFIG_RULES    (CONFIG_GATEWAY || CONFIG_REWRITE || CONFIG_FIELDS || CONFIG_GUARDS || CONFIG_LISTING)  /* lines have patterns */
 #define CONFIG_CHILDREN (CONFIG_FCGI || CONFIG_SCGI || CONFIG_CGI)      /* programs are started */
 
 #if CONFIG_FCGI != 0 && CONFIG_FCGI != 1

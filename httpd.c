@@ -331,7 +331,7 @@ reload(int argc, char **argv)
 {
 	struct conf *cf = conf_read(argc, argv), *old = conf;
 
-	if (cf && cf->listen_default && old->activated)
+	if (CONFIG_ACTIVATION && cf && cf->listen_default && old->activated)
 		keep_activated(cf, old);
 	if (!cf || (CONFIG_TLS && !tls_fits(cf)) || !listen_all(cf, old) || !log_open(cf)) {
 		log_line(LOG_ERROR, "the configuration is refused: the old one stays in force");
@@ -572,7 +572,8 @@ main(int argc, char **argv)
 	if (!cf)
 		return 1;
 	conf = cf;
-	take_activated(cf);
+	if (CONFIG_ACTIVATION)
+		take_activated(cf);
 	if (CONFIG_CHILDREN)
 		drop_stdin();
 	if (!signals_open() || !listen_all(cf, NULL) || !log_open(cf) || !write_pid(cf))

@@ -88,7 +88,7 @@ mime_type(struct span path)
 		ext.p--, ext.n++;
 	if (!ext.n || ext.p == path.p || ext.p[-1] == '/')
 		return unknown;
-	for (const struct type *t = conf->types; t; t = t->next)
+	for (const struct type *t = CONFIG_TYPES ? conf->types : NULL; t; t = t->next)
 		if (span_eq_nocase(t->ext, ext))
 			return t->mime;
 	return built_in(ext);

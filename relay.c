@@ -124,7 +124,7 @@ chunked_next(struct body *body, struct buf *in)
 	while (!body->left && body->at != CHUNK_END) {
 		unsigned max = body->at == CHUNK_TRAILERS ? CHUNK_TRAILERS_MAX - body->skip :
 		    body->at == CHUNK_ENDING ? 2 : CHUNK_LINE_MAX;
-		bool stays = body->trails && body->at == CHUNK_TRAILERS;
+		bool stays = CONFIG_GATEWAY && body->trails && body->at == CHUNK_TRAILERS;
 		struct span line;
 		enum io io;
 
@@ -230,7 +230,7 @@ static bool
 relay_end(struct relay *r, struct buf *in, struct buf *out)
 {
 	pack_crumbs(out);
-	r->done = r->body.trails ? end_with_trailers(r, in, out) : r->put(out, NULL, 0);
+	r->done = CONFIG_GATEWAY && r->body.trails ? end_with_trailers(r, in, out) : r->put(out, NULL, 0);
 	return r->done;
 }
 

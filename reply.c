@@ -8,34 +8,46 @@
 
 #include <string.h>
 
-/* The most frequent first, an empty one at the end. */
+/* The most frequent first; and those that backends alone have.  An empty one at the end. */
 static const char statuses[] =
 	"200 OK\0" "304 Not Modified\0" "206 Partial Content\0" "404 Not Found\0" "302 Found\0"
-	"301 Moved Permanently\0" "100 Continue\0" "101 Switching Protocols\0" "103 Early Hints\0"
-	"201 Created\0" "202 Accepted\0" "203 Non-Authoritative Information\0" "204 No Content\0"
-	"205 Reset Content\0" "207 Multi-Status\0" "300 Multiple Choices\0" "303 See Other\0"
+	"301 Moved Permanently\0" "100 Continue\0" "101 Switching Protocols\0" "204 No Content\0" "303 See Other\0"
 	"307 Temporary Redirect\0" "308 Permanent Redirect\0" "400 Bad Request\0" "401 Unauthorized\0"
-	"402 Payment Required\0" "403 Forbidden\0" "405 Method Not Allowed\0" "406 Not Acceptable\0"
-	"407 Proxy Authentication Required\0" "408 Request Timeout\0" "409 Conflict\0" "410 Gone\0"
-	"411 Length Required\0" "412 Precondition Failed\0" "413 Content Too Large\0" "414 URI Too Long\0"
-	"415 Unsupported Media Type\0" "416 Range Not Satisfiable\0" "417 Expectation Failed\0"
-	"421 Misdirected Request\0" "422 Unprocessable Content\0" "423 Locked\0" "424 Failed Dependency\0"
-	"426 Upgrade Required\0" "428 Precondition Required\0" "429 Too Many Requests\0"
-	"431 Request Header Fields Too Large\0" "451 Unavailable For Legal Reasons\0"
-	"500 Internal Server Error\0" "501 Not Implemented\0" "502 Bad Gateway\0" "503 Service Unavailable\0"
-	"504 Gateway Timeout\0" "505 HTTP Version Not Supported\0" "507 Insufficient Storage\0" "508 Loop Detected\0";
+	"403 Forbidden\0" "405 Method Not Allowed\0" "406 Not Acceptable\0" "407 Proxy Authentication Required\0"
+	"408 Request Timeout\0" "411 Length Required\0" "412 Precondition Failed\0" "413 Content Too Large\0"
+	"414 URI Too Long\0" "416 Range Not Satisfiable\0" "417 Expectation Failed\0" "421 Misdirected Request\0"
+	"429 Too Many Requests\0" "431 Request Header Fields Too Large\0" "500 Internal Server Error\0"
+	"501 Not Implemented\0" "502 Bad Gateway\0" "503 Service Unavailable\0" "504 Gateway Timeout\0"
+	"505 HTTP Version Not Supported\0" "507 Insufficient Storage\0" "508 Loop Detected\0";
+static const char others[] =
+	"103 Early Hints\0" "201 Created\0" "202 Accepted\0" "203 Non-Authoritative Information\0"
+	"205 Reset Content\0" "207 Multi-Status\0" "300 Multiple Choices\0" "402 Payment Required\0" "409 Conflict\0"
+	"410 Gone\0" "415 Unsupported Media Type\0" "422 Unprocessable Content\0" "423 Locked\0"
+	"424 Failed Dependency\0" "426 Upgrade Required\0" "428 Precondition Required\0"
+	"451 Unavailable For Legal Reasons\0";
+
+static struct span
+find_status(const char *p, int status)
+{
+	for (; *p; p += strlen(p) + 1)
+		if (100 * p[0] + 10 * p[1] + p[2] == 111 * '0' + status)
+			return span_of(p + 4);
+	return SPAN("");
+}
 
 struct span
 status_text(int status)
 {
-	struct span s;
+	struct span s = find_status(statuses, status);
 
-	for (const char *p = statuses; *p; p = s.p + s.n + 1) {
-		s = span_of(p + 4);
-		if (100 * p[0] + 10 * p[1] + p[2] == 111 * '0' + status)
-			return s;
-	}
-	return SPAN("");
+	return s.n || !CONFIG_GATEWAY ? s : find_status(others, status);
+}
+
+/* The lines that set fields of this response. */
+static inline uint64_t
+lines_of(const struct conn *c)
+{
+	return CONFIG_FIELDS ? c->headers : 0;
 }
 
 /* Caching is for what was found: a 404 must not stay for a year. */
@@ -58,7 +70,7 @@ name_of(const struct rule *r)
 static bool
 replaced(const struct conn *c, struct span name)
 {
-	uint64_t mask = c->headers;
+	uint64_t mask = lines_of(c);
 
 	for (const struct rule *r = mask ? c->host->filters : NULL; r && mask; r = r->next, mask >>= 1)
 		if (mask & 1 && applies(c, r) && span_eq_nocase(name, name_of(r)))
@@ -69,7 +81,7 @@ replaced(const struct conn *c, struct span name)
 void
 reply_line(struct conn *c, struct span name, struct span value)
 {
-	if (c->headers && replaced(c, (struct span){ name.p, name.n - 2 }))
+	if (lines_of(c) && replaced(c, (struct span){ name.p, name.n - 2 }))
 		return;
 	buf_mem(&c->client.out, name.p, name.n);
 	buf_span(&c->client.out, value);
@@ -99,7 +111,7 @@ status_line(struct conn *c, int status)
 	struct span usual = usual_head();
 	bool ok = status == 200;
 
-	if (ok && !c->headers) {
+	if (ok && !lines_of(c)) {
 		buf_span(out, usual);
 		return;
 	}
@@ -109,7 +121,7 @@ status_line(struct conn *c, int status)
 		buf_char(out, ' ');
 		buf_span(out, status_text(status));
 	}
-	if (!c->headers) {
+	if (!lines_of(c)) {
 		buf_mem(out, usual.p + LINE, usual.n - LINE);
 		return;
 	}
@@ -183,7 +195,7 @@ pass(struct buf *out, const struct conn *c, const struct fields *h, uint64_t wit
 {
 	const struct field *f = h->f, *end = f + h->n;
 	const char *from = h->head + f->name;
-	uint64_t apart = h->each || c->headers ? ~(uint64_t)0 : withheld | (map ? place_ids : 0);
+	uint64_t apart = h->each || lines_of(c) ? ~(uint64_t)0 : withheld | (map ? place_ids : 0);
 
 	for (; f < end; f++) {
 		if (!(apart >> f->id & 1))
@@ -191,7 +203,7 @@ pass(struct buf *out, const struct conn *c, const struct fields *h, uint64_t wit
 		if (h->head + f->name > from)
 			buf_mem(out, from, (unsigned)(h->head + f->name - from));
 		from = h->head + f[1].name;
-		if (withheld >> f->id & 1 || (c->headers && replaced(c, name_at(h->head, f))))
+		if (withheld >> f->id & 1 || (lines_of(c) && replaced(c, name_at(h->head, f))))
 			continue;
 		if (map && place_ids >> f->id & 1)
 			put_mapped(out, c, h, f, map);
@@ -240,7 +252,7 @@ void
 reply_end(struct conn *c)
 {
 	struct buf *out = &c->client.out;
-	uint64_t mask = c->headers;
+	uint64_t mask = lines_of(c);
 
 	if (extra.w)
 		put_extra(c);
@@ -306,7 +318,7 @@ error_rule(const struct conn *c, int status)
 static bool
 custom_page(struct conn *c, struct request *r, int status)
 {
-	const struct rule *rule = r && !c->errors ? error_rule(c, status) : NULL;
+	const struct rule *rule = CONFIG_REWRITE && r && !c->errors ? error_rule(c, status) : NULL;
 
 	c->errors = true;
 	c->status = status;

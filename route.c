@@ -27,7 +27,7 @@ host_find(struct span name)
 
 	if (name.n && name.p[name.n - 1] == '.')
 		name.n--;
-	for (const struct host *h = conf->hosts->next; h; h = h->next)
+	for (const struct host *h = CONFIG_HOSTS ? conf->hosts->next : NULL; h; h = h->next)
 		for (unsigned i = 0; i < h->nnames; i++) {
 			if (!name_matches(h->names[i], name))
 				continue;
@@ -42,7 +42,7 @@ host_find(struct span name)
 static int
 filter(struct conn *c, const struct request *r)
 {
-	const struct rule *f = c->host->filters;
+	const struct rule *f = CONFIG_RULES ? c->host->filters : NULL;
 	bool limited = false;
 
 	for (unsigned i = 0; f; f = f->next, i++) {
@@ -186,14 +186,14 @@ static int
 follow(struct conn *c, struct request *r, const struct rule *rule)
 {
 	c->route = rule;
-	if (!rule)
+	if (!CONFIG_RULES || !rule)
 		return start(c, r, &file_handler);
 	switch (rule->kind) {
 	case R_REDIRECT:
 		c->word = "redirect";
-		return redirect(c, r, rule);
+		return CONFIG_REWRITE ? redirect(c, r, rule) : 501;
 	case R_REWRITE:
-		return rewrite(r, rule);
+		return CONFIG_REWRITE ? rewrite(r, rule) : 501;
 	case R_CGI:
 		return CONFIG_CGI ? start(c, r, &cgi_handler) : 501;
 	case R_FASTCGI:
@@ -250,13 +250,13 @@ guard(struct conn *c, const struct request *r)
 static int
 try_routes(struct conn *c, struct request *r)
 {
-	const struct rule *rule = find(c->host->routes, r->path);
+	const struct rule *rule = CONFIG_RULES ? find(c->host->routes, r->path) : NULL;
 	int status;
 
-	c->alias = rule;
+	c->alias = CONFIG_REWRITE ? rule : NULL;
 	while (c->alias && (c->alias->kind != R_ALIAS || !pattern_matches(&c->alias->pattern, r->path)))
 		c->alias = c->alias->next;
-	while ((status = follow(c, r, rule)) == PASS)
+	while ((status = follow(c, r, rule)) == PASS && CONFIG_RULES)
 		rule = find(rule->next, r->path);
 	return status;
 }
@@ -303,10 +303,10 @@ dispatch(struct conn *c, struct request *r)
 	for (unsigned i = 0; i < DISPATCH_MAX; i++) {
 		const struct rule *f;
 
-		status = (CONFIG_ALLOW || CONFIG_AUTH) && c->host->guarded && !c->errors ? guard(c, r) : 0;
+		status = CONFIG_GUARDS && c->host->guarded && !c->errors ? guard(c, r) : 0;
 		if (!status)
 			status = try_routes(c, r);
-		if (status == 404 && !fell && (f = fallback(c, r))) {
+		if (CONFIG_REWRITE && status == 404 && !fell && (f = fallback(c, r))) {
 			fell = true;
 			status = request_set_path(r, f->value);
 			if (!status)

@@ -14,7 +14,7 @@
 #define FILTER(of) .section = G_FILTER, .kind = of
 
 /* How it is set and shown where `in` holds, and then its texts, packed: name, arguments, `in` where it does not hold,
- * help, each ended by NUL.  A build without help knows no more of what is not in it than the name. */
+ * help, each ended by NUL.  A build without help knows no more of what is not in it than the name, or nothing. */
 #define SHOWN_0(how)
 #define SHOWN_1(how) .show = { how },
 #define SHOWN_IF(shows, how) SHOWN_##shows(how)
@@ -22,7 +22,7 @@
 #define WORD(in, setting, showing, word, args, help) \
 	.set = (in) ? (setting) : NULL, SHOWN(CONFIG_SHOW, (in) ? (showing) : NULL) .name = CONFIG_HELP \
 	    ? (in) ? word "\0" args "\0\0" help : word "\0" args "\0" #in "\0" help \
-	    : (in) ? word "\0" args : word "\0\0" #in
+	    : (in) ? word "\0" args : CONFIG_GUESS ? word "\0\0" #in : ""
 
 #define BACKENDS "PATTERN [ADDR]... [spawn COMMAND] [children N] [ready N] [idle SECONDS] [user NAME] " \
 	"[remote DIR] [sendfile DIR]..."
@@ -41,7 +41,7 @@ const struct word words[] = {
 	    "who to be once the addresses are bound, by name or number") },
 	{ SERVER(pid), WORD(ALWAYS, text_set, text_field_show, "pid", "FILE",
 	    "where to write the process number") },
-	{ .section = G_SERVER, WORD(ALWAYS, types_set, types_show, "types", "FILE",
+	{ .section = G_SERVER, WORD(CONFIG_TYPES, types_set, types_show, "types", "FILE",
 	    "media types by extension, in the form of /etc/mime.types, before the built-in ones") },
 	{ .section = G_SERVER, WORD(ALWAYS, log_set, log_show, "log", "errors|access TARGET [LEVEL]",
 	    "stderr, syslog, off or a file; errors up to a level: error, warn, info or debug") },
@@ -58,7 +58,7 @@ const struct word words[] = {
 	    "the most that pools and shared buffers may take; a plan above it does not start") },
 	{ .section = G_SERVER, WORD(ALWAYS, timeout_set, timeout_show, "timeout", "NAME SECONDS",
 	    "how long to wait: head, body, idle, send, connect, backend, keep, queue, linger, stop or tunnel") },
-	{ SERVER(spool), WORD(ALWAYS, spool_set, spool_show, "spool", "DIR SIZE",
+	{ SERVER(spool), WORD(CONFIG_FCGI || CONFIG_SCGI, spool_set, spool_show, "spool", "DIR SIZE",
 	    "a folder for request bodies whose length is not known beforehand, and how long each may be") },
 	{ SERVER(ca), WORD(CONFIG_TLS && CONFIG_PROXY && CONFIG_TLS_CLIENT, ca_set, ca_show, "ca", "FILE",
 	    "the authorities that vouch for backends at https, in PEM") },
@@ -67,10 +67,10 @@ const struct word words[] = {
 	    "ask clients for a certificate that one of these authorities has issued") },
 	{ SERVER(state), WORD(CONFIG_TLS, text_set, text_field_show, "state", "DIR",
 	    "the folder where the server keeps the certificate that it makes itself; " STATE_DIR) },
-	{ .section = G_SERVER, WORD(ALWAYS, host_set, NULL, "host", "NAME... {",
+	{ .section = G_SERVER, WORD(CONFIG_HOSTS, host_set, NULL, "host", "NAME... {",
 	    "what follows up to a line with } is for these names; *.example.org for all below it") },
 
-	{ .section = G_SITE, WORD(ALWAYS, include_set, NULL, "include", "FILE",
+	{ .section = G_SITE, WORD(CONFIG_INCLUDE, include_set, NULL, "include", "FILE",
 	    "read this file here, or all that match, as in conf.d/*.conf") },
 	{ SITE(root.path), WORD(ALWAYS, root_set, text_field_show, "root", "DIR",
 	    "the folder whose files are served") },
@@ -97,32 +97,32 @@ const struct word words[] = {
 	{ ROUTE(R_PROXY), .min = IN_TURN, WORD(CONFIG_PROXY, rule_set, rule_show, "proxy",
 	    "PATTERN ADDR... [check HOW] [name NAME] [in-turn|least-busy|sticky]",
 	    "ask another web server, or one of several; http://HOST:PORT/PATH/ maps to a path over there") },
-	{ ROUTE(R_ALIAS), WORD(ALWAYS, rule_set, rule_show, "alias", "PATTERN DIR",
+	{ ROUTE(R_ALIAS), WORD(CONFIG_REWRITE, rule_set, rule_show, "alias", "PATTERN DIR",
 	    "serve files of another folder") },
-	{ ROUTE(R_REDIRECT), .min = 302, WORD(ALWAYS, rule_set, rule_show, "redirect", "PATTERN TARGET [STATUS]",
+	{ ROUTE(R_REDIRECT), .min = 302, WORD(CONFIG_REWRITE, rule_set, rule_show, "redirect", "PATTERN TARGET [STATUS]",
 	    "send the client elsewhere, with 301, 302, 303, 307 or 308") },
-	{ ROUTE(R_REWRITE), WORD(ALWAYS, rule_set, rule_show, "rewrite", "PATTERN PATH",
+	{ ROUTE(R_REWRITE), WORD(CONFIG_REWRITE, rule_set, rule_show, "rewrite", "PATTERN PATH",
 	    "answer as if PATH had been asked for") },
 
 	{ FILTER(R_ALLOW), WORD(CONFIG_ALLOW, rule_set, rule_show, "allow", "PATTERN RANGE...",
 	    "who may ask, by address; the others get 403") },
 	{ FILTER(R_AUTH), WORD(CONFIG_AUTH, rule_set, rule_show, "auth", "PATTERN FILE|system|off [REALM]",
 	    "who may ask, by password: users of a file, or accounts of the system; the others get 401") },
-	{ FILTER(R_AUTHORIZATION), WORD(ALWAYS, rule_set, rule_show, "authorization", "PATTERN",
+	{ FILTER(R_AUTHORIZATION), WORD(CONFIG_GATEWAY, rule_set, rule_show, "authorization", "PATTERN",
 	    "let programs see the field with the password") },
-	{ FILTER(R_FALLBACK), WORD(ALWAYS, rule_set, rule_show, "fallback", "PATTERN PATH",
+	{ FILTER(R_FALLBACK), WORD(CONFIG_REWRITE, rule_set, rule_show, "fallback", "PATTERN PATH",
 	    "answer with PATH what no file answers") },
-	{ FILTER(R_HEADER), WORD(ALWAYS, rule_set, rule_show, "header", "PATTERN NAME VALUE",
+	{ FILTER(R_HEADER), WORD(CONFIG_HEADER, rule_set, rule_show, "header", "PATTERN NAME VALUE",
 	    "a field for the response, in place of one of that name") },
-	{ FILTER(R_EXPIRES), WORD(ALWAYS, rule_set, rule_show, "expires", "PATTERN SECONDS",
+	{ FILTER(R_EXPIRES), WORD(CONFIG_HEADER, rule_set, rule_show, "expires", "PATTERN SECONDS",
 	    "how long caches may keep the response") },
 	{ FILTER(R_HSTS), WORD(CONFIG_TLS, rule_set, rule_show, "hsts", "PATTERN SECONDS",
 	    "tell browsers, over TLS, to come by https alone for so long") },
-	{ FILTER(R_LIMIT_BODY), WORD(ALWAYS, rule_set, rule_show, "limit", "PATTERN body SIZE",
+	{ FILTER(R_LIMIT_BODY), WORD(CONFIG_GATEWAY, rule_set, rule_show, "limit", "PATTERN body SIZE",
 	    "refuse request bodies above SIZE") },
 	{ FILTER(R_LISTING), WORD(CONFIG_LISTING, rule_set, rule_show, "listing", "PATTERN",
 	    "list folders that have no index") },
-	{ FILTER(R_ERROR), .min = 400, .max = 599, WORD(ALWAYS, rule_set, rule_show, "error", "CODE PATH",
+	{ FILTER(R_ERROR), .min = 400, .max = 599, WORD(CONFIG_REWRITE, rule_set, rule_show, "error", "CODE PATH",
 	    "the page that goes out with a status of 400 to 599") },
 	{ 0 },
 };
@@ -133,7 +133,7 @@ word_find(const char *name)
 	const struct word *w;
 
 	for (w = words; w->name; w++)
-		if (!strcmp(w->name, name))
+		if (!strcmp(w->name, name) && (CONFIG_GUESS || w->set))
 			return w;
 	return NULL;
 }
