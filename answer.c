@@ -245,6 +245,7 @@ gather(struct conn *c, const char *p, unsigned n, struct span *text)
 	struct buf *out = &c->client.out;
 	unsigned before = g->gathered, k = n < out->size - before ? n : out->size - before, length;
 
+	c->lent->lying.age = LYING_NONE;
 	memcpy(out->data + before, p, k);
 	g->gathered += k;
 	length = head_end(out->data, g->gathered, &g->seen);

@@ -129,6 +129,7 @@ void call_default(int signal);
 
 /* -- clock.c --------------------------------------------------------------------------------------- */
 
+extern uint32_t turn_number;            /* one more each time that poll has told who is ready, and with each arrival */
 extern int64_t now, wall;               /* milliseconds of the monotonic clock; seconds since 1970 */
 void clock_tick(void);                  /* once a turn */
 int64_t clock_now(void);                /* what now would be, for what takes long within a turn */

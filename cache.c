@@ -354,6 +354,7 @@ describe(struct cached *f, const struct stat *st, struct span path)
 	f->mtime_ns = st->st_mtim.tv_nsec;
 	f->absent_br = f->absent_gz = false;
 	f->head_n = 0;
+	f->opened = ++uses;
 	f->mime = mime_type(path);
 	f->packable = mime_packable(f->mime);
 	date_format(f->modified, f->mtime);

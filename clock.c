@@ -1,6 +1,7 @@
 /* clock.c - the time of the turn: asked once, the same for everyone until the next poll */
 #include "httpd.h"
 
+uint32_t turn_number;
 int64_t now, wall;
 
 static int64_t
@@ -24,6 +25,7 @@ clock_tick(void)
 	static time_t second = -1;
 	struct timespec t;
 
+	turn_number++;
 	clock_gettime(CLOCK_MONOTONIC, &t);
 	now = milliseconds(&t);
 	if (t.tv_sec == second)

@@ -59,6 +59,7 @@ conn_open(const struct parked *p)
 	c->watched = p->watched;
 	c->before = p->before;
 	enter(c, HEAD);
+	turn_number++;
 	return c;
 }
 
@@ -195,6 +196,7 @@ request_prepare(struct conn *c, const struct request *r, bool refused)
 {
 	c->conf = conf;
 	conf->users++;
+	c->lent->lying.age++;
 	c->began = now;
 	c->why = NULL;
 	c->status = 0;

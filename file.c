@@ -4,7 +4,8 @@
  *        -> "/x"   a folder: 301 to "/x/"
  *                  a file, or its .br or .gz  -> conditions (304, 412) -> ranges (206, 416) -> head, body
  *
- * A small file leaves in one write with its head; a large one by sendfile, a range at a time.
+ * A small file leaves in one write with its head, read once for all who ask for it in one turn; a large one leaves by
+ * sendfile, a range at a time.
  */
 #include "httpd.h"
 
@@ -395,6 +396,20 @@ ranges(const struct conn *c, const struct request *r, struct sending *s)
 	return 200;
 }
 
+/* The last request on these buffers left the same body at the same place, and both had come before it was read: to read it
+ * again would be the same.  What is there from now on is remembered for the next one: nobody writes to out until it has been
+ * sent, and then not before another request begins. */
+static bool
+lies_there(const struct conn *c, const struct sending *s)
+{
+	struct lying *l = &c->lent->lying, next = { s->file->opened, turn_number, c->client.out.w, 1 };
+	bool lies = !memcmp(l, &next, sizeof next);
+
+	*l = next;
+	l->age = c->up.done && !c->client.tls && !c->client.out.bad ? 0 : LYING_NONE;
+	return lies;
+}
+
 /* A small file is read at once, and a byte more is asked for: should its size not be what it was when it was looked at,
  * it is looked at again before anything has gone out. */
 static bool
@@ -406,11 +421,13 @@ changed(struct conn *c, struct sending *s)
 
 	if (c->head_only || s->parts || all->size >= buf_room(out) || all->from + all->size != s->size)
 		return false;
-	got = pread(s->file->fd, out->data + out->w, all->size + 1, all->from);
-	if (got < 0 || (uint64_t)got != all->size)
-		return true;
-	out->w += got;
-	c->sent += got;
+	if (all->from || !lies_there(c, s)) {
+		got = pread(s->file->fd, out->data + out->w, all->size + 1, all->from);
+		if (got < 0 || (uint64_t)got != all->size)
+			return true;
+	}
+	out->w += all->size;
+	c->sent += all->size;
 	s->next = s->n;
 	return false;
 }

@@ -108,7 +108,7 @@ void trust_forget(struct conn *);       /* the request of one that is vouched fo
 struct cached {                         /* a file or folder below a root, as it was within the last second */
 	const struct root *root;
 	uint32_t hash;
-	uint32_t used;                  /* when, in the order of uses */
+	uint32_t used, opened;          /* when, in the order of uses */
 	int64_t looked;
 	int fd;
 	uint16_t users;
@@ -206,6 +206,10 @@ struct conn {                           /* what most code names comes first: a s
 /* Six pages: a small exchange, or the rest of a record of TLS, touches the first and the third. */
 struct lent {
 	_Alignas(16) char state[HANDLER_STATE];
+	struct lying {                  /* file.c's: the body of a file that may still be in out */
+		uint32_t file, turn;    /* its `opened`; when it was read */
+		uint32_t at, age;       /* where; requests that have begun on these buffers since, LYING_NONE: it is gone */
+	} lying;
 	uint16_t line_n, referer_n, agent_n;
 	uint8_t user_n;
 	char user[USER_MOST];           /* whose password was right; none: user_n is 0 */
@@ -213,6 +217,7 @@ struct lent {
 	char in[CLIENT_IN], out[CLIENT_OUT];    /* in this order: heads have SLACK */
 };
 
+enum { LYING_NONE = 2 };
 #define STATE(c, type) ((struct type *)(void *)(c)->lent->state)
 
 

@@ -42,6 +42,8 @@ slot_lend(struct conn *c)
 	else
 		l = (struct lent *)(void *)lent_pool.at + house.lent_fresh++;
 	c->lent = l;
+	if (CONFIG_TLS && c->client.tls)
+		l->lying.age = LYING_NONE;      /* records are written where it was */
 	c->client.in = (struct buf){ l->in, 0, 0, sizeof l->in, false };
 	c->client.out = (struct buf){ l->out, 0, 0, sizeof l->out, false };
 }

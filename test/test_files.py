@@ -1,6 +1,9 @@
 """Files: what is sent, under which type, in which part, and from which version of the file."""
+import contextlib
 import email.utils
 import os
+import random
+import signal
 import stat
 import threading
 import time
@@ -245,6 +248,85 @@ def test_a_file_that_shrinks_and_grows_never_mixes_lengths(server, files):
     finally:
         stop.set()
         t.join()
+
+
+# -- at the same time
+
+@contextlib.contextmanager
+def one_turn(server):
+    """What is sent meanwhile comes to the server all at once."""
+    server.signal(signal.SIGSTOP)
+    eventually(lambda: open(f"/proc/{server.pid}/stat").read().rsplit(")", 1)[1].split()[0] == "T", "the stop")
+    try:
+        yield
+    finally:
+        server.signal(signal.SIGCONT)
+
+
+def reads(server):
+    return int(next(line for line in open(f"/proc/{server.pid}/io") if line.startswith("syscr")).split()[1])
+
+
+@pytest.mark.native
+@pytest.mark.plain("records are made of what is in the buffer")
+def test_a_file_that_many_ask_for_at_once_is_read_once(server, files):
+    clients = [server.connect() for _ in range(20)]
+    for c in clients:
+        c.get("/empty")
+    before = reads(server)
+    with one_turn(server):
+        for c in clients:
+            c.request("GET", "/a.txt")
+    assert [c.answer().body for c in clients] == [TEXT] * 20
+    assert reads(server) - before < 15
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_answers_of_one_turn_are_not_taken_for_each_other(start, files, seed):
+    """Buffers are lent again at once, and what the last answer left in them may be the next one's body, or not."""
+    server, dice = start("clients 24\n"), random.Random(seed)
+    names = [f"{i:03}" for i in range(90)]          # more than are kept open; lengths and heads are alike
+    for name in names:
+        (files / name).write_bytes(name.encode() * 100)
+    few = names[:2]
+
+    def ask(c):
+        name = dice.choice(few if dice.random() < 0.8 else names)
+        body, kind = name.encode() * 100, dice.choice(["plain"] * 6 + ["head", "none", "tail", "first", "posted", "old"])
+        if kind == "head":
+            c.request("HEAD", f"/{name}")
+        elif kind == "none":
+            c.request("GET", f"/none-{name}")
+        elif kind in ("tail", "first"):
+            c.request("GET", f"/{name}", "Range: bytes=" + ("-30" if kind == "tail" else "0-29"))
+        elif kind == "old":
+            c.request("GET", f"/{name}", "Connection: keep-alive", version="1.0")
+        else:
+            c.request("GET", f"/{name}", body=b"x" * 50 if kind == "posted" else None)
+        return kind, {"tail": body[-30:], "first": body[:30], "head": b""}.get(kind, body)
+
+    clients = [server.connect() for _ in range(20)]
+    for _ in range(15):
+        asked = []
+        with one_turn(server):
+            for c in clients:
+                asked += [(c, *ask(c)) for _ in range(dice.choice([1, 1, 1, 2, 4]))]
+        for c, kind, body in asked:
+            answer = c.answer("HEAD" if kind == "head" else "GET")
+            assert answer.status == {"none": 404, "tail": 206, "first": 206}.get(kind, 200)
+            assert kind == "none" or answer.body == body, f"{kind}: not its own"
+
+
+@pytest.mark.parametrize("again", ["kept", "new"])
+def test_a_change_in_place_is_seen_at_once(server, files, again):
+    """Its size and name are the same; whoever asks later gets the later bytes."""
+    kept, path = server.connect(), files / "changes"
+    path.write_bytes(bytes(200))
+    for n in range(100):
+        with open(path, "r+b") as f:
+            f.write(bytes([n]) * 200)
+        answer = kept.get("/changes") if again == "kept" else server.get("/changes")
+        assert answer.body == bytes([n]) * 200
 
 
 # -- size
