@@ -6,7 +6,7 @@
 
 BUILD  ?= default
 PREFIX ?= /usr/local
-STRIP  ?= strip
+STRIP  ?= $(patsubst %ar,%strip,$(AR:%gcc-ar=%ar))
 OUT     = build/$(BUILD)
 SRC     = $(filter-out $(if $(TLS),,$(TLS_ROOMS)),$(wildcard *.c))
 OBJ     = $(SRC:%.c=$(OUT)/%.o)
@@ -198,6 +198,7 @@ WORDS  := $(shell sed -n 's/^\#define \(CONFIG_[A-Z0-9_]*\) [01].*/\1/p' config.
 COMBOS  = shipped all-on all-off router $(WORDS:CONFIG_%=without-%) $(WORDS:CONFIG_%=only-%)
 DEFINE  = $(if $(filter all-on,$1),$(WORDS:%=-D%=1)) $(if $(filter all-off only-%,$1),$(foreach w,$(WORDS), \
 	  -D$w=$(if $(filter only-$(w:CONFIG_%=%),$1),1,0))) $(if $(filter without-%,$1),-D$(1:without-%=CONFIG_%)=0) \
+	  $(if $(filter with-%,$1),-D$(1:with-%=CONFIG_%)=1) \
 	  $(if $(filter router,$1),$(ROUTER:%=-D%=0))
 ROUTER  = $(filter CONFIG_CLIENT_CERTS CONFIG_TLS_CLIENT CONFIG_HELP CONFIG_SHOW,$(WORDS))
 MATRIX  = $(COMBOS:%=build/matrix/%)

@@ -149,26 +149,36 @@ def source(folder):
 
 
 @pytest.mark.xdist_group("contrib")
-def test_a_toolchain_of_an_sdk_is_all_that_is_needed(folder, source):
-    """Its compiler by its own name, its flags, and of other tools make, install and busybox."""
+@pytest.mark.parametrize("how", ["with its flags", "with nothing but CC and AR"])
+def test_a_toolchain_of_an_sdk_is_all_that_is_needed(folder, source, how):
+    """Its compiler by its own name, which may be some words, its flags, and of other tools make, install and busybox."""
     words = dict(x.split("=", 1) for x in shlex.split(run(ROOT / "test/cross", "-t", "mipsel")))
-    tools = {name: f"/usr/bin/mipsel-linux-gnu-{name}" for name in ("ar", "strip")}
+    tools = {name: f"/usr/bin/mipsel-linux-gnu-{name}" for name in ("ar", "gcc-ar", "strip")}
     (folder / "sdk").mkdir()
     (folder / "bin").mkdir()
     for name, command in {"gcc": words["CC"] + " -fno-pie -no-pie", **tools}.items():
         path = folder / "sdk" / f"mipsel-openwrt-linux-musl-{name}"
-        path.write_text(f'#!/bin/sh\nexec /usr/bin/env PATH=/usr/bin:/bin {command} "$@"\n')
+        path.write_text(f'''#!/bin/sh
+[ "$STAGING_DIR" ] || exit 1
+for a; do shift; [ "$a" = -fhonour-copts ] || set -- "$@" "$a"; done    # not everybody's gcc knows it
+exec /usr/bin/env PATH=/usr/bin:/bin {command} "$@"
+''')
         path.chmod(0o755)
+    (folder / "sdk/ccache").write_text('#!/bin/sh\nexec "$@"\n')
+    (folder / "sdk/ccache").chmod(0o755)
     run("busybox", "--install", "-s", folder / "bin")
     for name in ("make", "install"):
         (folder / "bin" / name).symlink_to(shutil.which(name))
     bearssl = ROOT / "build/bearssl"
-    flags = "-Os -pipe -mno-branch-likely -fno-caller-saves -fno-plt -Wno-error=unused-but-set-variable"
-    said = run("make", "-j2", "-C", source, "CC=mipsel-openwrt-linux-musl-gcc", "AR=mipsel-openwrt-linux-musl-ar",
-               "STRIP=mipsel-openwrt-linux-musl-strip", f"CFLAGS={flags}",
-               f"LDFLAGS=-static -L{folder}/staging/usr/lib", f"BEARSSL={bearssl if bearssl.is_dir() else ''}",
+    gcc = "mipsel-openwrt-linux-musl-gcc"
+    flags = "-Os -pipe -mno-branch-likely -fhonour-copts -fno-caller-saves -fno-plt -Wno-error=unused-but-set-variable"
+    options = [f"CC={gcc}", "AR=mipsel-openwrt-linux-musl-ar", "STRIP=mipsel-openwrt-linux-musl-strip", f"CFLAGS={flags}",
+               f"CPPFLAGS=-I{folder}/staging/usr/include", f"LDFLAGS=-static -L{folder}/staging/usr/lib -znow -zrelro"]
+    if how == "with nothing but CC and AR":
+        options = [f"CC=ccache {gcc} -march=24kc -mtune=24kc", f"AR={gcc}-ar", "BUILD=static"]
+    said = run("make", "-j2", "-C", source, *options, f"BEARSSL={bearssl if bearssl.is_dir() else ''}",
                f"DESTDIR={folder}/root", "PREFIX=/usr", "WERROR=1", "install",
-               env={"PATH": f"{folder}/sdk:{folder}/bin"})
+               env={"PATH": f"{folder}/sdk:{folder}/bin", "STAGING_DIR": f"{folder}/staging"})
     assert "not found" not in said
     program = folder / "root/usr/sbin/cubhttpd"
     assert program.read_bytes()[:20] == b"\x7fELF\1\1\1" + bytes(9) + b"\2\0\x08\0", "not for mipsel"
