@@ -47,7 +47,7 @@ const struct word words[] = {
 	    "stderr, syslog, off or a file; errors up to a level: error, warn, info or debug") },
 	{ SERVER(clients), .min = 1, .max = 4096, WORD(ALWAYS, clients_set, clients_show, "clients", "BUSY [IDLE]",
 	    "requests under way at once, and idle connections kept beside them; 64 and 1024") },
-	{ SERVER(scripts), .min = 1, .max = 4096, WORD(ALWAYS, number_set, number_show, "scripts", "N",
+	{ SERVER(scripts), .min = 1, .max = 4096, WORD(CONFIG_GATEWAY, number_set, number_show, "scripts", "N",
 	    "programs and connections to backends at once, which others wait for; 16") },
 	{ SERVER(proxied), .min = 1, .max = 4096, WORD(CONFIG_PROXY || CONFIG_FORWARD, number_set, number_show,
 	    "proxied", "N",
