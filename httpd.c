@@ -311,7 +311,7 @@ keep_pools(struct conf *cf)
 	cf->parked = conf->parked;
 	cf->scripts = conf->scripts;
 	cf->proxied = conf->proxied;
-	if (cf->forwards && !conf->forwards && !target_pool.n) {
+	if (CONFIG_FORWARD && cf->forwards && !conf->forwards && !target_pool.n) {
 		log_line(LOG_WARN, "`forward` begins with the next start, not by a reload");
 		cf->forwards = NULL;
 	}

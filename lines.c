@@ -159,11 +159,11 @@ is_blank(char c)
 	return c == ' ' || c == '\t';
 }
 
-/* A brace that stands alone, without quotes, is none of the words. */
+/* A brace that stands alone, without quotes, is none of the words; where no word has a block it is like any other. */
 static enum brace
 brace_at(const char *p)
 {
-	if ((*p != '{' && *p != '}') || (p[1] && !is_blank(p[1])))
+	if (!CONFIG_HOSTS || (*p != '{' && *p != '}') || (p[1] && !is_blank(p[1])))
 		return NO_BRACE;
 	return *p == '{' ? OPENS : CLOSES;
 }
@@ -264,9 +264,9 @@ conf_line(struct reader *r, char *text)
 	n = split(r, text, word, &brace);
 	if (brace == CLOSES && n)
 		mistake(r, "'}' stands on a line of its own");
-	if (brace == CLOSES)
+	if (CONFIG_HOSTS && brace == CLOSES)
 		block_end(r);
-	if (brace == OPENS && !block_begin(r))
+	if (CONFIG_HOSTS && brace == OPENS && !block_begin(r))
 		return;
 	if (brace == OPENS && !n)
 		mistake(r, "a word is missing before '{'");
@@ -411,7 +411,7 @@ conf_file(struct reader *r, const char *path)
 	unsigned line = r->line;
 
 	file_lines(r, path, conf_line);
-	if (r->block && !block) {
+	if (CONFIG_HOSTS && r->block && !block) {
 		r->file = path;
 		r->line = r->block;
 		mistake(r, "this '{' is never closed");
