@@ -72,9 +72,20 @@ hang_up(const struct parked *p)
 	close(p->fd);
 }
 
+/* A program that is just starting may hold its descriptor for a moment more: nothing is to be told of it. */
+static void
+forget(const struct parked *p)
+{
+	struct epoll_event e = { 0, { .u32 = 0 } };     /* old kernels want one */
+
+	if (lot.epoll >= 0 && p->watched)
+		epoll_ctl(lot.epoll, EPOLL_CTL_DEL, p->fd, &e);
+}
+
 static void
 drop(unsigned i)
 {
+	forget(place(i));
 	hang_up(place(i));
 	leave(i);
 }

@@ -296,6 +296,7 @@ begin(struct span input)
 {
 	for (unsigned i = 0; i < ENDS; i++)
 		ends[i].used = ends[i].open = false;
+	held.told = false;
 	nactors = dialled_n = nmarks = 0;
 	tainted = false;
 	odds.kinds = 0;

@@ -50,7 +50,7 @@ static int dialled(struct end *);
 
 enum {
 	SHORT_READ = 1, SHORT_WRITE = 2, AGAIN_READ = 4, AGAIN_WRITE = 8, INTERRUPT = 16, POLL_INTERRUPT = 32,
-	SHRINK = 64, DISK_FULL = 128, NO_MEMORY = 256, NO_FILES = 512,
+	SHRINK = 64, DISK_FULL = 128, NO_MEMORY = 256, NO_FILES = 512, STARTING = 1024,
 };
 
 static struct { unsigned kinds; uint32_t state; } odds;
@@ -158,6 +158,9 @@ end_ready(const struct end *e)
 	return events;
 }
 
+/* A descriptor that was closed, but a program that is just starting has it for a moment more: epoll tells of it. */
+static struct { bool told; epoll_data_t data; } held;
+
 static bool
 epoll_ready(const struct end *e)
 {
@@ -181,6 +184,7 @@ fake_poll(struct pollfd *set, unsigned n)
 	for (unsigned i = 0; i < n; i++) {
 		set[i].revents = 0;
 		if (set[i].fd == EPOLL_FD) {
+			set[i].revents = held.told ? POLLIN : 0;
 			for (unsigned k = 0; k < ENDS; k++)
 				if (ends[k].open && epoll_ready(&ends[k]))
 					set[i].revents = POLLIN;
@@ -276,6 +280,10 @@ __wrap_close(int fd)
 	if (fd < EPOLL_FD)
 		return __real_close(fd);
 	e = end_of(fd);
+	if (e->watched && e->armed && fault(STARTING, 2)) {
+		held.told = true;
+		held.data = e->data;
+	}
 	e->open = e->watched = e->armed = false;
 	e->closed = true;
 	e->hard = e->linger0 || e->r < e->w;
@@ -473,6 +481,10 @@ __wrap_epoll_ctl(int epoll, int what, int fd, struct epoll_event *event)
 	struct end *e = end_of(fd);
 
 	HOLDS(epoll == EPOLL_FD && (what == EPOLL_CTL_ADD) == !e->watched);
+	if (what == EPOLL_CTL_DEL) {
+		e->watched = e->armed = false;
+		return 0;
+	}
 	HOLDS(event->events == (EPOLLIN | EPOLLRDHUP | EPOLLONESHOT));
 	if (fault(NO_MEMORY, 4))
 		return fail_with(ENOMEM);
@@ -491,6 +503,10 @@ __wrap_epoll_wait(int epoll, struct epoll_event *out, int most, int wait)
 		return fail_with(EINTR);
 	if (most <= 0)
 		return fail_with(EINVAL);
+	if (held.told) {
+		held.told = false;
+		out[n++] = (struct epoll_event){ EPOLLIN, held.data };
+	}
 	for (unsigned i = 0; i < ENDS && n < most; i++) {
 		if (!ends[i].open || !epoll_ready(&ends[i]))
 			continue;
