@@ -158,6 +158,7 @@ def test_a_file_of_htpasswd_with_bcrypt_opens(start, site, folder, kind, passwor
         assert ask_from(server, f"127.0.0.{i + 3}", "/open.txt", basic("bob", wrong)).status == 401
 
 
+@pytest.mark.native
 @needs_htpasswd
 def test_others_are_served_while_a_hash_is_worked_out(start, site, folder):
     """It took all of its time in one turn of the loop: 0.1 s on a desktop for the least that htpasswd is asked for."""
@@ -175,6 +176,7 @@ def test_others_are_served_while_a_hash_is_worked_out(start, site, folder):
     assert hashes(server) == 1
 
 
+@pytest.mark.native
 @needs_htpasswd
 def test_who_leaves_before_the_hash_is_there_had_a_guess(start, site, folder):
     """And does not keep others from theirs."""
