@@ -13,6 +13,23 @@
 #include <sys/random.h>
 #include <sys/socket.h>
 
+/* A code before each name. */
+static const char alerts[] = "\0close_notify\0" "\xa" "unexpected_message\0" "\x14" "bad_record_mac\0"
+    "\x16" "record_overflow\0" "\x28" "handshake_failure\0" "\x2a" "bad_certificate\0" "\x2b" "unsupported_certificate\0"
+    "\x2c" "certificate_revoked\0" "\x2d" "certificate_expired\0" "\x2e" "certificate_unknown\0" "\x2f" "illegal_parameter\0"
+    "\x30" "unknown_ca\0" "\x31" "access_denied\0" "\x32" "decode_error\0" "\x33" "decrypt_error\0" "\x46" "protocol_version\0"
+    "\x47" "insufficient_security\0" "\x50" "internal_error\0" "\x56" "inappropriate_fallback\0" "\x5a" "user_canceled\0"
+    "\x64" "no_renegotiation\0" "\x70" "unrecognized_name\0" "\x74" "certificate_required\0" "\x78" "no_application_protocol";
+
+const char *
+alert_name(unsigned code)
+{
+	for (const char *p = alerts; p < alerts + sizeof alerts; p += strlen(p + 1) + 2)
+		if ((unsigned char)*p == code)
+			return p + 1;
+	return "of no name";
+}
+
 /* The alert for an error of the engine's, which sends few itself. */
 static unsigned
 alert_for(int error)
@@ -258,47 +275,81 @@ tls_turn(void)
 
 bool tls_https;
 static const char *protocols[] = { "http/1.1" };
-static br_ssl_session_cache_lru cache;
+
+/* -- sessions ------------------------------------------------------------------------------------------------------ */
+
+static uint32_t uses;                   /* of sessions */
 
 /* RFC 6066 3: a session is for the name that it was begun with.  So what it is kept under differs by the name. */
 static void
-name_mix(br_ssl_session_parameters *session, const br_ssl_server_context *server)
+session_key(unsigned char key[32], const br_ssl_session_parameters *what, const br_ssl_server_context *server)
 {
 	const struct place *p = (const struct place *)(const void *)((const char *)server - offsetof(struct place, server));
 
+	memcpy(key, what->session_id, 32);
 	for (unsigned i = 0; i < sizeof p->name; i++)
-		session->session_id[i] ^= p->name >> 8 * i;
+		key[i] ^= p->name >> 8 * i;
+}
+
+/* The one of this key; else, of those that stand where it would, the one that was used longest ago. */
+static struct session *
+session_find(const unsigned char key[32])
+{
+	struct session *all = (struct session *)(void *)tls_session_pool.at, *found = NULL;
+	unsigned at = (key[8] << 8 | key[9]) % tls_session_pool.n;
+
+	for (unsigned i = 0; i < SESSIONS_LOOKED && i < tls_session_pool.n; i++, at = (at + 1) % tls_session_pool.n) {
+		if (all[at].used && !memcmp(all[at].key, key, sizeof all[at].key))
+			return &all[at];
+		if (!found || all[at].used < found->used)
+			found = &all[at];
+	}
+	return found;
 }
 
 static void
-session_save(const br_ssl_session_cache_class **at, br_ssl_server_context *server,
+session_save(const br_ssl_session_cache_class **class, br_ssl_server_context *server,
     const br_ssl_session_parameters *what)
 {
-	br_ssl_session_parameters mixed = *what;
+	unsigned char key[32];
+	struct session *s;
 
-	(void)at;
-	name_mix(&mixed, server);
-	cache.vtable->save(&cache.vtable, server, &mixed);
+	(void)class;
+	session_key(key, what, server);
+	s = session_find(key);
+	memcpy(s->key, key, sizeof key);
+	memcpy(s->master, what->master_secret, sizeof s->master);
+	s->version = what->version;
+	s->suite = what->cipher_suite;
+	s->used = ++uses;
 }
 
 /* What was agreed upon where older versions and suites will do holds nowhere else; BearSSL does not look at that. */
 static int
-session_load(const br_ssl_session_cache_class **at, br_ssl_server_context *server, br_ssl_session_parameters *what)
+session_load(const br_ssl_session_cache_class **class, br_ssl_server_context *server, br_ssl_session_parameters *what)
 {
-	int found;
+	unsigned char key[32];
+	struct session *s;
 
-	(void)at;
-	name_mix(what, server);
-	found = cache.vtable->load(&cache.vtable, server, what);
-	name_mix(what, server);
-	return found && (!CONFIG_LEGACY || what->version >= server->eng.version_min) &&
-	    (!CONFIG_LEGACY || server->eng.version_min < BR_TLS12 || suite_name(suites, SUITES, what->cipher_suite));
+	(void)class;
+	session_key(key, what, server);
+	s = session_find(key);
+	if (what->session_id_len != sizeof key || !s->used || memcmp(s->key, key, sizeof key))
+		return 0;
+	memcpy(what->master_secret, s->master, sizeof s->master);
+	what->version = s->version;
+	what->cipher_suite = s->suite;
+	s->used = ++uses;
+	return !CONFIG_LEGACY || (what->version >= server->eng.version_min &&
+	    (server->eng.version_min < BR_TLS12 || suite_name(suites, SUITES, what->cipher_suite)));
 }
 
 static const br_ssl_session_cache_class sessions_class = {
 	sizeof (br_ssl_session_cache_class *), session_save, session_load,
 };
 static const br_ssl_session_cache_class *sessions_kept = &sessions_class;
+
+/* -- engines --------------------------------------------------------------------------------------------------------- */
 
 bool
 tls_open(void)
@@ -310,9 +361,6 @@ tls_open(void)
 	tls_https = conf->https;
 	if (!tls_pool.n)
 		return true;
-	if (tls_session_pool.n)
-		br_ssl_session_cache_lru_init(&cache, (unsigned char *)tls_session_pool.at,
-		    tls_session_pool.n * tls_session_pool.size);
 	br_ssl_engine_set_buffers_bidi(&probe->server.eng, probe->in, sizeof probe->in, probe->out, sizeof probe->out);
 	good = probe->server.eng.out.vtable == &br_sslrec_out_clear_vtable;
 	memset(probe, 0, sizeof *probe);
@@ -335,7 +383,8 @@ ciphers_setup(br_ssl_engine_context *eng)
 	br_ssl_engine_set_ghash(eng, ghash ? ghash : wide ? br_ghash_ctmul64 : br_ghash_ctmul);
 	br_ssl_engine_set_chapol(eng, &br_sslrec_in_chapol_vtable, &br_sslrec_out_chapol_vtable);
 	br_ssl_engine_set_chacha20(eng, SURELY_SSE2 ? br_chacha20_sse2_get() : br_chacha20_ct_run);
-	br_ssl_engine_set_poly1305(eng, SURELY_INT128 ? br_poly1305_ctmulq_get() : br_poly1305_ctmul_run);
+	br_ssl_engine_set_poly1305(eng, SURELY_INT128 && !MOSTLY_AES ? br_poly1305_ctmulq_get() :
+	    br_poly1305_ctmul_run);
 }
 
 /* What clients of another age need besides; all that is newer still comes first. */

@@ -24,6 +24,7 @@ enum {
 	WARNING = 1, FATAL = 2,
 	PLACE_KEPT = 1000,              /* milliseconds that a handshake has its place for certain */
 	VAIN_MOST = 32,                 /* openssl has as many */
+	SESSIONS_LOOKED = 64,           /* for one, however many are kept */
 };
 
 enum state { NEW, GREETING, OPEN, CLOSED, FAILED };     /* CLOSED: we said close_notify */
@@ -72,6 +73,11 @@ struct place {                          /* a handshake under way */
 	unsigned char in[ENGINE_IN], out[ENGINE_OUT];
 };
 
+struct session {                        /* what a client that comes again need not agree upon anew */
+	uint32_t used;                  /* when, in the order of uses; 0: never */
+	uint16_t version, suite;
+	unsigned char key[32], master[48];
+};
 
 extern struct input {                   /* of `owner`: plain bytes not passed on yet, then bytes as received */
 	struct tls *owner;
@@ -92,7 +98,6 @@ void send_or_keep(struct stream *, const unsigned char *, unsigned n, unsigned p
 void tls_fail(struct stream *, unsigned alert, const char *why);
 void tls_refused(struct stream *, unsigned alert);      /* the client has said that it cannot go on */
 void tls_broken(struct stream *);       /* what still comes from a client is read; a backend is given up */
-const char *alert_name(unsigned code);
 const char *other_side(const struct tls *);     /* "client" or "backend" */
 
 /* -- handshake.c ------------------------------------------------------------------------------------------- */
@@ -103,6 +108,7 @@ void place_free(struct tls *);          /* unless it has none */
 struct place *place_for(struct stream *);       /* one for its tls, which is GREETING from now on */
 void engine_setup(struct place *);      /* what both sides of a handshake offer */
 unsigned tls_client_places(void);       /* how many of the places, the first ones, are for clients */
+const char *alert_name(unsigned code);
 extern bool tls_https;                  /* the pools have room for backends at https */
 
 #endif

@@ -15,7 +15,6 @@
 #include <assert.h>
 #include <errno.h>
 #include <string.h>
-#include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 
@@ -92,7 +91,7 @@ sessions(const struct conf *cf)
 struct pool tls_pool = { "TLS connections", sizeof (struct tls), connections, NULL, 0 };
 struct pool tls_place_pool = { "TLS handshakes", sizeof (struct place), places, NULL, 0 };
 struct pool tls_pending_pool = { "TLS records put aside", sizeof (struct pending), pendings, NULL, 0 };
-struct pool tls_session_pool = { "TLS sessions", 100, sessions, NULL, 0 };
+struct pool tls_session_pool = { "TLS sessions", sizeof (struct session), sessions, NULL, 0 };
 struct pool tls_legacy_pool = { "TLS legacy connections", sizeof (struct legacy), legacies, NULL, 0 };
 
 bool
@@ -231,27 +230,6 @@ poison(void)
 	put_aside();
 	memset(input.bytes, 0xaa, sizeof input.bytes);
 	memset(output.bytes, 0x55, sizeof output.bytes);
-}
-
-/* -- failures ------------------------------------------------------------------------------------------------- */
-
-static const struct alert { uint8_t code; const char *name; } alerts[] = {
-	{ 0, "close_notify" }, { 10, "unexpected_message" }, { 20, "bad_record_mac" }, { 22, "record_overflow" },
-	{ 40, "handshake_failure" }, { 42, "bad_certificate" }, { 43, "unsupported_certificate" },
-	{ 44, "certificate_revoked" }, { 45, "certificate_expired" }, { 46, "certificate_unknown" },
-	{ 47, "illegal_parameter" }, { 48, "unknown_ca" }, { 49, "access_denied" }, { 50, "decode_error" },
-	{ 51, "decrypt_error" }, { 70, "protocol_version" }, { 71, "insufficient_security" }, { 80, "internal_error" },
-	{ 86, "inappropriate_fallback" }, { 90, "user_canceled" }, { 100, "no_renegotiation" },
-	{ 112, "unrecognized_name" }, { 116, "certificate_required" }, { 120, "no_application_protocol" },
-};
-
-const char *
-alert_name(unsigned code)
-{
-	for (unsigned i = 0; i < sizeof alerts / sizeof *alerts; i++)
-		if (alerts[i].code == code)
-			return alerts[i].name;
-	return "of no name";
 }
 
 /* -- sending ------------------------------------------------------------------------------------------------------ */

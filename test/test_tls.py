@@ -109,6 +109,21 @@ def test_a_session_is_resumed(secure, www):
     assert again.get("/x").status == 200 and again.sock.session_reused
 
 
+def test_so_many_sessions_are_kept_and_the_last_used_stay(secure):
+    server, ctx = secure("sessions 4\n"), context()
+    kept = [connect(server, ctx).sock.session for _ in range(4)]
+    assert connect(server, ctx, session=kept[0]).sock.session_reused
+    connect(server, ctx)                    # takes the place of kept[1]
+    assert [connect(server, ctx, session=s).sock.session_reused for s in (kept[0], kept[2], kept[3])] == [True] * 3
+    assert not connect(server, ctx, session=kept[1]).sock.session_reused
+
+
+def test_many_sessions_are_kept(secure):
+    server, ctx = secure("sessions 5000\n"), context()
+    kept = [connect(server, ctx).sock.session for _ in range(100)]
+    assert all(connect(server, ctx, session=s).sock.session_reused for s in kept)
+
+
 def test_a_session_is_for_the_name_that_it_was_begun_with(secure):
     """RFC 6066 3; BearSSL would resume it for any."""
     server, ctx = secure(), context()
