@@ -420,7 +420,8 @@ static bool
 flushed(struct conn *c)
 {
 	const struct stream *s = &c->client;
-	bool straight = c->parting && c->up.done && !c->up.moved && !buf_used(&s->in) && !c->why && !c->continues;
+	bool straight = c->parting && c->up.done && !c->up.moved && !buf_used(&s->in) && !c->why && !c->continues &&
+	    !(CONFIG_TLS && s->tls);    /* of TLS a good-bye is still to come, at any time */
 
 	request_end(c);
 	c->client.more = false;

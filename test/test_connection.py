@@ -202,7 +202,10 @@ def sips(sock, seconds, pause=0.3):
     """Read a little now and then, and say how much it was: far less than the kernel holds for who reads slowly."""
     end, got = time.monotonic() + seconds, 0
     while time.monotonic() < end:
-        got += len(sock.recv(65536))
+        room = 65536
+        while room and (n := len(sock.recv(room))):     # TLS gives a record at a time
+            room -= n
+        got += 65536 - room
         time.sleep(pause)
     return got
 

@@ -98,6 +98,34 @@ def test_a_request_that_close_notify_cuts_is_none(served, backend):
     assert b"1234567890" not in seen
 
 
+def test_a_good_bye_that_comes_late_takes_nothing_of_the_answer_along(served, www):
+    """GnuTLS's client says it once its request has gone: a reset in answer would take what lies in the kernel along."""
+    write(www / "file", 300_000)
+    served.configuration.write_text(served.configuration.read_text() + "log access stderr\n")
+    served.reload()
+    c, come, go = served.connect(0, rcvbuf=4096), ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls, done = context().wrap_bio(come, go), False
+    while not done:
+        with contextlib.suppress(ssl.SSLWantReadError):
+            tls.do_handshake()
+            done = True
+        c.send(go.read())
+        if not done:
+            come.write(c.sock.recv(16384))
+    tls.write(b"GET /file HTTP/1.0\r\n\r\n")
+    c.send(go.read())
+    served.line("GET /file HTTP/1.0.* 200 ")
+    with contextlib.suppress(ssl.SSLWantReadError):
+        tls.unwrap()
+    c.send(go.read())
+    said, kinds = c.rest(), {}
+    while said:
+        size = int.from_bytes(said[3:5], "big")
+        kinds[said[0]] = kinds.get(said[0], 0) + size
+        said = said[5 + size:]
+    assert kinds[DATA] > 300_000 and list(kinds)[-1] == ALERT
+
+
 def test_a_record_of_the_most_bytes_is_one(records):
     most = 16384 // len(GET)
     records.send(DATA, GET * most + bytes(0))
