@@ -1,10 +1,11 @@
 /* least.c - the least that a server around poll() can do for the same answers
  *
- *     least PORT SITE
+ *     least PORT SITE [SOCKET]
  *
  * Whatever a server adds to this is its own; what this takes is nearly all the kernel's.  One client after the other is
  * served, scripts too, so that it is no bound for those.  It looks at nothing but the path, asks nothing of the file system while it answers, knows four paths and no
- * errors, and has never heard of HTTP.  For measuring only.
+ * errors, and has never heard of HTTP.  What a client asks of /p goes to SOCKET as it came, by a connection of the client's
+ * own, and what comes back goes to the client in the pieces in which it came.  For measuring only.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -19,6 +20,7 @@
 #include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -29,11 +31,12 @@ static struct answer { const char *path; char text[SMALL + 512]; size_t size, fi
 	{ .path = "/100.txt" }, { .path = "/10k.txt" }, { .path = "/1m.bin" },
 };
 
-static const char PROGRAM[] = "/cgi-bin/hello";
+static const char PROGRAM[] = "/cgi-bin/hello", PROXIED[] = "/p/";
 
 static struct pollfd set[CLIENTS];
-static struct client { const struct answer *answer; size_t sent; } clients[CLIENTS];
+static struct client { const struct answer *answer; size_t sent; unsigned other; } clients[CLIENTS];
 static unsigned count = 1;
+static const char *backend;
 
 static void
 prepare(struct answer *a, const char *site)
@@ -83,18 +86,52 @@ run(int client, const char *site)
 	send(client, text, size, 0);
 }
 
+static unsigned
+add(int fd, unsigned other)
+{
+	unsigned i = 1;
+
+	while (i < count && set[i].fd >= 0)
+		i++;
+	if (fd < 0 || i == CLIENTS)
+		exit(1);
+	clients[i] = (struct client){ NULL, 0, other };
+	set[i] = (struct pollfd){ fd, POLLIN, 0 };
+	count += i == count;
+	return i;
+}
+
+/* The connection to the backend that belongs to this client. */
+static unsigned
+other(unsigned i)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	int fd;
+
+	if (!clients[i].other) {
+		fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		snprintf(a.sun_path, sizeof a.sun_path, "%s", backend);
+		if (fd < 0 || connect(fd, (struct sockaddr *)&a, sizeof a) < 0)
+			exit(1);
+		clients[i].other = add(fd, i);
+	}
+	return clients[i].other;
+}
+
 /* False when the client has gone. */
 static bool
 serve(unsigned i, const char *site)
 {
 	struct client *c = &clients[i];
-	char in[4096];
+	static char in[SMALL];
 	ssize_t n = 1;
 
 	if (!c->answer) {
 		n = recv(set[i].fd, in, sizeof in, 0);
 		if (n <= 4)
 			return false;
+		if (backend && (c->other || !memcmp(in + 4, PROXIED, sizeof PROXIED - 1)))
+			return send(set[other(i)].fd, in, (size_t)n, MSG_NOSIGNAL) == n;
 		if (!memcmp(in + 4, PROGRAM, sizeof PROGRAM - 1)) {
 			run(set[i].fd, site);
 			return true;
@@ -126,11 +163,18 @@ welcome(int listener)
 {
 	int one = 1, fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
-	if (fd < 0 || count == CLIENTS)
-		exit(1);
+	add(fd, 0);
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-	clients[count] = (struct client){ NULL, 0 };
-	set[count++] = (struct pollfd){ fd, POLLIN, 0 };
+}
+
+/* One has gone, and with it who was behind it. */
+static void
+part(unsigned i)
+{
+	for (unsigned k = clients[i].other; i; i = k, k = 0) {
+		close(set[i].fd);
+		set[i].fd = -1;
+	}
 }
 
 int
@@ -139,8 +183,9 @@ main(int argc, char **argv)
 	struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	int one = 1, listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-	if (argc != 3)
+	if (argc != 3 && argc != 4)
 		return 2;
+	backend = argv[3];
 	signal(SIGPIPE, SIG_IGN);
 	for (unsigned i = 0; i < sizeof answers / sizeof *answers; i++)
 		prepare(&answers[i], argv[2]);
@@ -153,11 +198,9 @@ main(int argc, char **argv)
 		if (set[0].revents)
 			welcome(listener);
 		for (unsigned i = count; --i; ) {
-			if (!set[i].revents || serve(i, argv[2]))
+			if (set[i].fd < 0 || !set[i].revents || serve(i, argv[2]))
 				continue;
-			close(set[i].fd);
-			set[i] = set[--count];
-			clients[i] = clients[count];
+			part(i);
 		}
 	}
 	return 1;

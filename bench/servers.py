@@ -112,12 +112,12 @@ SERVERS = {
                              {"fcgi_pass": "fastcgi_pass kept; fastcgi_keep_conn on;", "keepalive": "keepalive 48;",
                               "connection": ""}),
     "webfs": ("webfsd", ["-F", "-i", "127.0.0.1", "-p", "{port}", "-r", "{site}", "-x", "/cgi-bin/"], "", {}),
-    LEAST: ("{tools}/least", ["{port}", "{site}"], "", {}),
+    LEAST: ("{tools}/least", ["{port}", "{site}", "{origin}"], "", {}),
 }
 SOME = {                                # servers that take part in these works only
     "nginx (backend kept)": ["fcgi", "proxy100", "proxy10k"],
     "webfs": ["cgi"],
-    LEAST: ["ka100", "ka10k", "ka1m", "cgi"],
+    LEAST: ["ka100", "ka10k", "ka1m", "cgi", "proxy100", "proxy10k"],
 }
 
 CHANGED = 1700000000                    # the files are old, so that no server treats them as just changed
