@@ -77,15 +77,15 @@ waits_for(const struct conn *c)
 	switch (c->phase) {
 	case FREE:
 	case HEAD:
-		if (c->ticket)
+		if (CONFIG_GATEWAY && c->ticket)
 			return T_QUEUE;
 		return c->lent || !c->requests ? T_HEAD : T_IDLE;
 	case EXCHANGE:
-		if (c->tunnel)
+		if (CONFIG_GATEWAY && c->tunnel)
 			return T_TUNNEL;
 		if (!c->client.writable || buf_used(&c->client.out))
 			return T_SEND;
-		if (c->peer && c->peer->s.connecting)
+		if (CONFIG_GATEWAY && c->peer && c->peer->s.connecting)
 			return T_CONNECT;
 		if (!c->up.done && !buf_used(&c->client.in) && !c->continues)
 			return T_BODY;
@@ -605,7 +605,7 @@ expire(struct conn *c)
 		c->since = now;
 		break;
 	case T_BACKEND:
-		if (c->peer && drains(c, &c->peer->s, T_BACKEND))
+		if (CONFIG_GATEWAY && c->peer && drains(c, &c->peer->s, T_BACKEND))
 			break;
 		fail(c, 504, "the backend did not answer in time");
 		break;

@@ -109,7 +109,7 @@ plan_clients(struct pollfd *set, int64_t *next)
 			check(c);
 		*o++ = (struct owner){ c, &c->client };
 		*p++ = (struct pollfd){ c->tunnel && c->client.eof && c->client.shut ? -1 : c->client.fd, client_wants(c), 0 };
-		if (c->peer && c->peer->s.fd >= 0 && peer_wants(&c->peer->s)) {
+		if (CONFIG_GATEWAY && c->peer && c->peer->s.fd >= 0 && peer_wants(&c->peer->s)) {
 			*o++ = (struct owner){ c, &c->peer->s };
 			*p++ = (struct pollfd){ c->peer->s.fd, peer_wants(&c->peer->s), 0 };
 		}

@@ -142,7 +142,7 @@ stream_flush(struct stream *s)
 
 	if (s->dead)
 		return false;
-	if (s->connecting && !stream_connected(s))
+	if (CONFIG_GATEWAY && s->connecting && !stream_connected(s))
 		return s->dead;
 	if (CONFIG_TLS && s->tls)
 		return tls_write(s);
@@ -175,7 +175,7 @@ stream_read_most(struct stream *s, unsigned room)
 
 	if (!room || !s->readable || s->eof || s->dead)
 		return false;
-	if (s->connecting && !stream_connected(s))
+	if (CONFIG_GATEWAY && s->connecting && !stream_connected(s))
 		return s->dead;
 	n = stream_recv(s, s->in.data + s->in.w, room);
 	s->in.w += n;
