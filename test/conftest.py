@@ -27,8 +27,8 @@ ALARM = re.compile(r"runtime error:|Sanitizer|Assertion|assert", re.I)
 
 
 OTHER_CLIENTS = ("test_wordpress", "test_demo", "test_tls", "test_tls_legacy", "test_tls_faults", "test_tls_java",
-                 "test_certificates", "test_client_certificates", "test_https_backends", "test_cgi_real",
-                 "test_proxy_real")
+                 "test_tls_go", "test_tls_programs", "test_tls_browser", "test_certificates", "test_client_certificates", "test_https_backends",
+                 "test_cgi_real", "test_proxy_real")
 
 
 def pytest_configure(config):

@@ -231,12 +231,13 @@ def test_without_a_clock_it_is_good_from_the_start_and_renewed_when_time_is_know
 def test_it_is_renewed_in_time(start, state, at):
     at(time.time())
     server = start(HTTPS + f"state {state}\n", env=at.environment)
-    first = shown(server)
+    first, key = shown(server), (state / "key.pem").read_text()
     at(time.time() + 360 * 86400)
     server.reload()
     assert shown(server) == first
     at(time.time() + 370 * 86400)
     eventually(lambda: shown(server) != first, "another certificate")
+    assert (state / "key.pem").read_text() == key
     server = start(HTTPS + f"state {state}\n", env=at.environment)
     assert shown(server) == sha(state / "certificate.pem")
 

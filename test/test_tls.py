@@ -86,6 +86,33 @@ def test_each_suite_and_curve_carries_files_whole(secure, www, suite, curve):
         assert c.get("/file").body == data
 
 
+def agreed(server, *ciphers):
+    ctx = context()
+    ctx.set_ciphers(":".join("ECDHE-ECDSA-" + c for c in ciphers))
+    return connect(server, ctx).sock.cipher()[0].removeprefix("ECDHE-ECDSA-")
+
+
+def test_the_server_prefers_whatever_the_client_says_first(secure):
+    server, both = secure(), ("AES128-GCM-SHA256", "CHACHA20-POLY1305")
+    assert agreed(server, *both) == agreed(server, *both[::-1])
+
+
+@pytest.mark.once
+@pytest.mark.skipif(not shutil.which("qemu-x86_64-static"), reason="qemu-x86_64-static is not installed")
+@pytest.mark.skipif(Path(BINARY).read_bytes()[18:20] != b"\x3e\0", reason="this build is not for amd64")
+@pytest.mark.parametrize("processor, first", [("Nehalem", "CHACHA20-POLY1305"), ("Westmere", "AES128-GCM-SHA256")])
+def test_chacha_goes_first_where_the_processor_has_no_aes(secure, folder, www, processor, first):
+    data = write(www / "file", 50_000)
+    program = folder / "program"
+    program.write_text(f"#!/bin/sh\nexec qemu-x86_64-static -cpu {processor} {BINARY} \"$@\"\n")
+    program.chmod(0o755)
+    server = secure(binary=program)
+    assert agreed(server, "AES128-GCM-SHA256", "CHACHA20-POLY1305") == first
+    ctx = context()
+    ctx.set_ciphers("ECDHE-ECDSA-AES128-GCM-SHA256")        # by instructions or without
+    assert connect(server, ctx).get("/file").body == data
+
+
 def test_the_certificate_is_of_a_kind_that_the_client_can_check(secure):
     server = secure()
     for kind in ("ECDSA", "RSA"):
@@ -381,10 +408,11 @@ def test_a_hello_in_pieces_is_a_hello(secure, pieces):
             assert c.exactly(6)[::5] == b"\x16\2"            # a ServerHello
 
 
-def test_a_hello_of_sixteen_kilobytes_is_a_hello(secure):
-    sent = hello(extensions=GROUPS + extension(21, bytes(16000)))
+@pytest.mark.parametrize("size", [16000, 60000])
+def test_a_hello_of_sixteen_kilobytes_or_more_is_a_hello(secure, size):
+    sent = hello(extensions=GROUPS + extension(21, bytes(size)))
     with secure().connect(0) as c:
-        c.send(record(sent))
+        c.send(b"".join(record(sent[i:i + 16384]) for i in range(0, len(sent), 16384)))
         assert c.exactly(6)[::5] == b"\x16\2"
 
 
