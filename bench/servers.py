@@ -237,8 +237,9 @@ class Yard:
                             os.path.join(kit.HERE, name + ".c")], check=True)
         with open(os.path.join(self.site, "large.bin"), "wb") as f:
             f.truncate(LARGE)
-        subprocess.run(["musl-gcc", "-D_GNU_SOURCE", "-Os", "-static", "-s", "-o", os.path.join(self.work, "least"),
-                        os.path.join(kit.HERE, "least.c")], check=True)
+        for name in ("least", "lockstep"):
+            subprocess.run(["musl-gcc", "-D_GNU_SOURCE", "-Os", "-static", "-s", "-o", os.path.join(self.work, name),
+                            os.path.join(kit.HERE, name + ".c")], check=True)
 
     def log(self, name):
         return os.path.join(self.work, name + ".log")

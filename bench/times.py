@@ -11,6 +11,8 @@ from servers import NICE, WORKS, php_fpm, request, takes_part
 from tables import Table, median, percentile
 
 ROUNDS = 3
+LOCKSTEP, STEPS = 32, 6000
+LOCKSTEP_WORKS = ["ka100", "ka10k", "proxy100", "proxy10k"]
 CLIFF = 0.030                           # seconds; Nagle against delayed ACK costs 40 ms
 
 
@@ -58,6 +60,30 @@ def throughput(yard, names, works, seconds):
                         seen.setdefault((work, name), []).append(load(child, port, work, 32, seconds))
     put_medians(seen, cpu, kernel, rate)
     return [cpu, kernel, rate]
+
+
+def lockstep(yard, names, works):
+    table = Table("lockstep", "CPU time a request in lockstep, us",
+                  f"{LOCKSTEP} clients ask at once, and again when all have been answered; medians of {ROUNDS} alternating "
+                  "rounds.", 2)
+    seen = {}
+    for work in [w for w in LOCKSTEP_WORKS if w in works]:
+        for turn in range(ROUNDS):
+            for name in [n for n in names if takes_part(n, work)]:
+                kit.say(f"times: {work} in lockstep, {name}, round {turn + 1}")
+                with yard.server(name) as (child, port):
+                    seen.setdefault((work, name), []).append((in_step(yard, child, port, WORKS[work][0]),))
+    put_medians(seen, table)
+    return [table]
+
+
+def in_step(yard, child, port, path):
+    """CPU us a request of the server's tree."""
+    command = [os.path.join(yard.work, "lockstep"), str(port), path, str(LOCKSTEP)]
+    subprocess.run([*command, "100"], check=True)
+    before = sum(kit.cpu_seconds(child.pid))
+    subprocess.run([*command, str(STEPS)], check=True)
+    return (sum(kit.cpu_seconds(child.pid)) - before) / (STEPS * LOCKSTEP) * 1e6
 
 
 def beside_idle(yard, names, seconds):
@@ -193,7 +219,8 @@ def cliffs(yard, names):
 def times(yard, names, works, seconds, size):
     yard.start_responder()
     plain = [n for n in names if n in ("cubhttpd", "lighttpd", "nginx")]
-    tables = cliffs(yard, plain) + throughput(yard, names, works, seconds) + beside_idle(yard, plain, seconds)
+    tables = cliffs(yard, plain) + throughput(yard, names, works, seconds)
+    tables += lockstep(yard, names, works) + beside_idle(yard, plain, seconds)
     if php_fpm():
         yard.start_php()
         tables += beside_upload(yard, plain, size)
