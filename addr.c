@@ -427,7 +427,6 @@ net_parse(struct net *net, const char *text)
 {
 	struct span bits = span_of(text), host = span_cut(&bits, '/');
 
-	net->text = text;
 	net->bits = 0;
 	net->family = strcmp(text, "unix") ? AF_UNSPEC : AF_UNIX;
 	if (net->family || !strcmp(text, "*"))

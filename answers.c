@@ -204,51 +204,43 @@ manual(void)
 
 /* -- -t -------------------------------------------------------------------------------------------- */
 
-/* Print the lines that this word needs for a conf, a host or a rule. */
+static bool shows;                      /* lines are kept */
+
+/* A blank, and the text in quotes where it needs them. */
 static void
-word_show(const struct word *w, const void *from, const char *indent)
+text_show(struct span s)
 {
-	for (unsigned i = 0; w->show[0]; i++) {
-		out.w = 0;
-		buf_print(&out, "%s%s", indent, w->name);
-		if (!w->show[0](&out, w, from, i))
-			break;
-		end_line();
+	bool quotes = !s.n || s.p[0] == '#' || memchr(s.p, ' ', s.n) || memchr(s.p, '\t', s.n) || memchr(s.p, '"', s.n) ||
+	    (s.n == 1 && (s.p[0] == '{' || s.p[0] == '}'));
+
+	buf_text(&out, quotes ? " \"" : " ");
+	for (unsigned i = 0; i < s.n; i++) {
+		if (quotes && (s.p[i] == '"' || s.p[i] == '\\'))
+			buf_char(&out, '\\');
+		buf_char(&out, s.p[i]);
 	}
-	out.w = 0;
+	if (quotes)
+		buf_char(&out, '"');
 }
 
-static void
-section_show(enum section section, const void *from, const char *indent)
+void
+line_keep(struct reader *r, const char *name, char *const *arg, unsigned n, bool opens)
 {
-	for (const struct word *w = words; w->name; w++)
-		if (w->section == section)
-			word_show(w, from, indent);
-}
+	struct kept *kept = r->conf->arena;
+	struct text *text;
 
-static void
-rules_show(const struct rule *rule, const struct rule *end, const char *indent)
-{
-	for (; rule != end; rule = rule->next)
-		word_show(word_of_rule(rule->kind), rule, indent);
-}
-
-static void
-host_show(const struct host *host, const struct host *first)
-{
-	const char *indent = host == first ? "" : "\t";
-
-	if (host != first) {
-		buf_text(&out, "\nhost");
-		for (unsigned i = 0; i < host->nnames; i++)
-			text_show(&out, host->names[i]);
-		line(" {");
-	}
-	section_show(G_SITE, host, indent);
-	rules_show(host->routes, host == first ? NULL : first->routes, indent);
-	rules_show(host->filters, host == first ? NULL : first->filters, indent);
-	if (host != first)
-		line("}");
+	if (!shows || r->mistakes)
+		return;
+	buf_text(&out, r->block && !opens ? "\t" : "");
+	buf_text(&out, name);
+	for (unsigned i = 0; i < n; i++)
+		text_show(span_of(arg[i]));
+	buf_text(&out, opens ? " {" : "");
+	text = keep(r, sizeof *text);
+	text->text = keep_span(r, (struct span){ page, out.w }).p;
+	out.w = out.bad = 0;
+	*kept->end = text;
+	kept->end = &text->next;
 }
 
 /* A folder may come later, with the disk it is on, so this is no mistake. */
@@ -294,10 +286,12 @@ warn(const struct conf *cf)
 static int
 check(int argc, char **argv)
 {
-	struct conf *cf = conf_read(argc, argv);
+	struct conf *cf;
 	uint64_t plan;
 	bool fits;
 
+	shows = true;
+	cf = conf_read(argc, argv);
 	if (!cf)
 		return 1;
 	plan = pool_plan(cf, &out);
@@ -309,10 +303,8 @@ check(int argc, char **argv)
 		flush(STDERR_FILENO);
 	}
 	warn(cf);
-	if (CONFIG_SHOW)
-		section_show(G_SERVER, cf, "");
-	for (const struct host *host = CONFIG_SHOW ? cf->hosts : NULL; host; host = host->next)
-		host_show(host, cf->hosts);
+	for (const struct text *p = CONFIG_SHOW ? ((struct kept *)cf->arena)->lines : NULL; p; p = p->next)
+		line(p->text);
 	conf_release(cf);
 	return fits ? 0 : 1;
 }

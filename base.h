@@ -311,10 +311,10 @@ struct addr addr_of(const struct from *, uint16_t port);        /* of IPv4 or IP
 bool from_parse(struct from *, struct span text);
 void from_print(struct buf *, const struct from *);     /* without port; "unix" for a socket that has none, "unknown" */
 
-struct net { struct net *next; const char *text; uint16_t family; uint8_t bits; unsigned char ip[16]; };
+struct net { struct net *next; uint16_t family; uint8_t bits; unsigned char ip[16]; };
 
 /* "192.168.1.0/24", "fd00::/8", "192.0.2.1"; "unix" for clients of unix sockets, "*" for everybody.  What stands behind
- * the bits does not matter.  The text is kept, and next left alone. */
+ * the bits does not matter.  next is left alone. */
 bool net_parse(struct net *, const char *text);
 bool net_has(const struct net *, const struct from *);  /* one of the list has it */
 

@@ -236,10 +236,11 @@ once(struct reader *r, const void *field, const char *what)
 		remember(r, field);
 		return true;
 	}
-	if (p->file)
-		return mistake(r, "'%s' is already set: %s:%u", what, p->file, p->line);
-	if (!r->file)
-		return mistake(r, "'%s' is already set: command line", what);
+	r->beaten = r->defaults || (!p->file && r->file);
+	if (!r->beaten && p->file)
+		mistake(r, "'%s' is already set: %s:%u", what, p->file, p->line);
+	else if (!r->beaten)
+		mistake(r, "'%s' is already set: command line", what);
 	return false;
 }
 
@@ -436,14 +437,11 @@ finish(struct reader *r, const char *file)
 	struct host *host;
 	bool serves = false;
 
-	if (!cf->nlisten) {
-		apply(r, "listen", &(char *){ "8000" }, 1, false);
-		cf->listen_default = true;
-	}
-	if (!cf->hosts->nindex) {
-		cf->hosts->index[0] = SPAN("index.html");
-		cf->hosts->nindex = 1;
-	}
+	cf->listen_default = !cf->nlisten;
+	r->defaults = true;
+	for (const char *line = defaults; *line; line = text_at(line, 1))
+		conf_line(r, scratch_text(r, "", 0, line));
+	timeouts_default(r);
 	for (unsigned i = 0; i < cf->nlisten; i++) {
 		if (!CONFIG_TRUST || !(cf->listen[i].flags & LISTEN_PROXIED) || cf->trust)
 			continue;
@@ -474,35 +472,15 @@ finish(struct reader *r, const char *file)
 }
 
 static void
-defaults(struct conf *cf)
-{
-	static const unsigned seconds[TIMEOUTS] = {
-		[T_HEAD] = 10, [T_BODY] = 30, [T_IDLE] = 20, [T_SEND] = 30, [T_CONNECT] = 5, [T_BACKEND] = 60,
-		[T_KEEP] = 5, [T_QUEUE] = 30, [T_LINGER] = 2, [T_STOP] = 10, [T_TUNNEL] = 600,
-	};
-
-	for (unsigned i = 0; i < TIMEOUTS; i++)
-		cf->timeout[i] = seconds[i] * 1000;
-	cf->clients = 64;
-	cf->parked = 1024;
-	cf->sessions = 64;
-	cf->scripts = 16;
-	cf->proxied = 32;
-	cf->error_to = TO_STDERR;
-	cf->access_to = TO_NOWHERE;
-	cf->level = LOG_INFO;
-}
-
-static void
 new_conf(struct reader *r)
 {
 	struct arena arena = { 0 };
 	struct box *box = arena_take(r, &arena, sizeof *box);
 
 	box->kept.arena = arena;
+	box->kept.end = &box->kept.lines;
 	box->conf.arena = &box->kept;
 	box->conf.users = 1;            /* whoever asked for it, until it is released */
-	defaults(&box->conf);
 	r->conf = &box->conf;
 }
 

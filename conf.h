@@ -10,7 +10,6 @@ enum timeout {
 	T_HEAD, T_BODY, T_IDLE, T_SEND, T_CONNECT, T_BACKEND, T_KEEP, T_QUEUE, T_LINGER, T_STOP, T_TUNNEL,
 	TIMEOUTS
 };
-extern const char *const timeout_names[TIMEOUTS];       /* "head", "body", ... the words of `timeout` */
 enum links { LINKS_OWNER, LINKS_INSIDE, LINKS_ANY };
 enum level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
 enum log_target { TO_STDERR, TO_SYSLOG, TO_FILE, TO_NOWHERE };
@@ -145,11 +144,9 @@ struct conf {                           /* one is in force; older ones live unti
 	struct net *trust;              /* proxies that are believed what they say of clients */
 	const char *state;              /* the folder for a certificate of our own */
 	struct anchors *client_ca;      /* who vouches for clients, of verify.h */
-	const char *client_ca_file;
 	bool client_ca_optional;
 	struct spawn *spawns;           /* programs that stay */
 	struct anchors *ca;             /* who vouches for backends */
-	const char *ca_file;
 	bool https;                     /* there are backends that are spoken to by https */
 	struct type *types;             /* those of `types` files; the built-in ones are in mime.c */
 	void *arena;

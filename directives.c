@@ -80,27 +80,13 @@ listen_set(struct reader *r, const struct word *w, char *const *arg, unsigned n)
 	uint8_t flags = 0;
 
 	(void)w;
-	if (first && !first->file && r->file)
+	r->beaten = first && (r->defaults || (!first->file && r->file));
+	if (r->beaten)
 		return;
 	for (; n && !r->key[n - 1].n; n--)      /* words of their own stand at the end */
 		flags |= listen_option(r, arg[n - 1]);
 	for (unsigned i = 0; i < n; i++)
 		listen_one(r, arg[i], flags);
-}
-
-bool
-listen_show(struct buf *b, const struct word *w, const void *from, unsigned i)
-{
-	const struct conf *cf = from;
-
-	(void)w;
-	if (i >= cf->nlisten)
-		return false;
-	text_show(b, span_of(cf->listen[i].text));
-	for (unsigned k = 0; k < LISTEN_OPTIONS; k++)
-		if ((cf->listen[i].flags & listen_options[k].flag) == listen_options[k].flag)
-			buf_print(b, " %s", listen_options[k].word);
-	return true;
 }
 
 void
@@ -116,21 +102,6 @@ certificate_set(struct reader *r, const struct word *w, char *const *arg, unsign
 	c->key = n > 1 ? keep_text(r, arg[1]) : NULL;
 	remember(r, c);
 	*end = c;
-}
-
-bool
-certificate_show(struct buf *b, const struct word *w, const void *from, unsigned i)
-{
-	const struct credential *c = ((const struct host *)from)->credentials;
-
-	(void)w;
-	while (c && i--)
-		c = c->next;
-	if (c)
-		text_show(b, span_of(c->file));
-	if (c && c->key)
-		text_show(b, span_of(c->key));
-	return c;
 }
 
 static bool
@@ -168,34 +139,12 @@ forward_set(struct reader *r, const struct word *w, char *const *arg, unsigned n
 	rule->root.fd = -1;
 	rule->forward = keep(r, sizeof *rule->forward);
 	for (unsigned i = 0; i < n; i++)
-		if (!forward_part(r, rule, r->key[i], keep_text(r, arg[i])))
+		if (!forward_part(r, rule, r->key[i], arg[i]))
 			return;
 	(void)w;
 	while (*end)
 		end = &(*end)->next;
 	*end = rule;
-}
-
-bool
-forward_show(struct buf *b, const struct word *w, const void *from, unsigned i)
-{
-	const struct rule *rule = ((const struct conf *)from)->forwards;
-
-	(void)w;
-	while (rule && i--)
-		rule = rule->next;
-	if (!rule)
-		return false;
-	net_show(b, rule->nets);
-	for (unsigned k = 0; k < rule->forward->nports; k++)
-		buf_print(b, " port %u", rule->forward->port[k]);
-	for (const struct net *net = rule->forward->to; net; net = net->next)
-		buf_print(b, " to %s", net->text);
-	if (rule->root.path) {
-		buf_text(b, " auth");
-		text_show(b, span_of(rule->root.path));
-	}
-	return true;
 }
 
 static void
@@ -227,24 +176,6 @@ resolver_set(struct reader *r, const struct word *w, char *const *arg, unsigned 
 			search = scratch_text(r, scratch_text(r, search, strlen(search), " "), strlen(search) + 1, arg[i]);
 	}
 	to->search = keep_text(r, search);
-}
-
-bool
-resolver_show(struct buf *b, const struct word *w, const void *from, unsigned i)
-{
-	const struct resolver *rs = &((const struct conf *)from)->resolver;
-
-	(void)w;
-	for (unsigned k = 0; k < rs->n; k++) {
-		buf_char(b, ' ');
-		addr_print(b, &rs->server[k], true);
-	}
-	for (const char *p = rs->n ? rs->search : ""; *p; p++)
-		if (*p == ' ')
-			buf_text(b, " search ");
-		else
-			buf_char(b, *p);
-	return rs->n && !i;
 }
 
 /* A line of /etc/passwd or /etc/group: name:password:number:..., and for a user the number of its group. */
@@ -356,22 +287,6 @@ log_set(struct reader *r, const struct word *w, char *const *arg, unsigned n)
 	}
 }
 
-bool
-log_show(struct buf *b, const struct word *w, const void *from, unsigned i)
-{
-	const struct conf *cf = from;
-	enum log_target to = i ? cf->access_to : cf->error_to;
-
-	(void)w;
-	if (i > 1)
-		return false;
-	buf_text(b, i ? " access" : " errors");
-	text_show(b, to == TO_FILE ? span_of(i ? cf->access_log : cf->error_log) : span_of(target_names[to]));
-	if (!i)
-		buf_print(b, " %s", level_names[cf->level]);
-	return true;
-}
-
 /* A line in the form of /etc/mime.types: a type, then its extensions, or none. */
 static void
 types_line(struct reader *r, char *text)
@@ -405,31 +320,9 @@ types_line(struct reader *r, char *text)
 void
 types_set(struct reader *r, const struct word *w, char *const *arg, unsigned n)
 {
-	struct kept *kept = r->conf->arena;
-	struct text **end, *file = keep(r, sizeof *file);
-
 	(void)w;
 	(void)n;
-	if (!file_lines(r, arg[0], types_line))
-		return;
-	file->text = keep_text(r, arg[0]);
-	for (end = &kept->types; *end; end = &(*end)->next)
-		;
-	*end = file;
-}
-
-bool
-types_show(struct buf *b, const struct word *w, const void *from, unsigned i)
-{
-	const struct kept *kept = ((const struct conf *)from)->arena;
-	const struct text *file = kept->types;
-
-	(void)w;
-	while (file && i--)
-		file = file->next;
-	if (file)
-		text_show(b, span_of(file->text));
-	return file;
+	file_lines(r, arg[0], types_line);
 }
 
 /* The names that shells know. */
@@ -463,27 +356,13 @@ env_set(struct reader *r, const struct word *w, char *const *arg, unsigned n)
 	*end = env;
 }
 
-bool
-env_show(struct buf *b, const struct word *w, const void *from, unsigned i)
-{
-	const struct env *env = ((const struct host *)from)->env;
-
-	(void)w;
-	while (env && i--)
-		env = env->next;
-	if (!env)
-		return false;
-	text_show(b, env->name);
-	text_show(b, env->value);
-	return true;
-}
-
 void
 include_set(struct reader *r, const struct word *w, char *const *arg, unsigned n)
 {
 	(void)w;
 	(void)n;
 	include(r, arg[0]);
+	r->beaten = true;               /* its lines stand for it */
 }
 
 /* A name, "*.example.org", a number or [v6]; without port. */
@@ -526,10 +405,11 @@ host_set(struct reader *r, const struct word *w, char *const *arg, unsigned n)
 	if (r->conf->hosts != host)
 		*end = host;
 	for (unsigned i = 0; i < n; i++) {
-		struct span name = keep_span(r, span_of(arg[i]));
+		struct span name;
 
-		if (!host_name(r, (char *)(uintptr_t)name.p) || !host_is_new(r, name))
+		if (!host_name(r, arg[i]) || !host_is_new(r, span_of(arg[i])))
 			continue;
+		name = keep_span(r, span_of(arg[i]));
 		remember(r, name.p);
 		host->names[host->nnames++] = name;
 	}

@@ -110,6 +110,9 @@ apply(struct reader *r, const char *name, char *const *arg, unsigned n, bool ope
 {
 	const struct word *w = word_find(name);
 
+	r->beaten = r->defaults && (!w || !w->set);
+	if (r->beaten)
+		return;
 	if (!w)
 		mistake_unknown(r, r->file ? "word" : "option", name, word_name);
 	else if (!w->set)
@@ -120,6 +123,8 @@ apply(struct reader *r, const char *name, char *const *arg, unsigned n, bool ope
 		mistake(r, "'%s' is written: %s%s %s", name, r->file ? "" : "--", name, word_text(w, W_ARGS));
 	else
 		w->set(r, w, arg, n);
+	if (CONFIG_SHOW && !r->beaten)
+		line_keep(r, name, arg, n, opens);
 }
 
 bool
@@ -233,6 +238,8 @@ block_end(struct reader *r)
 	}
 	r->block = 0;
 	r->host = r->conf->hosts;
+	if (CONFIG_SHOW)
+		line_keep(r, "}", NULL, 0, false);
 }
 
 /* The block of a misspelt word is read as well, for the mistakes in it, into a host that nobody will find. */
@@ -250,7 +257,7 @@ block_begin(struct reader *r)
 	return true;
 }
 
-static void
+void
 conf_line(struct reader *r, char *text)
 {
 	char *word[WORDS_MAX];

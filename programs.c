@@ -50,19 +50,8 @@ set_spawn(struct reader *r, const struct word *w, struct rule *rule, char *text)
 	(void)w;
 	if (!CONFIG_SPAWN)
 		return mistake(r, "'spawn' is not in this build (CONFIG_SPAWN)");
-	spawn_of(r, rule)->text = text;
-	rule->spawn->argv = words_of(r, text);
+	spawn_of(r, rule)->argv = words_of(r, text);
 	return *text == '/' || mistake(r, "'%s' is no program: its name begins with '/'", text);
-}
-
-void
-show_spawn(struct buf *b, const struct rule *rule)
-{
-	if (!rule->spawn)
-		return;
-	buf_text(b, " spawn");
-	text_show(b, span_of(rule->spawn->text));
-	buf_print(b, " children %u ready %u idle %u", rule->spawn->most, rule->spawn->least, rule->spawn->idle);
 }
 
 static bool
@@ -125,7 +114,7 @@ programs_finish(struct reader *r, const struct word *w, struct rule *rule)
 	struct spawn *spawn = CONFIG_SPAWN ? rule->spawn : NULL;
 	const struct run *run = rule->run;
 
-	if (spawn && !spawn->text)
+	if (spawn && !spawn->argv)
 		return mistake(r, "'children', 'ready' and 'idle' are about a program: 'spawn' is missing");
 	if (!spawn && run->user)
 		return mistake(r, "'user' is about a program: 'spawn' is missing");

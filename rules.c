@@ -12,16 +12,6 @@ enum { RUN_MOST = 30 * 86400 };         /* seconds that a program may be given *
 
 /* -- parts of rules: what stands between the blanks ------------------------------------------------ */
 
-static void
-show_pattern(struct buf *b, const struct rule *rule)
-{
-	struct span s = rule->pattern.text;
-
-	if (rule->pattern.kind == MATCH_EXT)    /* the star is still before it */
-		s = (struct span){ s.p - 1, s.n + 1 };
-	text_show(b, s);
-}
-
 static bool
 set_pattern(struct reader *r, const struct word *w, struct rule *rule, char *text)
 {
@@ -109,14 +99,6 @@ set_backend(struct reader *r, const struct word *w, struct rule *rule, char *tex
 	return true;
 }
 
-static void
-show_backends(struct buf *b, const struct rule *rule)
-{
-	for (const struct backend *backend = rule->spawn ? NULL : rule->backends; backend; backend = backend->next)
-		if (!backend->name || backend == backend->name->backends)
-			text_show(b, span_of(backend->text));
-}
-
 /* The SHA-256 of the certificate, with or without colons, or `nothing`. */
 static bool
 set_check(struct reader *r, const struct word *w, struct rule *rule, char *text)
@@ -143,13 +125,6 @@ set_check(struct reader *r, const struct word *w, struct rule *rule, char *text)
 	return n == 64 || mistake(r, "'%s' is neither 'nothing' nor a SHA-256 of 64 hexadecimal digits", text);
 }
 
-static void
-show_check(struct buf *b, const struct rule *rule)
-{
-	if (rule->secure && rule->secure->check)
-		buf_print(b, " check %s", rule->secure->check);
-}
-
 static bool
 set_secure_name(struct reader *r, const struct word *w, struct rule *rule, char *text)
 {
@@ -158,15 +133,6 @@ set_secure_name(struct reader *r, const struct word *w, struct rule *rule, char 
 		return mistake(r, "'name' is about certificates: it needs https://");
 	rule->secure->name = span_of(text);
 	return *text || mistake(r, "the name is empty");
-}
-
-static void
-show_secure_name(struct buf *b, const struct rule *rule)
-{
-	if (!rule->secure || !rule->secure->name.n)
-		return;
-	buf_text(b, " name");
-	text_show(b, rule->secure->name);
 }
 
 static const char *const balances[] = { [IN_TURN] = "in-turn", [LEAST_BUSY] = "least-busy", [STICKY] = "sticky" };
@@ -179,13 +145,6 @@ set_balance(struct reader *r, const struct word *w, struct rule *rule, char *tex
 	for (rule->number = IN_TURN; strcmp(balances[rule->number], text); rule->number++)
 		;
 	return true;
-}
-
-static void
-show_balance(struct buf *b, const struct rule *rule)
-{
-	if (rule->number != IN_TURN)
-		buf_print(b, " %s", balances[rule->number]);
 }
 
 bool
@@ -202,24 +161,11 @@ take_net(struct reader *r, const char *text, struct net **end)
 	return true;
 }
 
-void
-net_show(struct buf *b, const struct net *net)
-{
-	for (; net; net = net->next)
-		text_show(b, span_of(net->text));
-}
-
 static bool
 set_net(struct reader *r, const struct word *w, struct rule *rule, char *text)
 {
 	(void)w;
 	return take_net(r, text, &rule->nets);
-}
-
-static void
-show_nets(struct buf *b, const struct rule *rule)
-{
-	net_show(b, rule->nets);
 }
 
 static bool
@@ -230,12 +176,6 @@ set_value(struct reader *r, const struct word *w, struct rule *rule, char *text)
 	return take_clean(r, text);
 }
 
-static void
-show_value(struct buf *b, const struct rule *rule)
-{
-	text_show(b, rule->value);
-}
-
 static bool
 set_users(struct reader *r, const struct word *w, struct rule *rule, char *text)
 {
@@ -243,14 +183,6 @@ set_users(struct reader *r, const struct word *w, struct rule *rule, char *text)
 	rule->value = SPAN("cubhttpd");
 	rule->root.path = strcmp(text, "off") ? strcmp(text, "system") ? text : "" : NULL;
 	return *text || mistake(r, "the name of a file is empty");
-}
-
-static void
-show_users(struct buf *b, const struct rule *rule)
-{
-	const char *path = rule->root.path;
-
-	text_show(b, path ? *path ? span_of(path) : SPAN("system") : SPAN("off"));
 }
 
 /* It goes out between quotes (RFC 9110 5.6.4). */
@@ -270,15 +202,6 @@ set_remote(struct reader *r, const struct word *w, struct rule *rule, char *text
 	return take_dir(r, text);
 }
 
-static void
-show_remote(struct buf *b, const struct rule *rule)
-{
-	if (!rule->remote)
-		return;
-	buf_text(b, " remote");
-	text_show(b, span_of(rule->remote));
-}
-
 static bool
 set_sendfile(struct reader *r, const struct word *w, struct rule *rule, char *text)
 {
@@ -294,27 +217,12 @@ set_sendfile(struct reader *r, const struct word *w, struct rule *rule, char *te
 	return take_dir(r, text);
 }
 
-static void
-show_sendfile(struct buf *b, const struct rule *rule)
-{
-	for (const struct rule *root = rule->sendfile; root; root = root->next) {
-		buf_text(b, " sendfile");
-		text_show(b, span_of(root->root.path));
-	}
-}
-
 static bool
 set_root(struct reader *r, const struct word *w, struct rule *rule, char *text)
 {
 	(void)w;
 	rule->root.path = keep_folder(r, text);
 	return take_dir(r, text);
-}
-
-static void
-show_root(struct buf *b, const struct rule *rule)
-{
-	text_show(b, span_of(rule->root.path));
 }
 
 static bool
@@ -355,22 +263,10 @@ set_name(struct reader *r, const struct word *w, struct rule *rule, char *text)
 	return mistake(r, "'%s' is for the server alone to say", text);
 }
 
-static void
-show_name(struct buf *b, const struct rule *rule)
-{
-	text_show(b, rule->name);
-}
-
 static bool
 set_count(struct reader *r, const struct word *w, struct rule *rule, char *text)
 {
 	return take_number(r, text, w->min, w->max ? w->max : NUMBER_MAX, &rule->number);
-}
-
-static void
-show_count(struct buf *b, const struct rule *rule)
-{
-	buf_print(b, " %llu", (unsigned long long)rule->number);
 }
 
 static bool
@@ -390,13 +286,6 @@ set_body(struct reader *r, const struct word *w, struct rule *rule, char *text)
 	return take_size(r, text, &rule->number);
 }
 
-static void
-show_body(struct buf *b, const struct rule *rule)
-{
-	buf_text(b, " body");
-	size_show(b, rule->number);
-}
-
 /* How a program is started. */
 static struct run *
 run_of(struct reader *r, struct rule *rule)
@@ -414,26 +303,12 @@ set_interpreter(struct reader *r, const struct word *w, struct rule *rule, char 
 	return *text == '/' || mistake(r, "'%s' is no program: its name begins with '/'", text);
 }
 
-static void
-show_interpreter(struct buf *b, const struct rule *rule)
-{
-	if (rule->value.n)
-		text_show(b, rule->value);
-}
-
 static bool
 set_folder(struct reader *r, const struct word *w, struct rule *rule, char *text)
 {
 	(void)w;
 	run_of(r, rule)->at_root = !strcmp(text, "root");
 	return rule->run->at_root || !strcmp(text, "script") || mistake(r, "'folder' is 'root' or 'script', not '%s'", text);
-}
-
-static void
-show_folder(struct buf *b, const struct rule *rule)
-{
-	if (rule->run->at_root)
-		buf_text(b, " folder root");
 }
 
 static bool
@@ -443,13 +318,6 @@ set_location(struct reader *r, const struct word *w, struct rule *rule, char *te
 	run_of(r, rule)->local = !strcmp(text, "server");
 	return rule->run->local || !strcmp(text, "client") ||
 	    mistake(r, "'location' is for the 'client' or the 'server', not for '%s'", text);
-}
-
-static void
-show_location(struct buf *b, const struct rule *rule)
-{
-	if (rule->run->local)
-		buf_text(b, " location server");
 }
 
 static bool
@@ -462,29 +330,11 @@ set_account(struct reader *r, const struct word *w, struct rule *rule, char *tex
 	return take_user(r, text, &run->uid, &run->gid);
 }
 
-static void
-show_account(struct buf *b, const struct rule *rule)
-{
-	if (!rule->run->user)
-		return;
-	buf_text(b, " user");
-	text_show(b, span_of(rule->run->user));
-}
-
 static bool
 set_memory(struct reader *r, const struct word *w, struct rule *rule, char *text)
 {
 	(void)w;
 	return take_size(r, text, &run_of(r, rule)->memory);
-}
-
-static void
-show_memory(struct buf *b, const struct rule *rule)
-{
-	if (!rule->run->memory)
-		return;
-	buf_text(b, " memory");
-	size_show(b, rule->run->memory);
 }
 
 static bool
@@ -519,71 +369,44 @@ set_nice(struct reader *r, const struct word *w, struct rule *rule, char *text)
 	return take_small(r, text, 19, &run_of(r, rule)->nice);
 }
 
-static void
-show_limit(struct buf *b, const char *name, unsigned n)
-{
-	if (n)
-		buf_print(b, " %s %u", name, n);
-}
-
-static void
-show_cpu(struct buf *b, const struct rule *rule)
-{
-	show_limit(b, "cpu", rule->run->cpu);
-}
-
-static void
-show_time(struct buf *b, const struct rule *rule)
-{
-	show_limit(b, "time", rule->run->time);
-}
-
-static void
-show_nice(struct buf *b, const struct rule *rule)
-{
-	show_limit(b, "nice", rule->run->nice);
-}
-
 /* A part that only words of these features have; nobody comes to the row without them. */
-#define WITH(features, set, show) (features) ? (set) : NULL, SHOWN(features, show)
-#define SHOWN(features, show) (features) && CONFIG_SHOW ? (show) : NULL
+#define WITH(features, set) (features) ? (set) : NULL
 
 static const struct part {              /* the piece of a pattern of arguments, or the word before it */
 	const char *piece;
 	set_part *set;
-	show_part *show;                /* NULL: another part shows it too */
 } parts[] = {
-	{ "PATTERN", WITH(ALWAYS, set_pattern, show_pattern) },
-	{ "ADDR", WITH(CONFIG_GATEWAY, set_backend, show_backends) },
-	{ "RANGE", WITH(CONFIG_ALLOW, set_net, show_nets) },
-	{ "check", WITH(CONFIG_PROXY, set_check, show_check) },
-	{ "name", WITH(CONFIG_PROXY, set_secure_name, show_secure_name) },
-	{ "in-turn|least-busy|sticky", WITH(CONFIG_PROXY, set_balance, show_balance) },
-	{ "FILE|system|off", WITH(CONFIG_AUTH, set_users, show_users) },
-	{ "REALM", WITH(CONFIG_AUTH, set_realm, show_value) },
-	{ "remote", WITH(CONFIG_FCGI || CONFIG_SCGI, set_remote, show_remote) },
-	{ "sendfile", WITH(CONFIG_FCGI || CONFIG_SCGI, set_sendfile, show_sendfile) },
-	{ "DIR", WITH(CONFIG_REWRITE, set_root, show_root) },
-	{ "PATH", WITH(CONFIG_REWRITE, set_path, show_value) },
-	{ "TARGET", WITH(CONFIG_REWRITE, set_target, show_value) },
-	{ "STATUS", WITH(CONFIG_REWRITE, set_redirect_status, show_count) },
-	{ "NAME", WITH(CONFIG_HEADER, set_name, show_name) },
-	{ "VALUE", WITH(CONFIG_HEADER, set_value, show_value) },
-	{ "SECONDS", WITH(CONFIG_FIELDS, set_count, show_count) },
-	{ "CODE", WITH(CONFIG_REWRITE, set_count, show_count) },
-	{ "body", WITH(CONFIG_GATEWAY, set_body, show_body) },
-	{ "spawn", WITH(CONFIG_FCGI || CONFIG_SCGI, set_spawn, show_spawn) },
-	{ "children", WITH(CONFIG_FCGI || CONFIG_SCGI, set_children, NULL) },
-	{ "ready", WITH(CONFIG_FCGI || CONFIG_SCGI, set_ready, NULL) },
-	{ "idle", WITH(CONFIG_FCGI || CONFIG_SCGI, set_idle, NULL) },
-	{ "INTERPRETER", WITH(CONFIG_CGI, set_interpreter, show_interpreter) },
-	{ "folder", WITH(CONFIG_CGI, set_folder, show_folder) },
-	{ "location", WITH(CONFIG_CGI, set_location, show_location) },
-	{ "user", WITH(CONFIG_CGI || CONFIG_FCGI || CONFIG_SCGI, set_account, show_account) },
-	{ "memory", WITH(CONFIG_CGI, set_memory, show_memory) },
-	{ "cpu", WITH(CONFIG_CGI, set_cpu, show_cpu) },
-	{ "time", WITH(CONFIG_CGI, set_time, show_time) },
-	{ "nice", WITH(CONFIG_CGI, set_nice, show_nice) },
+	{ "PATTERN", WITH(ALWAYS, set_pattern) },
+	{ "ADDR", WITH(CONFIG_GATEWAY, set_backend) },
+	{ "RANGE", WITH(CONFIG_ALLOW, set_net) },
+	{ "check", WITH(CONFIG_PROXY, set_check) },
+	{ "name", WITH(CONFIG_PROXY, set_secure_name) },
+	{ "in-turn|least-busy|sticky", WITH(CONFIG_PROXY, set_balance) },
+	{ "FILE|system|off", WITH(CONFIG_AUTH, set_users) },
+	{ "REALM", WITH(CONFIG_AUTH, set_realm) },
+	{ "remote", WITH(CONFIG_FCGI || CONFIG_SCGI, set_remote) },
+	{ "sendfile", WITH(CONFIG_FCGI || CONFIG_SCGI, set_sendfile) },
+	{ "DIR", WITH(CONFIG_REWRITE, set_root) },
+	{ "PATH", WITH(CONFIG_REWRITE, set_path) },
+	{ "TARGET", WITH(CONFIG_REWRITE, set_target) },
+	{ "STATUS", WITH(CONFIG_REWRITE, set_redirect_status) },
+	{ "NAME", WITH(CONFIG_HEADER, set_name) },
+	{ "VALUE", WITH(CONFIG_HEADER, set_value) },
+	{ "SECONDS", WITH(CONFIG_FIELDS, set_count) },
+	{ "CODE", WITH(CONFIG_REWRITE, set_count) },
+	{ "body", WITH(CONFIG_GATEWAY, set_body) },
+	{ "spawn", WITH(CONFIG_FCGI || CONFIG_SCGI, set_spawn) },
+	{ "children", WITH(CONFIG_FCGI || CONFIG_SCGI, set_children) },
+	{ "ready", WITH(CONFIG_FCGI || CONFIG_SCGI, set_ready) },
+	{ "idle", WITH(CONFIG_FCGI || CONFIG_SCGI, set_idle) },
+	{ "INTERPRETER", WITH(CONFIG_CGI, set_interpreter) },
+	{ "folder", WITH(CONFIG_CGI, set_folder) },
+	{ "location", WITH(CONFIG_CGI, set_location) },
+	{ "user", WITH(CONFIG_CGI || CONFIG_FCGI || CONFIG_SCGI, set_account) },
+	{ "memory", WITH(CONFIG_CGI, set_memory) },
+	{ "cpu", WITH(CONFIG_CGI, set_cpu) },
+	{ "time", WITH(CONFIG_CGI, set_time) },
+	{ "nice", WITH(CONFIG_CGI, set_nice) },
 };
 
 static const struct part *
@@ -620,17 +443,3 @@ rule_set(struct reader *r, const struct word *w, char *const *arg, unsigned n)
 	*end = rule;
 }
 
-bool
-rule_show(struct buf *b, const struct word *w, const void *from, unsigned i)
-{
-	struct piece piece[PIECES_MAX];
-	unsigned n = pieces_of(word_text(w, W_ARGS), piece);
-	const struct part *part;
-
-	for (unsigned j = 0; !i && j < n; j++) {
-		part = j && piece[j - 1].literal ? NULL : part_find(piece[j].text);
-		if (part && part->show)
-			part->show(b, from);
-	}
-	return !i;
-}

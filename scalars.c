@@ -5,11 +5,10 @@
 
 enum { DAY = 86400 };
 
-const char *const timeout_names[TIMEOUTS] = {
-	[T_HEAD] = "head", [T_BODY] = "body", [T_IDLE] = "idle", [T_SEND] = "send", [T_CONNECT] = "connect",
-	[T_BACKEND] = "backend", [T_KEEP] = "keep", [T_QUEUE] = "queue", [T_LINGER] = "linger", [T_STOP] = "stop",
-	[T_TUNNEL] = "tunnel",
-};
+/* In the order of enum timeout, each with its seconds when nothing is said. */
+static const char timeouts[] =
+	"head\0" "10\0" "body\0" "30\0" "idle\0" "20\0" "send\0" "30\0" "connect\0" "5\0" "backend\0" "60\0"
+	"keep\0" "5\0" "queue\0" "30\0" "linger\0" "2\0" "stop\0" "10\0" "tunnel\0" "600\0";
 
 static const char *const link_names[] = { [LINKS_OWNER] = "owner", [LINKS_INSIDE] = "inside", [LINKS_ANY] = "any" };
 static const char *const dotfile_names[] = { "hide", "show" };
@@ -17,7 +16,16 @@ static const char *const dotfile_names[] = { "hide", "show" };
 static const char *
 timeout_name(unsigned i)
 {
-	return i < TIMEOUTS ? timeout_names[i] : NULL;
+	return i < TIMEOUTS ? text_at(timeouts, 2 * i) : NULL;
+}
+
+void
+timeouts_default(struct reader *r)
+{
+	for (const char *name = timeouts, *seconds; *name; name = text_at(seconds, 1)) {
+		seconds = text_at(name, 1);
+		apply(r, "timeout", (char *[]){ (char *)(uintptr_t)name, (char *)(uintptr_t)seconds }, 2, false);
+	}
 }
 
 unsigned
@@ -54,16 +62,7 @@ nets_set(struct reader *r, const struct word *w, char *const *arg, unsigned n)
 	struct net **list = field_of(r, w);
 
 	for (unsigned i = 0; i < n; i++)
-		take_net(r, keep_text(r, arg[i]), list);
-}
-
-bool
-nets_show(struct buf *b, const struct word *w, const void *from, unsigned i)
-{
-	struct net *list = *(struct net *const *)(const void *)((const char *)from + w->at);
-
-	net_show(b, list);
-	return list && !i;
+		take_net(r, arg[i], list);
 }
 
 void
@@ -74,17 +73,6 @@ root_set(struct reader *r, const struct word *w, char *const *arg, unsigned n)
 	text_set(r, w, arg, n);
 	if (*to && *to[0] != '/')
 		*to = keep_folder(r, *to);
-}
-
-bool
-text_field_show(struct buf *b, const struct word *w, const void *from, unsigned i)
-{
-	const char *text = *(const char *const *)((const char *)from + w->at);
-
-	if (i || !text || !*text)
-		return false;
-	text_show(b, span_of(text));
-	return true;
 }
 
 void
@@ -98,18 +86,10 @@ number_set(struct reader *r, const struct word *w, char *const *arg, unsigned n)
 		*to = number;
 }
 
-bool
-number_show(struct buf *b, const struct word *w, const void *from, unsigned i)
-{
-	if (!i)
-		buf_print(b, " %u", *(const unsigned *)((const char *)from + w->at));
-	return !i;
-}
-
 void
 clients_set(struct reader *r, const struct word *w, char *const *arg, unsigned n)
 {
-	uint64_t clients, parked = r->conf->parked;
+	uint64_t clients, parked = 1024;
 
 	if (!take_number(r, arg[0], w->min, w->max, &clients) || (n > 1 && !take_number(r, arg[1], 0, 65535, &parked)))
 		return;
@@ -117,17 +97,6 @@ clients_set(struct reader *r, const struct word *w, char *const *arg, unsigned n
 		return;
 	r->conf->clients = clients;
 	r->conf->parked = parked;
-}
-
-bool
-clients_show(struct buf *b, const struct word *w, const void *from, unsigned i)
-{
-	const struct conf *cf = from;
-
-	(void)w;
-	if (!i)
-		buf_print(b, " %u %u", cf->clients, cf->parked);
-	return !i;
 }
 
 void
@@ -142,17 +111,6 @@ memory_set(struct reader *r, const struct word *w, char *const *arg, unsigned n)
 		mistake(r, "'memory 0' leaves nothing to run in");
 	else if (once(r, &r->conf->memory, w->name))
 		r->conf->memory = size;
-}
-
-bool
-memory_show(struct buf *b, const struct word *w, const void *from, unsigned i)
-{
-	const struct conf *cf = from;
-
-	(void)w;
-	if (!i && cf->memory)
-		size_show(b, cf->memory);
-	return !i && cf->memory;
 }
 
 /* Seconds with up to three decimals, as milliseconds. */
@@ -186,22 +144,6 @@ timeout_set(struct reader *r, const struct word *w, char *const *arg, unsigned n
 		r->conf->timeout[i] = ms;
 }
 
-bool
-timeout_show(struct buf *b, const struct word *w, const void *from, unsigned i)
-{
-	const struct conf *cf = from;
-	unsigned ms;
-
-	(void)w;
-	if (i == TIMEOUTS)
-		return false;
-	buf_print(b, " %s %u", timeout_names[i], cf->timeout[i] / 1000);
-	ms = cf->timeout[i] % 1000;
-	if (ms)
-		buf_print(b, ".%u%u%u", ms / 100, ms / 10 % 10, ms % 10);
-	return true;
-}
-
 void
 spool_set(struct reader *r, const struct word *w, char *const *arg, unsigned n)
 {
@@ -212,19 +154,6 @@ spool_set(struct reader *r, const struct word *w, char *const *arg, unsigned n)
 		return;
 	r->conf->spool = keep_text(r, arg[0]);
 	r->conf->spool_size = size;
-}
-
-bool
-spool_show(struct buf *b, const struct word *w, const void *from, unsigned i)
-{
-	const struct conf *cf = from;
-
-	(void)w;
-	if (i || !cf->spool)
-		return false;
-	text_show(b, span_of(cf->spool));
-	size_show(b, cf->spool_size);
-	return true;
 }
 
 void
@@ -243,17 +172,6 @@ choice_set(struct reader *r, const struct word *w, char *const *arg, unsigned n)
 		r->host->links = i;
 	else
 		r->host->dotfiles = i;
-}
-
-bool
-choice_show(struct buf *b, const struct word *w, const void *from, unsigned i)
-{
-	const struct host *host = from;
-
-	if (!i)
-		buf_print(b, " %s", w->at == offsetof(struct host, links) ? link_names[host->links] :
-		    dotfile_names[host->dotfiles]);
-	return !i;
 }
 
 void
@@ -276,13 +194,3 @@ index_set(struct reader *r, const struct word *w, char *const *arg, unsigned n)
 	}
 }
 
-bool
-index_show(struct buf *b, const struct word *w, const void *from, unsigned i)
-{
-	const struct host *host = from;
-
-	(void)w;
-	for (unsigned j = 0; !i && j < host->nindex; j++)
-		text_show(b, host->index[j]);
-	return !i && host->nindex;
-}

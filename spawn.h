@@ -22,7 +22,6 @@ struct spawned {                        /* a place for one process */
 };
 
 struct spawn {
-	const char *text;               /* the command, as written */
 	char **argv;
 	const struct run *run;
 	unsigned most, least;           /* processes at once; those that are kept when nobody asks */

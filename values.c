@@ -1,4 +1,4 @@
-/* values.c - the values of the configuration: numbers, sizes, paths, patterns; read, shown and compared */
+/* values.c - the values of the configuration: numbers, sizes, paths, patterns; read and compared */
 #include "words.h"
 
 #include <string.h>
@@ -25,37 +25,6 @@ take_size(struct reader *r, const char *text, uint64_t *to)
 		return true;
 	}
 	return mistake(r, "'%s' is no size, such as 500, 64k, 1m or 2g", text);
-}
-
-void
-size_show(struct buf *b, uint64_t n)
-{
-	unsigned unit = 0;
-
-	while (n && n % 1024 == 0 && unit < 3) {
-		n /= 1024;
-		unit++;
-	}
-	buf_print(b, " %llu", (unsigned long long)n);
-	if (unit)
-		buf_char(b, " kmg"[unit]);
-}
-
-/* So that a line which is shown can be read again. */
-void
-text_show(struct buf *b, struct span s)
-{
-	bool quotes = !s.n || s.p[0] == '#' || memchr(s.p, ' ', s.n) || memchr(s.p, '"', s.n) ||
-	    (s.n == 1 && (s.p[0] == '{' || s.p[0] == '}'));
-
-	buf_text(b, quotes ? " \"" : " ");
-	for (unsigned i = 0; i < s.n; i++) {
-		if (quotes && (s.p[i] == '"' || s.p[i] == '\\'))
-			buf_char(b, '\\');
-		buf_char(b, s.p[i]);
-	}
-	if (quotes)
-		buf_char(b, '"');
 }
 
 bool

@@ -86,7 +86,6 @@ ca_set(struct reader *r, const struct word *w, char *const *arg, unsigned n)
 	if (!once(r, &r->conf->ca, w->name))
 		return;
 	r->conf->ca = anchors_read(r, arg[0]);
-	r->conf->ca_file = keep_text(r, arg[0]);
 }
 
 void
@@ -97,33 +96,7 @@ client_ca_set(struct reader *r, const struct word *w, char *const *arg, unsigned
 	if (!once(r, &cf->client_ca, w->name))
 		return;
 	cf->client_ca = anchors_read(r, arg[0]);
-	cf->client_ca_file = keep_text(r, arg[0]);
 	cf->client_ca_optional = n > 1 && !strcmp(arg[1], "optional");
-}
-
-bool
-ca_show(struct buf *b, const struct word *w, const void *from, unsigned i)
-{
-	const struct conf *cf = from;
-
-	(void)w;
-	if (i || !cf->ca)
-		return false;
-	text_show(b, span_of(cf->ca_file));
-	return true;
-}
-
-bool
-client_ca_show(struct buf *b, const struct word *w, const void *from, unsigned i)
-{
-	const struct conf *cf = from;
-
-	(void)w;
-	if (i || !cf->client_ca)
-		return false;
-	text_show(b, span_of(cf->client_ca_file));
-	buf_text(b, cf->client_ca_optional ? " optional" : " required");
-	return true;
 }
 
 /* -- a chain as it comes ----------------------------------------------------------------------------------- */

@@ -1,7 +1,7 @@
 /* words.c - the directives: one table
  *
- * A new scalar is a row with a setter and a shower that exist already (scalars.c; directives.c has those with a mind of
- * their own).  A new route or filter is a row whose pattern of arguments names its parts; a part that no other rule has
+ * A new scalar is a row with a setter that exists already, and a line of defaults[] (scalars.c; directives.c has those
+ * with a mind of their own).  A new route or filter is a row whose pattern of arguments names its parts; a part that no other rule has
  * is a row of parts[] in rules.c.
  */
 #include "words.h"
@@ -13,14 +13,10 @@
 #define ROUTE(of) .section = G_ROUTE, .kind = of
 #define FILTER(of) .section = G_FILTER, .kind = of
 
-/* How it is set and shown where `in` holds, and then its texts, packed: name, arguments, `in` where it does not hold,
- * help, each ended by NUL.  A build without help knows no more of what is not in it than the name, or nothing. */
-#define SHOWN_0(how)
-#define SHOWN_1(how) .show = { how },
-#define SHOWN_IF(shows, how) SHOWN_##shows(how)
-#define SHOWN(shows, how) SHOWN_IF(shows, how)
-#define WORD(in, setting, showing, word, args, help) \
-	.set = (in) ? (setting) : NULL, SHOWN(CONFIG_SHOW, (in) ? (showing) : NULL) .name = CONFIG_HELP \
+/* How it is set where `in` holds, and then its texts, packed: name, arguments, `in` where it does not hold, help, each
+ * ended by NUL.  A build without help knows no more of what is not in it than the name, or nothing. */
+#define WORD(in, setting, word, args, help) \
+	.set = (in) ? (setting) : NULL, .name = CONFIG_HELP \
 	    ? (in) ? word "\0" args "\0\0" help : word "\0" args "\0" #in "\0" help \
 	    : (in) ? word "\0" args : CONFIG_GUESS ? word "\0\0" #in : ""
 
@@ -28,104 +24,109 @@
 	"[remote DIR] [sendfile DIR]..."
 
 const struct word words[] = {
-	{ SERVER(listen), WORD(ALWAYS, listen_set, listen_show, "listen", "ADDR... [tls] [legacy] [proxy-protocol]",
+	{ SERVER(listen), WORD(ALWAYS, listen_set, "listen", "ADDR... [tls] [legacy] [proxy-protocol]",
 	    "where to take connections, with tls encrypted ones; port 8000 of all addresses by default") },
-	{ SERVER(trust), WORD(CONFIG_TRUST, nets_set, nets_show, "trust", "RANGE...",
+	{ SERVER(trust), WORD(CONFIG_TRUST, nets_set, "trust", "RANGE...",
 	    "proxies in front of this server, which are believed what they say of their clients") },
-	{ SERVER(forwards), WORD(CONFIG_FORWARD, forward_set, forward_show, "forward",
+	{ SERVER(forwards), WORD(CONFIG_FORWARD, forward_set, "forward",
 	    "RANGE... [port N]... [to RANGE]... [auth FILE]",
 	    "be a proxy into the world for these clients, by CONNECT to port 443 and by URL") },
-	{ SERVER(resolver), WORD(CONFIG_RESOLVE, resolver_set, resolver_show, "resolver", "ADDR... [search NAME]...",
+	{ SERVER(resolver), WORD(CONFIG_RESOLVE, resolver_set, "resolver", "ADDR... [search NAME]...",
 	    "whom to ask for names, and domains for those without dots, in place of /etc/resolv.conf") },
-	{ SERVER(user), WORD(ALWAYS, user_set, text_field_show, "user", "NAME[:GROUP]",
+	{ SERVER(user), WORD(ALWAYS, user_set, "user", "NAME[:GROUP]",
 	    "who to be once the addresses are bound, by name or number") },
-	{ SERVER(pid), WORD(ALWAYS, text_set, text_field_show, "pid", "FILE",
+	{ SERVER(pid), WORD(ALWAYS, text_set, "pid", "FILE",
 	    "where to write the process number") },
-	{ .section = G_SERVER, WORD(CONFIG_TYPES, types_set, types_show, "types", "FILE",
+	{ .section = G_SERVER, WORD(CONFIG_TYPES, types_set, "types", "FILE",
 	    "media types by extension, in the form of /etc/mime.types, before the built-in ones") },
-	{ .section = G_SERVER, WORD(ALWAYS, log_set, log_show, "log", "errors|access TARGET [LEVEL]",
+	{ .section = G_SERVER, WORD(ALWAYS, log_set, "log", "errors|access TARGET [LEVEL]",
 	    "stderr, syslog, off or a file; errors up to a level: error, warn, info or debug") },
-	{ SERVER(clients), .min = 1, .max = 4096, WORD(ALWAYS, clients_set, clients_show, "clients", "BUSY [IDLE]",
+	{ SERVER(clients), .min = 1, .max = 4096, WORD(ALWAYS, clients_set, "clients", "BUSY [IDLE]",
 	    "requests under way at once, and idle connections kept beside them; 64 and 1024") },
-	{ SERVER(scripts), .min = 1, .max = 4096, WORD(CONFIG_GATEWAY, number_set, number_show, "scripts", "N",
+	{ SERVER(scripts), .min = 1, .max = 4096, WORD(CONFIG_GATEWAY, number_set, "scripts", "N",
 	    "programs and connections to backends at once, which others wait for; 16") },
-	{ SERVER(proxied), .min = 1, .max = 4096, WORD(CONFIG_PROXY || CONFIG_FORWARD, number_set, number_show,
+	{ SERVER(proxied), .min = 1, .max = 4096, WORD(CONFIG_PROXY || CONFIG_FORWARD, number_set,
 	    "proxied", "N",
 	    "the same for servers behind a proxy line, whose requests and tunnels have places of their own; 32") },
-	{ SERVER(sessions), .min = 0, .max = 65535, WORD(CONFIG_TLS, number_set, number_show, "sessions", "N",
+	{ SERVER(sessions), .min = 0, .max = 65535, WORD(CONFIG_TLS, number_set, "sessions", "N",
 	    "TLS sessions kept for clients that come again, who then need no handshake in full; 64") },
-	{ SERVER(memory), WORD(ALWAYS, memory_set, memory_show, "memory", "SIZE",
+	{ SERVER(memory), WORD(ALWAYS, memory_set, "memory", "SIZE",
 	    "the most that pools and shared buffers may take; a plan above it does not start") },
-	{ .section = G_SERVER, WORD(ALWAYS, timeout_set, timeout_show, "timeout", "NAME SECONDS",
+	{ .section = G_SERVER, WORD(ALWAYS, timeout_set, "timeout", "NAME SECONDS",
 	    "how long to wait: head, body, idle, send, connect, backend, keep, queue, linger, stop or tunnel") },
-	{ SERVER(spool), WORD(CONFIG_FCGI || CONFIG_SCGI, spool_set, spool_show, "spool", "DIR SIZE",
+	{ SERVER(spool), WORD(CONFIG_FCGI || CONFIG_SCGI, spool_set, "spool", "DIR SIZE",
 	    "a folder for request bodies whose length is not known beforehand, and how long each may be") },
-	{ SERVER(ca), WORD(CONFIG_TLS && CONFIG_PROXY && CONFIG_TLS_CLIENT, ca_set, ca_show, "ca", "FILE",
+	{ SERVER(ca), WORD(CONFIG_TLS && CONFIG_PROXY && CONFIG_TLS_CLIENT, ca_set, "ca", "FILE",
 	    "the authorities that vouch for backends at https, in PEM") },
-	{ SERVER(client_ca), WORD(CONFIG_TLS && CONFIG_CLIENT_CERTS, client_ca_set, client_ca_show, "client-ca",
+	{ SERVER(client_ca), WORD(CONFIG_TLS && CONFIG_CLIENT_CERTS, client_ca_set, "client-ca",
 	    "FILE [required|optional]",
 	    "ask clients for a certificate that one of these authorities has issued") },
-	{ SERVER(state), WORD(CONFIG_TLS, text_set, text_field_show, "state", "DIR",
+	{ SERVER(state), WORD(CONFIG_TLS, text_set, "state", "DIR",
 	    "the folder where the server keeps the certificate that it makes itself; " STATE_DIR) },
-	{ .section = G_SERVER, WORD(CONFIG_HOSTS, host_set, NULL, "host", "NAME... {",
+	{ .section = G_SERVER, WORD(CONFIG_HOSTS, host_set, "host", "NAME... {",
 	    "what follows up to a line with } is for these names; *.example.org for all below it") },
 
-	{ .section = G_SITE, WORD(CONFIG_INCLUDE, include_set, NULL, "include", "FILE",
+	{ .section = G_SITE, WORD(CONFIG_INCLUDE, include_set, "include", "FILE",
 	    "read this file here, or all that match, as in conf.d/*.conf") },
-	{ SITE(root.path), WORD(ALWAYS, root_set, text_field_show, "root", "DIR",
+	{ SITE(root.path), WORD(ALWAYS, root_set, "root", "DIR",
 	    "the folder whose files are served") },
-	{ SITE(credentials), WORD(CONFIG_TLS, certificate_set, certificate_show, "certificate", "FILE [KEY]",
+	{ SITE(credentials), WORD(CONFIG_TLS, certificate_set, "certificate", "FILE [KEY]",
 	    "a certificate, the chain behind it, and its key; the first that suits a client is shown to it") },
-	{ SITE(index), WORD(ALWAYS, index_set, index_show, "index", "NAME...",
+	{ SITE(index), WORD(ALWAYS, index_set, "index", "NAME...",
 	    "the files that answer for their folder, the first that exists; index.html") },
-	{ SITE(links), WORD(ALWAYS, choice_set, choice_show, "links", "owner|inside|any",
+	{ SITE(links), WORD(ALWAYS, choice_set, "links", "owner|inside|any",
 	    "symbolic links: those that lead to a file of their owner, those that stay below the root, or any") },
-	{ SITE(dotfiles), WORD(ALWAYS, choice_set, choice_show, "dotfiles", "show|hide",
+	{ SITE(dotfiles), WORD(ALWAYS, choice_set, "dotfiles", "show|hide",
 	    "names that begin with a dot; hidden when nothing is said, all but /.well-known/") },
 
-	{ SITE(env), WORD(CONFIG_GATEWAY, env_set, env_show, "env", "NAME VALUE",
+	{ SITE(env), WORD(CONFIG_GATEWAY, env_set, "env", "NAME VALUE",
 	    "a variable for programs, in place of one of that name") },
 
-	{ ROUTE(R_FASTCGI), WORD(CONFIG_FCGI, rule_set, rule_show, "fastcgi", BACKENDS,
+	{ ROUTE(R_FASTCGI), WORD(CONFIG_FCGI, rule_set, "fastcgi", BACKENDS,
 	    "ask a FastCGI program, the next address when one does not answer") },
-	{ ROUTE(R_SCGI), WORD(CONFIG_SCGI, rule_set, rule_show, "scgi", BACKENDS,
+	{ ROUTE(R_SCGI), WORD(CONFIG_SCGI, rule_set, "scgi", BACKENDS,
 	    "ask an SCGI program, the next address when one does not answer") },
-	{ ROUTE(R_CGI), WORD(CONFIG_CGI, rule_set, rule_show, "cgi",
+	{ ROUTE(R_CGI), WORD(CONFIG_CGI, rule_set, "cgi",
 	    "PATTERN [INTERPRETER] [folder WHICH] [location WHO] [user NAME] [memory SIZE] [cpu SECONDS]"
 	    " [time SECONDS] [nice N]",
 	    "run a program for each request: the file itself, or an interpreter with it") },
-	{ ROUTE(R_PROXY), .min = IN_TURN, WORD(CONFIG_PROXY, rule_set, rule_show, "proxy",
+	{ ROUTE(R_PROXY), .min = IN_TURN, WORD(CONFIG_PROXY, rule_set, "proxy",
 	    "PATTERN ADDR... [check HOW] [name NAME] [in-turn|least-busy|sticky]",
 	    "ask another web server, or one of several; http://HOST:PORT/PATH/ maps to a path over there") },
-	{ ROUTE(R_ALIAS), WORD(CONFIG_REWRITE, rule_set, rule_show, "alias", "PATTERN DIR",
+	{ ROUTE(R_ALIAS), WORD(CONFIG_REWRITE, rule_set, "alias", "PATTERN DIR",
 	    "serve files of another folder") },
-	{ ROUTE(R_REDIRECT), .min = 302, WORD(CONFIG_REWRITE, rule_set, rule_show, "redirect", "PATTERN TARGET [STATUS]",
+	{ ROUTE(R_REDIRECT), .min = 302, WORD(CONFIG_REWRITE, rule_set, "redirect", "PATTERN TARGET [STATUS]",
 	    "send the client elsewhere, with 301, 302, 303, 307 or 308") },
-	{ ROUTE(R_REWRITE), WORD(CONFIG_REWRITE, rule_set, rule_show, "rewrite", "PATTERN PATH",
+	{ ROUTE(R_REWRITE), WORD(CONFIG_REWRITE, rule_set, "rewrite", "PATTERN PATH",
 	    "answer as if PATH had been asked for") },
 
-	{ FILTER(R_ALLOW), WORD(CONFIG_ALLOW, rule_set, rule_show, "allow", "PATTERN RANGE...",
+	{ FILTER(R_ALLOW), WORD(CONFIG_ALLOW, rule_set, "allow", "PATTERN RANGE...",
 	    "who may ask, by address; the others get 403") },
-	{ FILTER(R_AUTH), WORD(CONFIG_AUTH, rule_set, rule_show, "auth", "PATTERN FILE|system|off [REALM]",
+	{ FILTER(R_AUTH), WORD(CONFIG_AUTH, rule_set, "auth", "PATTERN FILE|system|off [REALM]",
 	    "who may ask, by password: users of a file, or accounts of the system; the others get 401") },
-	{ FILTER(R_AUTHORIZATION), WORD(CONFIG_GATEWAY, rule_set, rule_show, "authorization", "PATTERN",
+	{ FILTER(R_AUTHORIZATION), WORD(CONFIG_GATEWAY, rule_set, "authorization", "PATTERN",
 	    "let programs see the field with the password") },
-	{ FILTER(R_FALLBACK), WORD(CONFIG_REWRITE, rule_set, rule_show, "fallback", "PATTERN PATH",
+	{ FILTER(R_FALLBACK), WORD(CONFIG_REWRITE, rule_set, "fallback", "PATTERN PATH",
 	    "answer with PATH what no file answers") },
-	{ FILTER(R_HEADER), WORD(CONFIG_HEADER, rule_set, rule_show, "header", "PATTERN NAME VALUE",
+	{ FILTER(R_HEADER), WORD(CONFIG_HEADER, rule_set, "header", "PATTERN NAME VALUE",
 	    "a field for the response, in place of one of that name") },
-	{ FILTER(R_EXPIRES), WORD(CONFIG_HEADER, rule_set, rule_show, "expires", "PATTERN SECONDS",
+	{ FILTER(R_EXPIRES), WORD(CONFIG_HEADER, rule_set, "expires", "PATTERN SECONDS",
 	    "how long caches may keep the response") },
-	{ FILTER(R_HSTS), WORD(CONFIG_TLS, rule_set, rule_show, "hsts", "PATTERN SECONDS",
+	{ FILTER(R_HSTS), WORD(CONFIG_TLS, rule_set, "hsts", "PATTERN SECONDS",
 	    "tell browsers, over TLS, to come by https alone for so long") },
-	{ FILTER(R_LIMIT_BODY), WORD(CONFIG_GATEWAY, rule_set, rule_show, "limit", "PATTERN body SIZE",
+	{ FILTER(R_LIMIT_BODY), WORD(CONFIG_GATEWAY, rule_set, "limit", "PATTERN body SIZE",
 	    "refuse request bodies above SIZE") },
-	{ FILTER(R_LISTING), WORD(CONFIG_LISTING, rule_set, rule_show, "listing", "PATTERN",
+	{ FILTER(R_LISTING), WORD(CONFIG_LISTING, rule_set, "listing", "PATTERN",
 	    "list folders that have no index") },
-	{ FILTER(R_ERROR), .min = 400, .max = 599, WORD(CONFIG_REWRITE, rule_set, rule_show, "error", "CODE PATH",
+	{ FILTER(R_ERROR), .min = 400, .max = 599, WORD(CONFIG_REWRITE, rule_set, "error", "CODE PATH",
 	    "the page that goes out with a status of 400 to 599") },
 	{ 0 },
 };
+
+const char defaults[] =
+	"listen 8000\0" "clients 64\0" "scripts 16\0" "proxied 32\0" "sessions 64\0"
+	"log errors stderr\0" "log access off\0"
+	"index index.html\0" "links owner\0" "dotfiles hide\0";
 
 const struct word *
 word_find(const char *name)
@@ -139,13 +140,17 @@ word_find(const char *name)
 }
 
 const char *
-word_text(const struct word *w, enum word_text which)
+text_at(const char *p, unsigned i)
 {
-	const char *p = w->name;
-
-	for (; which; which--)
+	for (; i; i--)
 		p += strlen(p) + 1;
 	return p;
+}
+
+const char *
+word_text(const struct word *w, enum word_text which)
+{
+	return text_at(w->name, which);
 }
 
 const char *

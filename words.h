@@ -1,8 +1,9 @@
 /* words.h - what the rooms of the configuration share: the row of a directive, and the reader at work
  *
  *  files --lines.c--.
- *                   +--> a row of words[] --scalars.c ...--> struct conf --answers.c--> lines again (-t)
- *  argv ---conf.c---'
+ *                   +--> a row of words[] --scalars.c ...--> struct conf
+ *  argv ---conf.c---+      `--> kept as it was written, for -t
+ *  defaults[] ------'
  *
  * The pattern of a row's arguments is shown, checked and printed from: capitals stand for a value, small letters for
  * themselves, a|b for one of them; X... is one or more, [ ] may be missing, [ ]... may be repeated, { opens a block.
@@ -31,15 +32,12 @@ struct word;
 
 /* The arguments fit the word's pattern already. */
 typedef void setter(struct reader *, const struct word *, char *const *arg, unsigned n);
-/* Print the arguments of the i-th line that this word needs for a conf, host or rule; false when it needs no more. */
-typedef bool shower(struct buf *, const struct word *, const void *from, unsigned i);
 
 enum section { G_SERVER, G_SITE, G_ROUTE, G_FILTER, GROUPS };     /* those of G_SERVER stand outside of `host` */
 
 struct word {
 	const char *name;               /* and behind it what word_text finds */
 	setter *set;                    /* NULL: not in this build */
-	shower *show[CONFIG_SHOW];      /* NULL: it leaves no trace of its own */
 	unsigned char section;          /* enum section */
 	unsigned char kind;             /* enum rule_kind, of a route or filter */
 	unsigned short at;              /* of the value in struct conf or struct host */
@@ -51,35 +49,31 @@ struct word {
 /* -- words.c: the table of directives -------------------------------------------------------------- */
 
 extern const struct word words[];       /* the last has no name */
+extern const char defaults[];           /* lines that are read after all others and lose against them; the last is empty */
+const char *text_at(const char *, unsigned i);          /* the i-th of texts that lie one behind the other */
 enum word_text { W_NAME, W_ARGS, W_FEATURE, W_HELP };   /* a help is there with CONFIG_HELP alone */
 const char *word_text(const struct word *, enum word_text);
 const struct word *word_find(const char *name);
 const char *word_name(unsigned i);      /* NULL behind the last */
 const struct word *word_of_rule(enum rule_kind);
 
-/* -- scalars.c, directives.c: how they are set and shown --------------------------------------------- */
+/* -- scalars.c, directives.c: how they are set --------------------------------------------------------- */
 
 setter nets_set, text_set, root_set, number_set, clients_set, memory_set, timeout_set, spool_set, choice_set, index_set;
-shower nets_show, text_field_show, number_show, clients_show, memory_show, timeout_show, spool_show, choice_show, index_show;
 setter forward_set, listen_set, certificate_set, user_set, log_set, types_set, include_set, host_set, resolver_set;
-shower forward_show, listen_show, certificate_show, log_show, types_show, resolver_show;
 setter ca_set, client_ca_set;           /* verify.c */
-shower ca_show, client_ca_show;
 setter env_set;
-shower env_show;
+void timeouts_default(struct reader *);
 unsigned name_index(const char *text, const char *(*name)(unsigned));   /* of the name that is text, or of the end */
 
 /* -- rules.c, programs.c: routes and filters ------------------------------------------------------- */
 
 setter rule_set;
-shower rule_show;
 typedef bool set_part(struct reader *, const struct word *, struct rule *, char *text);
-typedef void show_part(struct buf *, const struct rule *);
 set_part set_spawn, set_children, set_ready, set_idle;          /* programs.c */
-show_part show_spawn;
 bool programs_finish(struct reader *, const struct word *, struct rule *);      /* all parts are there; false after a mistake */
 
-/* -- values.c: values out of text, false after a mistake; and shown -------------------------------- */
+/* -- values.c: values out of text, false after a mistake -------------------------------------------- */
 
 bool take_number(struct reader *, const char *text, uint64_t min, uint64_t max, uint64_t *to);
 bool take_size(struct reader *, const char *text, uint64_t *to);
@@ -87,11 +81,8 @@ bool take_dir(struct reader *, const char *text);
 bool take_clean(struct reader *, const char *text);     /* for a response head: no controls (RFC 9110 5.5) */
 bool take_path(struct reader *, struct span);           /* as requests have it once they are decoded */
 bool take_pattern(struct reader *, const char *text, struct pattern *to);
-bool take_net(struct reader *, const char *text, struct net **list);    /* the text is not copied */
-void net_show(struct buf *, const struct net *);
+bool take_net(struct reader *, const char *text, struct net **list);
 bool take_user(struct reader *, const char *text, uid_t *, gid_t *);    /* NAME[:GROUP], or numbers */
-void size_show(struct buf *, uint64_t);
-void text_show(struct buf *, struct span);      /* a blank, and the text in quotes where it needs them */
 
 /* -- lines.c: the grammar -------------------------------------------------------------------------- */
 
@@ -107,6 +98,8 @@ unsigned pieces_of(const char *args, struct piece to[PIECES_MAX]);
 struct span file_text(struct reader *, const char *path);
 /* Set what a word and its arguments say.  opens: there is a `{` behind them. */
 void apply(struct reader *, const char *name, char *const *arg, unsigned n, bool opens);
+/* The same for a line, which is changed. */
+void conf_line(struct reader *, char *text);
 /* The lines of a file, each with r->file and r->line set; false after a mistake when it cannot be read. */
 bool file_lines(struct reader *, const char *path, void (*line)(struct reader *, char *text));
 void conf_file(struct reader *, const char *path);
@@ -127,6 +120,8 @@ struct reader {
 	unsigned block;                 /* the line of the `{` that is open, 0 when none is */
 	unsigned nested;                /* how many are open in that one, which is a mistake */
 	unsigned mistakes, depth, files;
+	bool defaults;                  /* what nobody has said is being read */
+	bool beaten;                    /* the word just set had no effect of its own */
 	struct source *source;          /* the files being read, innermost first */
 	struct source *opened;          /* the one where `block` began, and must end */
 	struct place *places;           /* what was set where */
@@ -141,8 +136,13 @@ struct text { struct text *next; const char *text; };
 
 struct kept {                           /* what a conf keeps besides its structure: conf.arena */
 	struct arena arena;
-	struct text *types;             /* the files of `types`, to be shown */
+	struct text *lines, **end;      /* those that took effect, for -t alone */
 };
+
+/* -- answers.c: -t ---------------------------------------------------------------------------------- */
+
+/* Keep a line that took effect, to be shown when the reading has ended. */
+void line_keep(struct reader *, const char *name, char *const *arg, unsigned n, bool opens);
 
 /* Memory is zeroed; when there is none the reading ends as a whole. */
 void *keep(struct reader *, size_t n);
@@ -160,7 +160,7 @@ bool mistake(struct reader *, const char *format, ...) __attribute__((format(pri
 void mistake_unknown(struct reader *, const char *what, const char *text, const char *(*name)(unsigned));
 
 /* May this field be set here?  The first time, yes.  A value of the command line stays, in silence, whatever a file
- * says; anything else is a mistake. */
+ * says, and any value whatever the defaults say; anything else is a mistake. */
 bool once(struct reader *, const void *field, const char *what);
 void remember(struct reader *, const void *field);
 const struct place *place_of(const struct reader *, const void *field);
