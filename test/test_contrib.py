@@ -1,4 +1,5 @@
 """What other systems expect: packages, units, init scripts, and uhttpd's options."""
+import glob
 import hashlib
 import os
 import re
@@ -8,7 +9,7 @@ import subprocess
 
 import pytest
 
-from conftest import BINARY, ROOT, Server
+from conftest import BINARY, ROOT, Server, eventually
 
 pytestmark = pytest.mark.once
 CONTRIB = ROOT / "contrib"
@@ -216,6 +217,112 @@ def test_the_units_of_systemd_are_understood_and_closed(folder, binary):
     run("systemd-analyze", "security", "--offline=yes", "--threshold=30", folder / "cubhttpd.service")
 
 
+# In namespaces of its own, over an /etc, /var and /run of its own, with the units that are named and nothing else.
+BOOT = """
+mount --make-rprivate /
+mount -t proc proc /proc
+mount -t tmpfs tmpfs /run
+mount -t tmpfs tmpfs /sys/fs/cgroup
+mkdir -p /run/systemd /run/up /run/work /run/units
+mount -t overlay overlay -o lowerdir=/etc,upperdir=/run/up,workdir=/run/work /etc
+for d in /opt /var/lib /var/log; do mount -t tmpfs tmpfs $d; done
+cp @DIR@/units/* /run/units
+cp @PROGRAM@ /opt/cubhttpd
+cp @DIR@/cubhttpd.conf /etc
+mkdir /var/lib/www
+echo served >/var/lib/www/a.txt
+ip link set lo up
+exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin container=other SYSTEMD_UNIT_PATH=/run/units /lib/systemd/systemd \\
+	--system --unit=go.target --log-target=null
+"""
+
+
+@pytest.fixture
+def systemd(folder, binary):
+    """Boot systemd with a configuration; what it returns runs a command in there."""
+    if os.geteuid() != 0 or not os.path.exists("/lib/systemd/systemd"):
+        pytest.skip("only root can boot a systemd, and where it is installed")
+    if os.path.exists("/run/systemd/system"):
+        pytest.skip("a systemd is running here already, which another one would disturb")
+    shutil.copytree(CONTRIB / "systemd", folder / "units")
+    for name in ("cubhttpd.service", "cubhttpd.socket"):
+        text = (folder / "units" / name).read_text().replace("/usr/sbin/", "/opt/")
+        (folder / "units" / name).write_text(text.replace("ListenStream=80", "ListenStream=127.0.0.1:8080"))
+    for name in ("sysinit", "basic", "shutdown", "network", "nss-lookup", "multi-user", "sockets", "go"):
+        (folder / "units" / f"{name}.target").write_text("[Unit]\nDefaultDependencies=no\n")
+    groups = set(glob.glob("/sys/fs/cgroup/*"))
+    booted = []
+
+    def boot(configuration):
+        (folder / "cubhttpd.conf").write_text(configuration)
+        script = BOOT.replace("@DIR@", str(folder)).replace("@PROGRAM@", str(binary))
+        outer = subprocess.Popen(["unshare", "--pid", "--mount", "--net", "--ipc", "--uts", "--fork", "--kill-child",
+                                  "sh", "-ec", script], stdin=subprocess.DEVNULL, start_new_session=True)
+        booted.append(outer)
+        children = f"/proc/{outer.pid}/task/{outer.pid}/children"
+        pid = eventually(lambda: open(children).read().strip(), "its first process")
+
+        def inside(command):
+            return run("nsenter", "-t", pid, "-m", "-n", "-p", "-i", "-u", "sh", "-ec", command)
+        eventually(lambda: os.path.exists(f"/proc/{pid}/root/run/systemd/private"), "systemd")
+        return inside
+    yield boot
+    for outer in booted:
+        outer.kill()
+        outer.wait()
+    for name in ("system.slice", "init.scope"):
+        for path in glob.glob(f"/sys/fs/cgroup/*/{name}") + glob.glob(f"/sys/fs/cgroup/{name}"):
+            eventually(lambda: remove_group(path), f"the end of {path}")
+    assert set(glob.glob("/sys/fs/cgroup/*")) <= groups
+
+
+def remove_group(path):
+    try:
+        for below in sorted(glob.glob(f"{path}/**/", recursive=True), reverse=True):
+            os.rmdir(below)
+    except OSError:
+        pass
+    return not os.path.exists(path)
+
+
+@pytest.mark.xdist_group("contrib")
+@pytest.mark.parametrize("user", ["", "user nobody\n"])
+def test_systemd_starts_reloads_and_restarts_it_and_what_it_keeps_stays(systemd, binary, user):
+    tls = "listen 127.0.0.1:8443 tls\n" if "CONFIG_TLS 1" in run(binary, "-V") else ""
+    inside = systemd(f"{user}{tls}listen 127.0.0.1:8000\nroot /var/lib/www\nlog access /var/log/cubhttpd/access.log\n")
+    inside("systemctl start cubhttpd && curl -sSf --retry 9 --retry-connrefused http://127.0.0.1:8000/a.txt | grep -q served")
+    if tls:
+        shown = "curl -sSf --cacert /etc/cubhttpd/certificate.pem https://localhost:8443/a.txt | grep -q served"
+        before = inside(f"{shown} && sha256sum /etc/cubhttpd/*")
+        inside("systemctl restart cubhttpd && curl -sSf --retry 9 --retry-connrefused http://127.0.0.1:8000/a.txt >/dev/null")
+        assert inside(f"{shown} && sha256sum /etc/cubhttpd/*") == before, "another key or certificate after a restart"
+    inside("""
+        pid=$(systemctl show -P MainPID cubhttpd)
+        echo 'listen 127.0.0.1:8001' >>/etc/cubhttpd.conf
+        systemctl reload cubhttpd
+        curl -sSf --retry 9 --retry-connrefused http://127.0.0.1:8001/a.txt | grep -q served
+        echo 'lissen 127.0.0.1:8002' >>/etc/cubhttpd.conf
+        ! systemctl reload cubhttpd 2>/dev/null
+        curl -sSf http://127.0.0.1:8001/a.txt | grep -q served
+        [ "$pid" = "$(systemctl show -P MainPID cubhttpd)" ]
+        systemctl stop cubhttpd
+        [ "$(systemctl show -P Result cubhttpd)" = success ]
+        ! systemctl start cubhttpd 2>/dev/null
+        grep -c 'GET /a.txt' /var/log/cubhttpd/access.log""")
+
+
+@pytest.mark.xdist_group("contrib")
+def test_systemd_hands_sockets_over_and_keeps_them_while_it_restarts(systemd):
+    inside = systemd("root /var/lib/www\nuser nobody\n")
+    inside("""
+        systemctl start cubhttpd.socket
+        [ "$(systemctl is-active cubhttpd.service)" = inactive ]
+        curl -sSf http://127.0.0.1:8080/a.txt | grep -q served
+        [ "$(systemctl is-active cubhttpd.service)" = active ]
+        systemctl restart cubhttpd.service & curl -sSf http://127.0.0.1:8080/a.txt | grep -q served
+        wait $!""")
+
+
 def test_every_script_is_clean():
     scripts = [p for p in CONTRIB.rglob("*") if p.is_file() and re.match(rb"#!.*sh\b|#!.*openrc", p.read_bytes())]
     assert len(scripts) >= 8
@@ -286,9 +393,9 @@ def test_everything_that_uhttpd_can_be_told(folder):
     assert set(made.splitlines()) >= {
         "listen 192.168.1.1:8080", "listen [fd00::1]:8080", "listen 0.0.0.0:81", r'root "/srv/my \"site\""',
         "cgi *.php /usr/bin/php-cgi", "cgi *.pl /usr/bin/perl", "cgi *.sh /bin/sh",
-        "alias /films /mnt/sda1/films", "alias /a/b /tmp", "index index.php index.html start.html",
+        "rewrite /films /cgi-bin/player/films", "rewrite /a/b /cgi-bin/a/b", "timeout idle 1", "index index.php index.html start.html",
         "error 404 /cgi-bin/missing", "links inside", "scripts 16", "allow / 192.168.0.0/16 10.1.2.3"}
-    assert 'listing' not in made and "timeout backend" not in made and "timeout idle" not in made
+    assert 'listing' not in made and "timeout backend" not in made
     assert "option script_timeout 'many' is no number" in told and "'Q:what' has no equal" in told
     realm = r'"The $HOME of all"'
     assert auth == [f"auth /admin {folder}/run/main_admin.users {realm}", f"auth /system system {realm}",
@@ -296,9 +403,89 @@ def test_everything_that_uhttpd_can_be_told(folder):
     assert (folder / "run/main_admin.users").read_text() == "alice:{PLAIN}secret\n"
     assert (folder / "run/main_secret.users").read_text() == "bob:$1$abcdefgh$irWbblnpmw.5z7wgBnprh0\n"
     assert (folder / "run/main_admin.users").stat().st_mode & 0o77 == 0, "others may read the passwords"
-    assert "alias /films /mnt/sda1/films" in shown
+    assert made.index("\nrewrite") < made.index("\ncgi"), "there an alias comes before all else"
+    assert "rewrite /films /cgi-bin/player/films" in shown
     assert parts["guests"].startswith("# made from") and "listen 8081" in parts["guests"]
     assert "secret" not in parts["guests"], "one server has the users of another"
+
+
+ODD = [
+    ("option listen_http '80 8080'", {"listen 80", "listen 8080"}, ""),
+    ("list listen_http 80\n list listen_http 80", {"listen 80"}, ""),
+    ("list listen_http '0.0.0.0:80'\n list listen_http '[::]:80'", {"listen 80"}, ""),
+    ("option listen_https 443\n option redirect_https 1\n option cert /no.crt\n option key /no.key",
+     {"listen 443 tls", "redirect / https: 307"}, ""),
+    ("option cgi_prefix /", {"cgi /"}, ""),
+    ("option cgi_prefix scripts", {"cgi /scripts/"}, ""),
+    ("option cgi_prefix ''", {"cgi /cgi-bin/"}, ""),
+    ("option alias /films", {"rewrite /films /cgi-bin/films"}, ""),
+    ("option interpreter '.php=/usr/bin/php-cgi .pl=/usr/bin/perl'", {"cgi *.php /usr/bin/php-cgi", "cgi *.pl /usr/bin/perl"}, ""),
+    ("list interpreter 'php=/usr/bin/php-cgi'", set(), "is not .ext=/program"),
+    ("option index_page 'a.html b.html'", {"index a.html b.html"}, ""),
+    ("".join(f"list index_page {n}.html\n " for n in range(9)), {"cgi /cgi-bin/"}, "more than 8 names"),
+    ("option error_page none.html", {"error 404 /none.html"}, ""),
+    ("option max_requests 5000\n option max_connections 99999999999999999999", {"scripts 4096", "clients 4096"}, ""),
+    ("option script_timeout 100000\n option network_timeout 5", {"timeout backend 86400", "timeout body 5", "timeout send 5"}, ""),
+    ("option http_keepalive 0\n option tcp_keepalive 1", {"timeout idle 1"}, ""),
+    ("option no_dirlists yes\n option no_symlinks on", {"links inside"}, ""),
+    ("option ubus_prefix /ubus\n list ucode_prefix '/x=/y.uc'", {"listing /"}, "ucode_prefix has no equal"),
+    ("list httpauth nobody", set(), "httpauth 'nobody' has no user or no password"),
+    ("list httpauth them\nconfig httpauth them\n option prefix '/a b'\n option username x\n option password y",
+     {'auth "/a b" @RUN@/main_a_b.users Name'}, ""),
+]
+
+
+@pytest.mark.parametrize("options, lines, tells", ODD, ids=[re.sub(r"[^a-z_]+", "-", o[0][:40]) for o in ODD])
+def test_odd_ways_to_say_it(folder, options, lines, tells):
+    """The router is reachable whatever stands there: the server takes what is made, and lines that it cannot are told."""
+    (folder / "odd").write_text(f"config uhttpd main\n option realm Name\n option home {folder}\n {options}\n")
+    said = run("/bin/sh", "-euc", f"""
+        . {ROOT}/test/peers/uci.sh
+        . {CONTRIB}/openwrt/files/uci.sh
+        config_load {folder}/odd
+        cub_conf main >{folder}/made.conf
+        cub_mend {folder}/made.conf""", env=dict(os.environ, CUB_PROGRAM=str(BINARY), CUB_RUN=str(folder / "run")))
+    made = (folder / "made.conf").read_text().splitlines()
+    tls = "CONFIG_TLS 1" in run(BINARY, "-V")
+    expected = {x.replace("@RUN@", f"{folder}/run") for x in lines if tls or not re.search("tls|https", x)}
+    assert expected <= set(made) and len(made) == len(set(made)), (made, said)
+    assert tells in said and (tells or not said), said
+    run(BINARY, "-t", "-f", folder / "made.conf")
+
+
+UCI = r"""#!/bin/sh
+[ "$1" != -q ] || shift
+cd "$UCI_DIR" || exit
+case $1 in
+export) echo "package $2"; cat "$2" ;;
+import) grep -v "^package $2\$" >"$2.new"; mv "$2.new" "$2" ;;
+get)    [ "$2" = cubhttpd.uhttpd ] && grep -q "^config taken_over 'uhttpd'" cubhttpd && echo taken_over ;;
+set)    [ "$2" = cubhttpd.uhttpd=taken_over ] && echo "config taken_over 'uhttpd'" >>cubhttpd ;;
+commit) ;;
+*)      exit 1 ;;
+esac
+"""
+
+
+def test_what_uhttpd_had_is_taken_over_once_and_all_of_it(folder):
+    """Its other servers and its users, too: a path with a password would be open otherwise."""
+    for path, text in {"bin/uci": UCI, "init.d/uhttpd": f'#!/bin/sh\necho "$1" >>{folder}/asked\n'}.items():
+        (folder / path).parent.mkdir(exist_ok=True)
+        (folder / path).write_text(text)
+        (folder / path).chmod(0o755)
+    (folder / "config").mkdir()
+    shutil.copy(ROOT / "test/cases/uci/everything", folder / "config/uhttpd")
+    shutil.copy(CONTRIB / "openwrt/files/cubhttpd.config", folder / "config/cubhttpd")
+    script = (CONTRIB / "openwrt/files/cubhttpd.defaults").read_text()
+    script = script.replace("/etc/config/", f"{folder}/config/").replace("/etc/init.d/", f"{folder}/init.d/")
+    for again in (False, True):
+        run("/bin/sh", "-euc", script, env={"PATH": f"{folder}/bin:{os.environ['PATH']}", "UCI_DIR": str(folder / "config")})
+    assert (folder / "asked").read_text() == "stop\ndisable\n"
+    taken = (folder / "config/cubhttpd").read_text()
+    assert taken.count("config cubhttpd") == 2 and taken.count("config httpauth") == 2
+    (folder / "there").write_text(taken.replace("config cubhttpd", "config uhttpd"))
+    run_before, run_after = (converted(folder, folder / name)[0] for name in ("config/uhttpd", "there"))
+    assert run_before == run_after and "auth /admin" in run_after["main"]
 
 
 def test_the_init_script_of_openwrt(folder):
@@ -326,7 +513,7 @@ echo "Content-Type: text/plain"
 echo
 echo "$(basename "$0") in $PWD got $(wc -c)"
 """
-LUCI = """#!/bin/sh
+LUCI = r"""#!/bin/sh
 echo "Status: 302 Found"
 echo "Location: /cgi-bin/luci/admin$PATH_INFO"
 echo "Set-Cookie: a=1"

@@ -59,7 +59,7 @@ cub_option() {
 	[ -z "$value" ] || { shift 2; cub_line "$@" "$value"; }
 }
 
-# The same for a number that is to be above 0.
+# cub_number SECTION OPTION MOST WORD...: the same for a number above 0; what is above MOST is as good as that.
 cub_number() {
 	local value
 
@@ -67,8 +67,22 @@ cub_number() {
 	case $value in
 	'' | 0)	;;
 	*[!0-9]*) cub_told "option $2 '$value' is no number" ;;
-	*)	shift 2; echo "$* $value" ;;
+	*)	[ ${#value} -lt 9 ] && [ "$value" -le "$3" ] || value=$3
+		shift 3
+		echo "$* $value" ;;
 	esac
+}
+
+# cub_each SECTION OPTION FUNCTION: for each word of an option or a list, as uhttpd's own script takes them.
+cub_each() {
+	local words value
+
+	config_get words "$1" "$2"
+	set -f
+	for value in $words; do
+		"$3" "$value"
+	done
+	set +f
 }
 
 # "80", "192.168.1.1:80", "[::1]:80"; uhttpd's 0.0.0.0 beside [::] is one socket here.
@@ -84,12 +98,9 @@ cub_listen() {
 cub_listens() {
 	local port addresses
 
-	CUB_ANY4='' CUB_ANY6='' CUB_ADDRESSES=''
-	config_list_foreach "$1" "$2" cub_listen
-	addresses="$CUB_ADDRESSES"
-	for port in $CUB_ANY6; do
-		addresses="$addresses $port"
-	done
+	CUB_ANY4='' CUB_ANY6='' CUB_ADDRESSES='' CUB_HEARD=''
+	cub_each "$1" "$2" cub_listen
+	addresses="$CUB_ADDRESSES $CUB_ANY6"
 	for port in $CUB_ANY4; do
 		case " $CUB_ANY6 " in
 		*" $port "*) ;;
@@ -97,16 +108,12 @@ cub_listens() {
 		esac
 	done
 	for port in $addresses; do
-		echo "listen $port${3:+ $3}"
+		case $CUB_HEARD in
+		*" $port "*) ;;         # uhttpd listens once to what is named twice
+		*)	echo "listen $port${3:+ $3}" ;;
+		esac
+		CUB_HEARD="$CUB_HEARD $port "
 	done
-}
-
-# cub_pair WORD TEXT: "url=path" as the two arguments of WORD.
-cub_pair() {
-	case $2 in
-	*=*)	cub_line "$1" "$(cub_below "${2%%=*}")" "${2#*=}" ;;
-	*)	cub_told "'$2' has no =" ;;
-	esac
 }
 
 # A path as uhttpd takes it, with or without slashes around it, as a pattern.
@@ -117,8 +124,15 @@ cub_below() {
 	echo "${path:-/}"
 }
 
+# "/url=/path": what begins with /url is asked for below /path, /url included; without =/path, below the CGI prefix.
 cub_alias() {
-	cub_pair alias "$1"
+	local url path="$CUB_PREFIX"
+
+	url="$(cub_below "${1%%=*}")"
+	case $1 in
+	*=*)	path="$(cub_below "${1#*=}")" ;;
+	esac
+	cub_line rewrite "$url" "${path%/}$url"
 }
 
 cub_interpreter() {
@@ -139,8 +153,11 @@ cub_user() {
 	config_get prefix "$1" prefix /
 	config_get user "$1" username
 	config_get password "$1" password
-	[ -n "$user" ] && [ -n "$password" ] || return 0
-	cub_password "$prefix" "$user" "$password"
+	if [ -n "$user" ] && [ -n "$password" ]; then
+		cub_password "$prefix" "$user" "$password"
+	else
+		cub_told "httpauth '$1' has no user or no password"
+	fi
 }
 
 cub_password() {
@@ -254,24 +271,28 @@ cub_conf() {
 	cub_option "$section" home root
 	config_get_bool value "$section" no_symlinks 0
 	[ "$value" = 1 ] && echo 'links inside' || echo 'links any'
-	cub_number "$section" max_connections clients
-	cub_number "$section" max_requests scripts
-	cub_number "$section" script_timeout timeout backend
-	cub_number "$section" network_timeout timeout body
-	cub_number "$section" network_timeout timeout send
-	cub_number "$section" http_keepalive timeout idle
+	cub_number "$section" max_connections 4096 clients
+	cub_number "$section" max_requests 4096 scripts
+	cub_number "$section" script_timeout 86400 timeout backend
+	cub_number "$section" network_timeout 86400 timeout body
+	cub_number "$section" network_timeout 86400 timeout send
+	cub_number "$section" http_keepalive 86400 timeout idle
+	config_get value "$section" http_keepalive
+	[ "$value" != 0 ] || echo 'timeout idle 1'      # off over there; no less can be said here
 	echo 'log errors syslog warn'
 
-	config_list_foreach "$section" index_page cub_index
-	config_get value "$section" cgi_prefix
-	[ -z "$value" ] || cub_line cgi "$(cub_below "$value")/"
-	config_list_foreach "$section" interpreter cub_interpreter
-	config_list_foreach "$section" alias cub_alias
-	cub_option "$section" error_page error 404
+	cub_each "$section" index_page cub_index
+	config_get value "$section" cgi_prefix /cgi-bin
+	CUB_PREFIX="$(cub_below "$value")"
+	cub_each "$section" alias cub_alias
+	cub_line cgi "${CUB_PREFIX%/}/"
+	cub_each "$section" interpreter cub_interpreter
+	config_get value "$section" error_page
+	[ -z "$value" ] || cub_line error 404 "/${value#/}"
 	config_get_bool value "$section" no_dirlists 0
 	[ "$value" = 1 ] || echo 'listing /'
 
-	config_list_foreach "$section" httpauth cub_user
+	cub_each "$section" httpauth cub_user
 	config_get value "$section" config
 	[ -z "$value" ] || cub_httpd_conf "$value"
 	[ -z "$CUB_INDEX" ] || echo "index$CUB_INDEX"
@@ -280,4 +301,28 @@ cub_conf() {
 	cub_strange "$section"
 	config_get value "$section" include
 	[ -z "$value" ] || cub_line include "$value"
+}
+
+# cub_mend FILE: leave out what this program does not take, and tell of it: a feature that is not built in must not cost
+# the others.  Where it listens and who may ask is never left out.
+cub_mend() {
+	local said line number='' drop=''
+
+	said="$("$CUB_PROGRAM" -t -f "$1" 2>&1 >/dev/null)" && return
+	while read -r line; do
+		case $line in
+		"$1":[0-9]*:*) ;;
+		*)	continue ;;
+		esac
+		number="${line#"$1":}"
+		number="${number%%:*}"
+		case $(sed -n "${number}p" "$1") in
+		listen* | allow* | auth*) ;;
+		*)	cub_told "$line"
+			drop="$drop${number}d;" ;;
+		esac
+	done <<-E
+		$said
+	E
+	[ -z "$drop" ] || sed -i "$drop" "$1"
 }
