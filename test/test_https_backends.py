@@ -10,7 +10,7 @@ import threading
 
 import pytest
 
-from wire import PATIENCE, eventually
+from wire import PATIENCE, eventually, held_port
 
 
 class Backend:
@@ -291,8 +291,7 @@ def test_nginx_is_reached(start, ca, folder, kind):
     if not shutil.which("nginx"):
         pytest.skip("nginx is not installed")
     it = ca.issue(f"nginx-{kind}", ["localhost"], kind)
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    held, port = held_port()
     (folder / "big").write_bytes(os.urandom(2_000_000))
     (folder / "nginx.conf").write_text(f"""daemon off; master_process off; pid {folder}/nginx.pid; error_log stderr;
 events {{ }}
@@ -313,3 +312,4 @@ root {folder}; }} }}""")
     finally:
         nginx.terminate()
         nginx.wait()
+        held.close()

@@ -170,12 +170,19 @@ def test_thousands_of_messages_both_ways_at_once(start, program, binary, scheme,
     eventually(lambda: not server.connections(), "the end of the tunnel")
 
 
+def port_of(process):
+    """Where a program listens that asked the kernel for a port and does not say which it got."""
+    def found():
+        assert process.poll() is None, "it has ended"
+        sockets = {f.resolve().name for f in Path(f"/proc/{process.pid}/fd").iterdir()}       # one that goes is no mistake
+        rows = [row.split() for name in ("tcp", "tcp6") for row in Path(f"/proc/net/{name}").read_text().splitlines()[1:]]
+        return [int(row[1].rpartition(":")[2], 16) for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in sockets]
+    return eventually(found, "its port")[0]
+
+
 def test_a_websocket_program_in_a_browser(start, program, browser):      # noqa: F811
     """The counter of libwebsockets' test server runs, and is set back by a message from the page."""
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port = s.getsockname()[1]
-    program("libwebsockets-test-server", f"--port={port}", stderr=subprocess.DEVNULL)
+    port = port_of(program("libwebsockets-test-server", "--port=0", stderr=subprocess.DEVNULL))
     server = start(f"timeout idle 2\nproxy / 127.0.0.1:{port}\n")
 
     def number():

@@ -11,7 +11,7 @@ import xmlrpc.client
 import pytest
 
 from peers.fcgi import Gone
-from wire import PATIENCE, Cut, eventually
+from wire import PATIENCE, Cut, eventually, held_port
 
 HEAD = b"Content-Type: text/plain\r\n\r\n"
 
@@ -298,10 +298,7 @@ def test_a_python_application_in_uwsgi(start, folder, run):
 
 @pytest.mark.plain("a client for plain text")
 def test_rtorrent_by_xml_rpc(start, folder, run):
-    held = socket.socket()              # nobody else gets the port; rtorrent may still listen on it
-    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    held.bind(("127.0.0.1", 0))
-    port = held.getsockname()[1]
+    held, port = held_port()
     (folder / "rc").write_text(f"""system.daemon.set = true
 directory.default.set = {folder}
 network.port_open.set = no

@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from wire import PATIENCE, Client, eventually
+from wire import PATIENCE, Client, eventually, held_port
 
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 GET = b"GET /x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
@@ -372,10 +372,7 @@ def connect_from(client, port):
 def test_nginx_in_front(start, folder, backend):
     """Two of them in a row, and a client that lies."""
     server = front(start, backend, trust="127.0.0.1")
-    with socket.socket() as a, socket.socket() as b:
-        a.bind(("127.0.0.1", 0))
-        b.bind(("127.0.0.1", 0))
-        outer, inner = a.getsockname()[1], b.getsockname()[1]
+    (a, outer), (b, inner) = held_port(), held_port()
     (folder / "nginx.conf").write_text(f"""
 daemon off;
 pid {folder}/nginx.pid;
@@ -386,14 +383,14 @@ http {{
     {"".join(f"{x}_temp_path {folder}/{x};" for x in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))}
     proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
     server {{
-        listen {outer};
+        listen 127.0.0.1:{outer};
         proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
         proxy_set_header X-Forwarded-Proto https;
         proxy_set_header X-Forwarded-Host example.org;
         location / {{ proxy_pass http://127.0.0.1:{inner}; }}
     }}
     server {{
-        listen {inner};
+        listen 127.0.0.1:{inner};
         location / {{ proxy_pass http://127.0.0.1:{server.port}; }}
     }}
 }}
@@ -413,3 +410,5 @@ http {{
     finally:
         nginx.terminate()
         nginx.wait(PATIENCE)
+        a.close()
+        b.close()

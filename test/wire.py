@@ -296,6 +296,14 @@ def check_head(answer):
     assert answer.status not in (301, 302, 303, 307, 308) or answer["Location"], "a redirect to nowhere"
 
 
+def held_port():
+    """A socket and its port, for a program that takes a number and sets SO_REUSEADDR: nobody else is given it meanwhile."""
+    held = socket.socket()
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    held.bind(("127.0.0.1", 0))
+    return held, held.getsockname()[1]
+
+
 def eventually(true, what="", patience=PATIENCE):
     """Wait for a state that announces itself by no event, such as a line in /proc.  Returns what true() returned."""
     end = time.monotonic() + patience
