@@ -1,4 +1,4 @@
-/* answers.c - what the program says about itself: -h, -V, -t, -H, all from the one table of directives */
+/* answers.c - what the program says about itself: -h, -V, -t, all from the one table of directives */
 #include "auth.h"
 #include "tls.h"
 #include "words.h"
@@ -128,80 +128,6 @@ version(void)
 	flush(STDOUT_FILENO);
 }
 
-/* -- -H -------------------------------------------------------------------------------------------- */
-
-static void
-mdoc_args(const char *args)
-{
-	struct piece piece[PIECES_MAX];
-	unsigned n = pieces_of(args, piece);
-
-	for (unsigned i = 0; i < n; i++) {
-		struct span rest = piece[i].text, choice;
-
-		if (piece[i].starts)
-			buf_text(&out, " Oo");
-		buf_text(&out, piece[i].literal ? " Cm" : " Ar");
-		while (rest.n) {
-			choice = span_cut(&rest, '|');
-			buf_char(&out, ' ');
-			for (unsigned j = 0; j < choice.n; j++)
-				buf_char(&out, lower(choice.p[j]));
-			if (rest.n)
-				buf_text(&out, " |");
-		}
-		if (piece[i].ends)
-			buf_text(&out, " Oc");
-		if (piece[i].repeats)
-			buf_text(&out, piece[i].ends ? " Ar ..." : " ...");
-	}
-}
-
-/* With a capital and a full stop, in lines that a terminal can show. */
-static void
-mdoc_sentence(const char *text)
-{
-	enum { COLUMNS = 78 };
-	struct span rest = span_of(text), word;
-	unsigned from = out.w;
-
-	while (rest.n) {
-		word = span_cut(&rest, ' ');
-		if (out.w > from && out.w - from + 1 + word.n > COLUMNS) {
-			buf_char(&out, '\n');
-			from = out.w;
-		} else if (out.w > from) {
-			buf_char(&out, ' ');
-		}
-		buf_span(&out, word);
-	}
-	if (text[0] >= 'a' && text[0] <= 'z')
-		out.data[out.r] -= 'a' - 'A';
-	buf_char(&out, '.');
-	end_line();
-}
-
-/* cubhttpd.conf(5) has these lines in this order, and more between them. */
-static void
-manual(void)
-{
-	for (unsigned g = 0; g < GROUPS; g++) {
-		buf_print(&out, ".Ss %s", section_titles[g]);
-		end_line();
-		mdoc_sentence(section_texts[g]);
-		line(".Bl -tag -width Ds");
-		for (const struct word *w = words; w->name; w++) {
-			if (w->section != g)
-				continue;
-			buf_print(&out, ".It Ic %s", w->name);
-			mdoc_args(word_text(w, W_ARGS));
-			end_line();
-			mdoc_sentence(word_text(w, W_HELP));
-		}
-		line(".El");
-	}
-}
-
 /* -- -t -------------------------------------------------------------------------------------------- */
 
 static bool shows;                      /* lines are kept */
@@ -287,21 +213,14 @@ static int
 check(int argc, char **argv)
 {
 	struct conf *cf;
-	uint64_t plan;
 	bool fits;
 
 	shows = true;
 	cf = conf_read(argc, argv);
 	if (!cf)
 		return 1;
-	plan = pool_plan(cf, &out);
+	fits = pool_plan(cf, &out);
 	flush(STDOUT_FILENO);
-	fits = !cf->memory || plan <= cf->memory;
-	if (!fits) {
-		buf_print(&out, "the memory plan of %llu bytes is above 'memory': lower 'clients' or 'scripts'\n",
-		    (unsigned long long)plan);
-		flush(STDERR_FILENO);
-	}
 	warn(cf);
 	for (const struct text *p = CONFIG_SHOW ? ((struct kept *)cf->arena)->lines : NULL; p; p = p->next)
 		line(p->text);
@@ -421,8 +340,6 @@ conf_answers(int argc, char **argv, int *exit_status)
 			return help(), true;
 		if (!strcmp(argv[i], "-V") || !strcmp(argv[i], "--version"))
 			return version(), true;
-		if (CONFIG_HELP && !strcmp(argv[i], "-H"))
-			return manual(), true;
 		if (CONFIG_TLS && !strcmp(argv[i], "--make-certificate"))
 			return *exit_status = selfmade_command(argv[i + 1]), true;
 		if (!strcmp(argv[i], "-t"))

@@ -159,47 +159,36 @@ mistake(struct reader *r, const char *format, ...)
 	return false;
 }
 
-enum { GUESS_MAX = 24 };
-
-static unsigned
-least(unsigned a, unsigned b)
+bool
+is_no(struct reader *r, const char *text, const char *what)
 {
-	return a < b ? a : b;
+	return mistake(r, "'%s' is no %s", text, what);
 }
 
-/* How many letters are to be changed, added, dropped or swapped to make a into b. */
+/* How many letters there are, of the longer one, between what both begin with and what both end with. */
 static unsigned
-edits(const char *a, const char *b)
+differ(const char *a, const char *b)
 {
-	unsigned d[GUESS_MAX + 1][GUESS_MAX + 1], n = strlen(a), m = strlen(b);
+	size_t n = strlen(a), m = strlen(b);
 
-	if (n > GUESS_MAX || m > GUESS_MAX)
-		return GUESS_MAX;
-	for (unsigned i = 0; i <= n; i++)
-		d[i][0] = i;
-	for (unsigned j = 0; j <= m; j++)
-		d[0][j] = j;
-	for (unsigned i = 1; i <= n; i++) {
-		for (unsigned j = 1; j <= m; j++) {
-			d[i][j] = least(least(d[i - 1][j], d[i][j - 1]) + 1, d[i - 1][j - 1] + (a[i - 1] != b[j - 1]));
-			if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
-				d[i][j] = least(d[i][j], d[i - 2][j - 2] + 1);
-		}
-	}
-	return d[n][m];
+	for (; *a && *a == *b; a++, b++)
+		n--, m--;
+	for (; n && m && a[n - 1] == b[m - 1]; m--)
+		n--;
+	return n > m ? n : m;
 }
 
 void
-mistake_unknown(struct reader *r, const char *what, const char *text, const char *(*name)(unsigned))
+mistake_unknown(struct reader *r, const char *text)
 {
-	unsigned nearest = (strlen(text) + 2) / 3, distance;
-	const char *guess = NULL, *candidate;
+	unsigned nearest = (strlen(text) + 2) / 3 + 1, letters;
+	const char *guess = NULL, *what = r->file ? "word" : "option";
 
-	for (unsigned i = 0; CONFIG_GUESS && (candidate = name(i)); i++) {
-		distance = edits(text, candidate);
-		if (distance < nearest || (distance == nearest && !guess)) {
-			nearest = distance;
-			guess = candidate;
+	for (const struct word *w = words; CONFIG_GUESS && w->name; w++) {
+		letters = differ(text, w->name);
+		if (letters < nearest) {
+			nearest = letters;
+			guess = w->name;
 		}
 	}
 	if (guess)
@@ -236,10 +225,11 @@ once(struct reader *r, const void *field, const char *what)
 		remember(r, field);
 		return true;
 	}
-	r->beaten = r->defaults || (!p->file && r->file);
-	if (!r->beaten && p->file)
+	if (r->defaults || (!p->file && r->file))
+		r->beaten = true;
+	else if (p->file)
 		mistake(r, "'%s' is already set: %s:%u", what, p->file, p->line);
-	else if (!r->beaten)
+	else
 		mistake(r, "'%s' is already set: command line", what);
 	return false;
 }
@@ -258,7 +248,7 @@ short_option(struct reader *r, char **arg, int n, char **file)
 		mistake(r, n > 1 ? "a second -f: one file can include others" : "-f FILE: the name is missing");
 	else if (word_find(arg[0] + 1))
 		mistake(r, "unknown option '%s'; did you mean '-%s'?", arg[0], arg[0]);
-	else if (strlen(arg[0]) != 2 || !find_char("thVH", arg[0][1]))
+	else if (strlen(arg[0]) != 2 || !find_char("thV", arg[0][1]))
 		mistake(r, "unknown option '%s'; -h shows what there is", arg[0]);
 	return 1;
 }
@@ -441,7 +431,6 @@ finish(struct reader *r, const char *file)
 	r->defaults = true;
 	for (const char *line = defaults; *line; line = text_at(line, 1))
 		conf_line(r, scratch_text(r, "", 0, line));
-	timeouts_default(r);
 	for (unsigned i = 0; i < cf->nlisten; i++) {
 		if (!CONFIG_TRUST || !(cf->listen[i].flags & LISTEN_PROXIED) || cf->trust)
 			continue;

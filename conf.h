@@ -10,9 +10,10 @@ enum timeout {
 	T_HEAD, T_BODY, T_IDLE, T_SEND, T_CONNECT, T_BACKEND, T_KEEP, T_QUEUE, T_LINGER, T_STOP, T_TUNNEL,
 	TIMEOUTS
 };
+/* In the order that words[] has their words in. */
 enum links { LINKS_OWNER, LINKS_INSIDE, LINKS_ANY };
 enum level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
-enum log_target { TO_STDERR, TO_SYSLOG, TO_FILE, TO_NOWHERE };
+enum log_target { TO_FILE, TO_STDERR, TO_SYSLOG, TO_NOWHERE };
 
 struct pattern { enum { MATCH_BELOW, MATCH_PATH, MATCH_EXT } kind; struct span text; };  /* "/dir/" "/path" ".ext" */
 
@@ -93,8 +94,8 @@ struct host {
 	unsigned nnames;
 	struct root root;
 	unsigned nindex;
-	enum links links;
-	bool dotfiles;
+	uint8_t links;                  /* enum links */
+	uint8_t dotfiles;               /* they are shown */
 	bool guarded;                   /* there are `allow` or `auth` lines among its filters */
 	struct env *env;                /* its own; those of the first host count behind them */
 	struct rule *routes, *filters;  /* its own, then those of the first host */
@@ -159,7 +160,7 @@ extern struct conf *conf;               /* the one in force */
  * log when there is a configuration in force. */
 struct conf *conf_read(int argc, char **argv);
 void conf_release(struct conf *);       /* one user less; the last one of a conf not in force frees it */
-/* -h, -V, -t and -H (the directive section of the manual): true when there was one and the program is to end. */
+/* -h, -V, -t and --hash: true when there was one and the program is to end. */
 bool conf_answers(int argc, char **argv, int *exit_status);
 bool pattern_matches(const struct pattern *, struct span path);
 /* For what restricts: /dir itself is guarded like what is below /dir/. */

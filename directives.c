@@ -3,28 +3,6 @@
 
 #include <string.h>
 
-static const char *const level_names[] = {
-	[LOG_ERROR] = "error", [LOG_WARN] = "warn", [LOG_INFO] = "info", [LOG_DEBUG] = "debug",
-};
-enum { LEVELS = sizeof level_names / sizeof *level_names };
-
-static const char *const target_names[] = {
-	[TO_STDERR] = "stderr", [TO_SYSLOG] = "syslog", [TO_FILE] = "/path", [TO_NOWHERE] = "off",
-};
-enum { TARGETS = sizeof target_names / sizeof *target_names };
-
-static const char *
-level_name(unsigned i)
-{
-	return i < LEVELS ? level_names[i] : NULL;
-}
-
-static const char *
-target_name(unsigned i)
-{
-	return i < TARGETS ? target_names[i] : NULL;
-}
-
 /* What may stand behind the addresses, and is for all of them. */
 static const struct { const char *word, *lacks; uint8_t flag; } listen_options[] = {
 	{ "tls", CONFIG_TLS ? NULL : "CONFIG_TLS", LISTEN_TLS },
@@ -56,8 +34,8 @@ listen_one(struct reader *r, const char *text, uint8_t flags)
 		return;
 	}
 	if (!addr_parse(&l->addr, text, "*")) {
-		mistake(r, "'%s' is no address to listen on: those are PORT, HOST:PORT, [V6]:PORT and unix:PATH; HOST is "
-		    "a number, 'localhost' or '*'", text);
+		is_no(r, text, "address to listen on: those are PORT, HOST:PORT, [V6]:PORT and unix:PATH; HOST is a number, "
+		    "'localhost' or '*'");
 		return;
 	}
 	for (unsigned i = 0; i < cf->nlisten; i++)
@@ -153,8 +131,8 @@ resolver_add(struct reader *r, struct resolver *to, const char *text)
 	struct from f;
 
 	if (!from_parse(&f, span_of(text)))
-		mistake(r, "'%s' is no address of a resolver: those are numbers, such as 192.0.2.1, 192.0.2.1:5353 or "
-		    "[2001:db8::1]:5353", text);
+		is_no(r, text, "address of a resolver: those are numbers, such as 192.0.2.1, 192.0.2.1:5353 or "
+		    "[2001:db8::1]:5353");
 	else if (to->n == RESOLVERS_MAX)
 		mistake(r, "more than %d resolvers", RESOLVERS_MAX);
 	else
@@ -240,50 +218,29 @@ user_set(struct reader *r, const struct word *w, char *const *arg, unsigned n)
 	r->conf->gid = gid;
 }
 
-static bool
-take_target(struct reader *r, const char *text, enum log_target *to)
-{
-	unsigned target = text[0] == '/' ? TO_FILE : name_index(text, target_name);
-
-	if (target == TARGETS)
-		return mistake(r, "'%s' is no place to log to: those are stderr, syslog, off and /path", text);
-	if (target == TO_SYSLOG && !CONFIG_SYSLOG)
-		return mistake(r, "'syslog' is not in this build (CONFIG_SYSLOG)");
-	*to = target;
-	return true;
-}
-
-static void
-access_set(struct reader *r, const char *text, enum log_target to)
-{
-	if (to != TO_NOWHERE && !CONFIG_ACCESS_LOG) {
-		mistake(r, "'log access' is not in this build (CONFIG_ACCESS_LOG)");
-	} else if (once(r, &r->conf->access_to, "log access")) {
-		r->conf->access_to = to;
-		r->conf->access_log = to == TO_FILE ? keep_text(r, text) : NULL;
-	}
-}
-
 void
 log_set(struct reader *r, const struct word *w, char *const *arg, unsigned n)
 {
-	bool errors = !strcmp(arg[0], "errors");
-	unsigned level = n > 2 ? name_index(arg[2], level_name) : LOG_INFO;
-	enum log_target to = TO_NOWHERE;
+	struct conf *cf = r->conf;
+	bool errors = arg[0][0] == 'e';
+	enum log_target to = choice_of(r->key[1], arg[1]);
 
 	(void)w;
-	if (level == LEVELS)
-		mistake_unknown(r, "level", arg[2], level_name);
+	if (to > TO_NOWHERE)
+		to = TO_FILE;
+	if (to == TO_FILE && arg[1][0] != '/')
+		is_no(r, arg[1], "place to log to: those are stderr, syslog, off and /path");
+	else if (to == TO_SYSLOG && !CONFIG_SYSLOG)
+		mistake(r, "'syslog' is not in this build (CONFIG_SYSLOG)");
 	else if (!errors && n > 2)
 		mistake(r, "a level is for 'log errors'");
-	else if (!take_target(r, arg[1], &to))
-		return;
-	else if (!errors)
-		access_set(r, arg[1], to);
-	else if (once(r, &r->conf->error_to, "log errors")) {
-		r->conf->error_to = to;
-		r->conf->error_log = to == TO_FILE ? keep_text(r, arg[1]) : NULL;
-		r->conf->level = level;
+	else if (!errors && to != TO_NOWHERE && !CONFIG_ACCESS_LOG)
+		mistake(r, "'log access' is not in this build (CONFIG_ACCESS_LOG)");
+	else if (once(r, errors ? &cf->error_to : &cf->access_to, errors ? "log errors" : "log access")) {
+		*(errors ? &cf->error_to : &cf->access_to) = to;
+		*(errors ? &cf->error_log : &cf->access_log) = keep_text(r, arg[1]);
+		if (errors)
+			cf->level = n > 2 ? choice_of(r->key[2], arg[2]) : LOG_INFO;
 	}
 }
 
@@ -344,7 +301,7 @@ env_set(struct reader *r, const struct word *w, char *const *arg, unsigned n)
 	(void)w;
 	(void)n;
 	if (!is_variable(arg[0])) {
-		mistake(r, "'%s' is no name of a variable: those have letters, digits and '_'", arg[0]);
+		is_no(r, arg[0], "name of a variable: those have letters, digits and '_'");
 		return;
 	}
 	env->name = span_of(keep_text(r, arg[0]));
@@ -377,8 +334,7 @@ host_name(struct reader *r, char *name)
 		    (*p == '*' && p == name && p[1] == '.' && p[2]) || (six && find_char("[]:", *p)));
 	}
 	if (!good)
-		mistake(r, "'%s' is no name of a host, such as example.org, *.example.org, 192.0.2.1 or [2001:db8::1]",
-		    name);
+		is_no(r, name, "name of a host, such as example.org, *.example.org, 192.0.2.1 or [2001:db8::1]");
 	return good;
 }
 

@@ -34,7 +34,8 @@ struct pool {                           /* each room that needs memory while run
 
 /* Map what the configuration says; false with a line in the log when it cannot be had or is above `memory`. */
 bool pool_map(const struct conf *);
-uint64_t pool_plan(const struct conf *, struct buf *print);     /* the sum in bytes; a line a pool, print may be NULL */
+/* The sum in bytes, 0 with that line when it is above; a line a pool, print may be NULL. */
+uint64_t pool_plan(const struct conf *, struct buf *print);
 
 /* -- log.c ---------------------------------------------------------------------------------------- */
 

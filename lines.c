@@ -12,7 +12,16 @@
 
 /* -- arguments ------------------------------------------------------------------------------------- */
 
-unsigned
+struct piece {                          /* of a pattern of arguments */
+	struct span text;
+	bool starts, ends;              /* first, last in [ ] */
+	bool repeats;                   /* when it ends [ ], all of that */
+	bool literal;                   /* stands for itself */
+	bool names;                     /* and leaves no choice: what follows is called by it */
+	unsigned from, to;              /* the first and last piece of its [ ] */
+};
+
+static unsigned
 pieces_of(const char *args, struct piece to[PIECES_MAX])
 {
 	struct span rest = span_of(args), s;
@@ -31,6 +40,7 @@ pieces_of(const char *args, struct piece to[PIECES_MAX])
 		open = open && !p->ends;
 		p->text = (struct span){ s.p, s.n - p->ends };
 		p->literal = s.p[0] < 'A' || s.p[0] > 'Z';
+		p->names = p->literal && !memchr(s.p, '|', s.n);
 		from = p->starts ? n : from;
 		for (unsigned i = from; p->ends && i <= n; i++)
 			to[i].from = from, to[i].to = n;
@@ -70,8 +80,8 @@ first_option(const struct piece *piece, unsigned i)
 	return i;
 }
 
-/* Do the arguments fit the pattern?  Options may stand in any order.  key[] then tells which piece each belongs to: the one it stands for, or the word
- * before it, as in `body SIZE`; none for a word that leaves no choice. */
+/* Do the arguments fit the pattern?  Options may stand in any order.  key[] then tells which piece each belongs to: the
+ * one it stands for, or the word before it, as in `body SIZE`; none for a word that leaves no choice. */
 static bool
 fits(const char *args, char *const *arg, unsigned n, bool opens, struct span *key)
 {
@@ -92,8 +102,7 @@ fits(const char *args, char *const *arg, unsigned n, bool opens, struct span *ke
 		do {
 			if (at == n || !suits(p, arg[at]))
 				return false;
-			key[at++] = p->literal && !memchr(p->text.p, '|', p->text.n) ? SPAN("") :
-			    i && p[-1].literal ? p[-1].text : p->text;
+			key[at++] = p->names ? SPAN("") : i && p[-1].names ? p[-1].text : p->text;
 		} while (p->repeats && !p->ends && at < n && !begins_later(p + 1, pieces - i - 1, arg[at]));
 		if (p->ends && piece[p->from].literal) {
 			said |= (uint32_t)!p->repeats << p->from;
@@ -114,7 +123,7 @@ apply(struct reader *r, const char *name, char *const *arg, unsigned n, bool ope
 	if (r->beaten)
 		return;
 	if (!w)
-		mistake_unknown(r, r->file ? "word" : "option", name, word_name);
+		mistake_unknown(r, name);
 	else if (!w->set)
 		mistake(r, "'%s' is not in this build (%s)", name, word_text(w, W_FEATURE));
 	else if (r->block && !opens && w->section == G_SERVER)

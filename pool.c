@@ -55,7 +55,11 @@ pool_plan(const struct conf *cf, struct buf *print)
 	}
 	if (print)
 		buf_print(print, "# in all %llu bytes at the most\n", (unsigned long long)sum);
-	return sum;
+	if (!cf->memory || sum <= cf->memory)
+		return sum;
+	log_line(LOG_ERROR, "the memory plan of %llu bytes is above 'memory': lower 'clients' or 'scripts'",
+	    (unsigned long long)sum);
+	return 0;
 }
 
 bool
@@ -64,11 +68,8 @@ pool_map(const struct conf *cf)
 	uint64_t sum = pool_plan(cf, NULL);
 	char *at;
 
-	if (cf->memory && sum > cf->memory) {
-		log_line(LOG_ERROR, "the memory plan of %llu bytes is above `memory %llu`: lower `clients` or `scripts`",
-		    (unsigned long long)sum, (unsigned long long)cf->memory);
+	if (!sum)
 		return false;
-	}
 	sum -= shared();
 	at = sum > SIZE_MAX / 2 ? NULL : call_map(sum, MAP_NORESERVE);
 	if (!at) {

@@ -45,44 +45,29 @@ words_of(struct reader *r, const char *text)
 }
 
 bool
-set_spawn(struct reader *r, const struct word *w, struct rule *rule, char *text)
+set_spawn(struct reader *r, struct rule *rule, char *text)
 {
-	(void)w;
 	if (!CONFIG_SPAWN)
 		return mistake(r, "'spawn' is not in this build (CONFIG_SPAWN)");
 	spawn_of(r, rule)->argv = words_of(r, text);
-	return *text == '/' || mistake(r, "'%s' is no program: its name begins with '/'", text);
-}
-
-static bool
-take_count(struct reader *r, const char *text, unsigned min, unsigned max, unsigned *to)
-{
-	uint64_t n;
-
-	if (!take_number(r, text, min, max, &n))
-		return false;
-	*to = n;
-	return true;
+	return *text == '/' || is_no(r, text, "program: its name begins with '/'");
 }
 
 bool
-set_children(struct reader *r, const struct word *w, struct rule *rule, char *text)
+set_children(struct reader *r, struct rule *rule, char *text)
 {
-	(void)w;
 	return take_count(r, text, 1, CHILDREN_MOST, &spawn_of(r, rule)->most);
 }
 
 bool
-set_ready(struct reader *r, const struct word *w, struct rule *rule, char *text)
+set_ready(struct reader *r, struct rule *rule, char *text)
 {
-	(void)w;
 	return take_count(r, text, 0, CHILDREN_MOST, &spawn_of(r, rule)->least);
 }
 
 bool
-set_idle(struct reader *r, const struct word *w, struct rule *rule, char *text)
+set_idle(struct reader *r, struct rule *rule, char *text)
 {
-	(void)w;
 	return take_count(r, text, 1, IDLE_MOST, &spawn_of(r, rule)->idle);
 }
 

@@ -13,9 +13,8 @@ enum { RUN_MOST = 30 * 86400 };         /* seconds that a program may be given *
 /* -- parts of rules: what stands between the blanks ------------------------------------------------ */
 
 static bool
-set_pattern(struct reader *r, const struct word *w, struct rule *rule, char *text)
+set_pattern(struct reader *r, struct rule *rule, char *text)
 {
-	(void)w;
 	return take_pattern(r, text, &rule->pattern);
 }
 
@@ -50,7 +49,7 @@ cut_url(struct reader *r, struct rule *rule, char *text)
 		if (slash) {
 			path = (struct span){ slash, s.n - (unsigned)(slash - s.p) };
 			s.n -= path.n;
-			if (!take_path(r, path))
+			if (!take_path(r, slash))
 				return NULL;
 		}
 		for (end = s.p + s.n; end > s.p && end[-1] >= '0' && end[-1] <= '9'; end--)
@@ -77,22 +76,23 @@ keep_name(struct reader *r, const struct name *parsed, const char *text)
 	return backends;
 }
 
+#define ADDRESSES "address: those are HOST:PORT, [V6]:PORT, PORT and unix:PATH"
+
 static bool
-set_backend(struct reader *r, const struct word *w, struct rule *rule, char *text)
+set_backend(struct reader *r, struct rule *rule, char *text)
 {
 	struct backend *backend = keep(r, sizeof *backend), **end;
 	const char *written = text;
 	struct name name;
 
 	backend->text = text;
-	if (w->kind == R_PROXY && !(text = cut_url(r, rule, text)))
+	if (rule->kind == R_PROXY && !(text = cut_url(r, rule, text)))
 		return false;
 	if (CONFIG_RESOLVE && !addr_parse(&backend->addr, text, "127.0.0.1") && name_parse(&name, text))
 		backend = keep_name(r, &name, written);
 	else if (!addr_parse(&backend->addr, text, "127.0.0.1") ||
 	    (backend->addr.u.any.sa_family != AF_UNIX && !addr_port(&backend->addr)))
-		return mistake(r, "'%s' is no address: those are HOST:PORT, [V6]:PORT, PORT and unix:PATH%s", text,
-		    CONFIG_RESOLVE ? "" : ", without names in this build (CONFIG_RESOLVE)");
+		return is_no(r, text, CONFIG_RESOLVE ? ADDRESSES : ADDRESSES ", without names in this build (CONFIG_RESOLVE)");
 	for (end = &rule->backends; *end; end = &(*end)->next)
 		;
 	*end = backend;
@@ -101,13 +101,12 @@ set_backend(struct reader *r, const struct word *w, struct rule *rule, char *tex
 
 /* The SHA-256 of the certificate, with or without colons, or `nothing`. */
 static bool
-set_check(struct reader *r, const struct word *w, struct rule *rule, char *text)
+set_check(struct reader *r, struct rule *rule, char *text)
 {
 	unsigned char *pin = keep(r, 32);
 	const char *p = text;
 	unsigned n = 0;
 
-	(void)w;
 	if (!rule->secure)
 		return mistake(r, "'check' is about certificates: it needs https://");
 	rule->secure->check = text;
@@ -126,24 +125,21 @@ set_check(struct reader *r, const struct word *w, struct rule *rule, char *text)
 }
 
 static bool
-set_secure_name(struct reader *r, const struct word *w, struct rule *rule, char *text)
+set_secure_name(struct reader *r, struct rule *rule, char *text)
 {
-	(void)w;
 	if (!rule->secure)
 		return mistake(r, "'name' is about certificates: it needs https://");
 	rule->secure->name = span_of(text);
 	return *text || mistake(r, "the name is empty");
 }
 
-static const char *const balances[] = { [IN_TURN] = "in-turn", [LEAST_BUSY] = "least-busy", [STICKY] = "sticky" };
+#define BALANCES "in-turn|least-busy|sticky"
 
 static bool
-set_balance(struct reader *r, const struct word *w, struct rule *rule, char *text)
+set_balance(struct reader *r, struct rule *rule, char *text)
 {
 	(void)r;
-	(void)w;
-	for (rule->number = IN_TURN; strcmp(balances[rule->number], text); rule->number++)
-		;
+	rule->number = IN_TURN + choice_of(SPAN(BALANCES), text);
 	return true;
 }
 
@@ -153,7 +149,7 @@ take_net(struct reader *r, const char *text, struct net **end)
 	struct net *net = keep(r, sizeof *net);
 
 	if (!net_parse(net, text)) {
-		return mistake(r, "'%s' is no range of addresses, such as 192.168.1.0/24, fd00::/8, 192.0.2.1, unix or *", text);
+		return is_no(r, text, "range of addresses, such as 192.168.1.0/24, fd00::/8, 192.0.2.1, unix or *");
 	}
 	while (*end)
 		end = &(*end)->next;
@@ -162,24 +158,21 @@ take_net(struct reader *r, const char *text, struct net **end)
 }
 
 static bool
-set_net(struct reader *r, const struct word *w, struct rule *rule, char *text)
+set_net(struct reader *r, struct rule *rule, char *text)
 {
-	(void)w;
 	return take_net(r, text, &rule->nets);
 }
 
 static bool
-set_value(struct reader *r, const struct word *w, struct rule *rule, char *text)
+set_value(struct reader *r, struct rule *rule, char *text)
 {
-	(void)w;
 	rule->value = span_trim(span_of(text));
 	return take_clean(r, text);
 }
 
 static bool
-set_users(struct reader *r, const struct word *w, struct rule *rule, char *text)
+set_users(struct reader *r, struct rule *rule, char *text)
 {
-	(void)w;
 	rule->value = SPAN("cubhttpd");
 	rule->root.path = strcmp(text, "off") ? strcmp(text, "system") ? text : "" : NULL;
 	return *text || mistake(r, "the name of a file is empty");
@@ -187,27 +180,25 @@ set_users(struct reader *r, const struct word *w, struct rule *rule, char *text)
 
 /* It goes out between quotes (RFC 9110 5.6.4). */
 static bool
-set_realm(struct reader *r, const struct word *w, struct rule *rule, char *text)
+set_realm(struct reader *r, struct rule *rule, char *text)
 {
 	if (find_char(text, '"') || find_char(text, '\\'))
 		return mistake(r, "a realm has no quotes and backslashes in it");
-	return set_value(r, w, rule, text);
+	return set_value(r, rule, text);
 }
 
 static bool
-set_remote(struct reader *r, const struct word *w, struct rule *rule, char *text)
+set_remote(struct reader *r, struct rule *rule, char *text)
 {
-	(void)w;
 	rule->remote = text;
 	return take_dir(r, text);
 }
 
 static bool
-set_sendfile(struct reader *r, const struct word *w, struct rule *rule, char *text)
+set_sendfile(struct reader *r, struct rule *rule, char *text)
 {
 	struct rule *root = keep(r, sizeof *root), **end;
 
-	(void)w;
 	root->kind = R_ALIAS;
 	root->pattern = (struct pattern){ MATCH_BELOW, SPAN("/") };
 	root->root = (struct root){ .path = keep_folder(r, text), .fd = -1 };
@@ -218,45 +209,36 @@ set_sendfile(struct reader *r, const struct word *w, struct rule *rule, char *te
 }
 
 static bool
-set_root(struct reader *r, const struct word *w, struct rule *rule, char *text)
+set_root(struct reader *r, struct rule *rule, char *text)
 {
-	(void)w;
 	rule->root.path = keep_folder(r, text);
 	return take_dir(r, text);
 }
 
 static bool
-set_path(struct reader *r, const struct word *w, struct rule *rule, char *text)
+set_path(struct reader *r, struct rule *rule, char *text)
 {
-	(void)w;
 	rule->value = span_of(text);
-	return take_path(r, rule->value);
+	return take_path(r, text);
 }
 
 static bool
-set_target(struct reader *r, const struct word *w, struct rule *rule, char *text)
+set_target(struct reader *r, struct rule *rule, char *text)
 {
-	(void)w;
 	rule->value = span_of(text);
 	if (*text && !find_char(text, ' '))
 		return take_clean(r, text);
-	return mistake(r, "'%s' is no target: that is a path or an URL, without blanks", text);
+	return is_no(r, text, "target: that is a path or an URL, without blanks");
 }
 
-/* A token (RFC 9110 5.6.2), and none of the fields that say where a message ends. */
+/* None of the fields that say where a message ends. */
 static bool
-set_name(struct reader *r, const struct word *w, struct rule *rule, char *text)
+set_name(struct reader *r, struct rule *rule, char *text)
 {
-	static const char marks[] = "!#$%&'*+-.^_`|~";
-	bool token = *text;
-
-	(void)w;
-	for (const char *p = text; *p; p++)
-		token = token && ((lower(*p) >= 'a' && lower(*p) <= 'z') || (*p >= '0' && *p <= '9') || find_char(marks, *p));
-	if (!token) {
-		return mistake(r, "'%s' is no name of a field", text);
-	}
-	rule->name = span_of(text);
+	rule->name = line_name(scratch_text(r, text, strlen(text), ":"));
+	if (!rule->name.n || text[rule->name.n])
+		return is_no(r, text, "name of a field");
+	rule->name.p = text;
 	rule->field = field_find(rule->name);
 	if (rule->field != F_CONTENT_LENGTH && rule->field != F_TRANSFER_ENCODING && rule->field != F_CONNECTION)
 		return true;
@@ -264,25 +246,23 @@ set_name(struct reader *r, const struct word *w, struct rule *rule, char *text)
 }
 
 static bool
-set_count(struct reader *r, const struct word *w, struct rule *rule, char *text)
+set_count(struct reader *r, struct rule *rule, char *text)
 {
+	const struct word *w = word_of_rule(rule->kind);
+
 	return take_number(r, text, w->min, w->max ? w->max : NUMBER_MAX, &rule->number);
 }
 
 static bool
-set_redirect_status(struct reader *r, const struct word *w, struct rule *rule, char *text)
+set_status(struct reader *r, struct rule *rule, char *text)
 {
-	(void)w;
-	if (span_uint(span_of(text), &rule->number) && rule->number >= 301 && rule->number <= 308 &&
-	    (rule->number <= 303 || rule->number >= 307))
-		return true;
-	return mistake(r, "'%s' is no status of a redirect: those are 301, 302, 303, 307 and 308", text);
+	(void)r;
+	return span_uint(span_of(text), &rule->number);
 }
 
 static bool
-set_body(struct reader *r, const struct word *w, struct rule *rule, char *text)
+set_body(struct reader *r, struct rule *rule, char *text)
 {
-	(void)w;
 	return take_size(r, text, &rule->number);
 }
 
@@ -296,77 +276,57 @@ run_of(struct reader *r, struct rule *rule)
 }
 
 static bool
-set_interpreter(struct reader *r, const struct word *w, struct rule *rule, char *text)
+set_interpreter(struct reader *r, struct rule *rule, char *text)
 {
-	(void)w;
 	rule->value = span_of(text);
-	return *text == '/' || mistake(r, "'%s' is no program: its name begins with '/'", text);
+	return *text == '/' || is_no(r, text, "program: its name begins with '/'");
 }
 
 static bool
-set_folder(struct reader *r, const struct word *w, struct rule *rule, char *text)
+set_folder(struct reader *r, struct rule *rule, char *text)
 {
-	(void)w;
-	run_of(r, rule)->at_root = !strcmp(text, "root");
-	return rule->run->at_root || !strcmp(text, "script") || mistake(r, "'folder' is 'root' or 'script', not '%s'", text);
+	run_of(r, rule)->at_root = *text == 'r';
+	return true;
 }
 
 static bool
-set_location(struct reader *r, const struct word *w, struct rule *rule, char *text)
+set_location(struct reader *r, struct rule *rule, char *text)
 {
-	(void)w;
-	run_of(r, rule)->local = !strcmp(text, "server");
-	return rule->run->local || !strcmp(text, "client") ||
-	    mistake(r, "'location' is for the 'client' or the 'server', not for '%s'", text);
+	run_of(r, rule)->local = *text == 's';
+	return true;
 }
 
 static bool
-set_account(struct reader *r, const struct word *w, struct rule *rule, char *text)
+set_account(struct reader *r, struct rule *rule, char *text)
 {
 	struct run *run = run_of(r, rule);
 
-	(void)w;
 	run->user = text;
 	return take_user(r, text, &run->uid, &run->gid);
 }
 
 static bool
-set_memory(struct reader *r, const struct word *w, struct rule *rule, char *text)
+set_memory(struct reader *r, struct rule *rule, char *text)
 {
-	(void)w;
 	return take_size(r, text, &run_of(r, rule)->memory);
 }
 
 static bool
-take_small(struct reader *r, const char *text, unsigned max, unsigned *to)
+set_cpu(struct reader *r, struct rule *rule, char *text)
 {
-	uint64_t n;
-
-	if (!take_number(r, text, 1, max, &n))
-		return false;
-	*to = n;
-	return true;
+	return take_count(r, text, 1, RUN_MOST, &run_of(r, rule)->cpu);
 }
 
 static bool
-set_cpu(struct reader *r, const struct word *w, struct rule *rule, char *text)
+set_time(struct reader *r, struct rule *rule, char *text)
 {
-	(void)w;
-	return take_small(r, text, RUN_MOST, &run_of(r, rule)->cpu);
+	return take_count(r, text, 1, RUN_MOST, &run_of(r, rule)->time);
 }
 
 static bool
-set_time(struct reader *r, const struct word *w, struct rule *rule, char *text)
+set_nice(struct reader *r, struct rule *rule, char *text)
 {
-	(void)w;
-	return take_small(r, text, RUN_MOST, &run_of(r, rule)->time);
-}
-
-static bool
-set_nice(struct reader *r, const struct word *w, struct rule *rule, char *text)
-{
-	(void)w;
-	return take_small(r, text, 19, &run_of(r, rule)->nice);
+	return take_count(r, text, 1, 19, &run_of(r, rule)->nice);
 }
 
 /* A part that only words of these features have; nobody comes to the row without them. */
@@ -381,7 +341,7 @@ static const struct part {              /* the piece of a pattern of arguments, 
 	{ "RANGE", WITH(CONFIG_ALLOW, set_net) },
 	{ "check", WITH(CONFIG_PROXY, set_check) },
 	{ "name", WITH(CONFIG_PROXY, set_secure_name) },
-	{ "in-turn|least-busy|sticky", WITH(CONFIG_PROXY, set_balance) },
+	{ BALANCES, WITH(CONFIG_PROXY, set_balance) },
 	{ "FILE|system|off", WITH(CONFIG_AUTH, set_users) },
 	{ "REALM", WITH(CONFIG_AUTH, set_realm) },
 	{ "remote", WITH(CONFIG_FCGI || CONFIG_SCGI, set_remote) },
@@ -389,7 +349,7 @@ static const struct part {              /* the piece of a pattern of arguments, 
 	{ "DIR", WITH(CONFIG_REWRITE, set_root) },
 	{ "PATH", WITH(CONFIG_REWRITE, set_path) },
 	{ "TARGET", WITH(CONFIG_REWRITE, set_target) },
-	{ "STATUS", WITH(CONFIG_REWRITE, set_redirect_status) },
+	{ "301|302|303|307|308", WITH(CONFIG_REWRITE, set_status) },
 	{ "NAME", WITH(CONFIG_HEADER, set_name) },
 	{ "VALUE", WITH(CONFIG_HEADER, set_value) },
 	{ "SECONDS", WITH(CONFIG_FIELDS, set_count) },
@@ -432,7 +392,7 @@ rule_set(struct reader *r, const struct word *w, char *const *arg, unsigned n)
 		run_of(r, rule);
 	for (unsigned i = 0; i < n; i++) {
 		part = part_find(r->key[i]);
-		if (part && !part->set(r, w, rule, keep_text(r, arg[i])))
+		if (part && !part->set(r, rule, keep_text(r, arg[i])))
 			return;
 	}
 	if ((rule->kind == R_FASTCGI || rule->kind == R_SCGI) && !programs_finish(r, w, rule))

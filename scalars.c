@@ -5,39 +5,6 @@
 
 enum { DAY = 86400 };
 
-/* In the order of enum timeout, each with its seconds when nothing is said. */
-static const char timeouts[] =
-	"head\0" "10\0" "body\0" "30\0" "idle\0" "20\0" "send\0" "30\0" "connect\0" "5\0" "backend\0" "60\0"
-	"keep\0" "5\0" "queue\0" "30\0" "linger\0" "2\0" "stop\0" "10\0" "tunnel\0" "600\0";
-
-static const char *const link_names[] = { [LINKS_OWNER] = "owner", [LINKS_INSIDE] = "inside", [LINKS_ANY] = "any" };
-static const char *const dotfile_names[] = { "hide", "show" };
-
-static const char *
-timeout_name(unsigned i)
-{
-	return i < TIMEOUTS ? text_at(timeouts, 2 * i) : NULL;
-}
-
-void
-timeouts_default(struct reader *r)
-{
-	for (const char *name = timeouts, *seconds; *name; name = text_at(seconds, 1)) {
-		seconds = text_at(name, 1);
-		apply(r, "timeout", (char *[]){ (char *)(uintptr_t)name, (char *)(uintptr_t)seconds }, 2, false);
-	}
-}
-
-unsigned
-name_index(const char *text, const char *(*name)(unsigned))
-{
-	unsigned i;
-
-	for (i = 0; name(i) && strcmp(name(i), text); i++)
-		;
-	return i;
-}
-
 static void *
 field_of(const struct reader *r, const struct word *w)
 {
@@ -75,28 +42,20 @@ root_set(struct reader *r, const struct word *w, char *const *arg, unsigned n)
 		*to = keep_folder(r, *to);
 }
 
+/* A second one, which may be missing, goes into the next field. */
 void
 number_set(struct reader *r, const struct word *w, char *const *arg, unsigned n)
 {
-	unsigned *to = field_of(r, w);
-	uint64_t number;
+	unsigned *to = field_of(r, w), number;
 
-	(void)n;
-	if (take_number(r, arg[0], w->min, w->max, &number) && once(r, to, w->name))
-		*to = number;
-}
-
-void
-clients_set(struct reader *r, const struct word *w, char *const *arg, unsigned n)
-{
-	uint64_t clients, parked = 1024;
-
-	if (!take_number(r, arg[0], w->min, w->max, &clients) || (n > 1 && !take_number(r, arg[1], 0, 65535, &parked)))
-		return;
-	if (!once(r, &r->conf->clients, w->name))
-		return;
-	r->conf->clients = clients;
-	r->conf->parked = parked;
+	for (unsigned i = 0; i < n; i++) {
+		if (!take_count(r, arg[i], i ? 0 : w->min, i ? 65535 : w->max, &number))
+			return;
+		if (once(r, to + i, w->name))
+			to[i] = number;
+		else if (!r->defaults)
+			return;
+	}
 }
 
 void
@@ -134,14 +93,12 @@ take_time(struct reader *r, const char *text, unsigned *to)
 void
 timeout_set(struct reader *r, const struct word *w, char *const *arg, unsigned n)
 {
-	unsigned i = name_index(arg[0], timeout_name), ms;
+	unsigned *to = &r->conf->timeout[choice_of(r->key[0], arg[0])], ms;
 
 	(void)w;
 	(void)n;
-	if (i == TIMEOUTS)
-		mistake_unknown(r, "timeout", arg[0], timeout_name);
-	else if (take_time(r, arg[1], &ms) && once(r, &r->conf->timeout[i], arg[0]))
-		r->conf->timeout[i] = ms;
+	if (take_time(r, arg[1], &ms) && once(r, to, arg[0]))
+		*to = ms;
 }
 
 void
@@ -159,19 +116,11 @@ spool_set(struct reader *r, const struct word *w, char *const *arg, unsigned n)
 void
 choice_set(struct reader *r, const struct word *w, char *const *arg, unsigned n)
 {
-	bool links = w->at == offsetof(struct host, links);
-	const char *const *name = links ? link_names : dotfile_names;
-	unsigned i = 0;
+	uint8_t *to = field_of(r, w);
 
 	(void)n;
-	if (!once(r, field_of(r, w), w->name))
-		return;
-	while (strcmp(name[i], arg[0]))         /* it fits the pattern, so it is one of them */
-		i++;
-	if (links)
-		r->host->links = i;
-	else
-		r->host->dotfiles = i;
+	if (once(r, to, w->name))
+		*to = choice_of(r->key[0], arg[0]);
 }
 
 void
@@ -189,7 +138,7 @@ index_set(struct reader *r, const struct word *w, char *const *arg, unsigned n)
 		struct span name = span_of(arg[host->nindex]);
 
 		if (!name.n || memchr(name.p, '/', name.n) || !text_clean(name.p))
-			mistake(r, "'%s' is no name of a file in a folder", name.p);
+			is_no(r, name.p, "name of a file in a folder");
 		host->index[host->nindex] = keep_span(r, name);
 	}
 }

@@ -11,6 +11,27 @@ take_number(struct reader *r, const char *text, uint64_t min, uint64_t max, uint
 	return mistake(r, "'%s' is no number from %llu to %llu", text, (unsigned long long)min, (unsigned long long)max);
 }
 
+bool
+take_count(struct reader *r, const char *text, unsigned min, unsigned max, unsigned *to)
+{
+	uint64_t n;
+
+	if (!take_number(r, text, min, max, &n))
+		return false;
+	*to = n;
+	return true;
+}
+
+unsigned
+choice_of(struct span choices, const char *text)
+{
+	unsigned i = 0;
+
+	while (choices.n && !span_eq(span_cut(&choices, '|'), span_of(text)))
+		i++;
+	return i;
+}
+
 /* 500, 64k, 1m, 2g */
 bool
 take_size(struct reader *r, const char *text, uint64_t *to)
@@ -24,7 +45,7 @@ take_size(struct reader *r, const char *text, uint64_t *to)
 		*to <<= shift;
 		return true;
 	}
-	return mistake(r, "'%s' is no size, such as 500, 64k, 1m or 2g", text);
+	return is_no(r, text, "size, such as 500, 64k, 1m or 2g");
 }
 
 bool
@@ -44,9 +65,10 @@ take_clean(struct reader *r, const char *text)
 }
 
 bool
-take_path(struct reader *r, struct span s)
+take_path(struct reader *r, const char *text)
 {
-	bool good = s.n && s.p[0] == '/';
+	struct span s = span_of(text);
+	bool good = *text == '/';
 
 	for (unsigned i = 0; good && i < s.n; i++) {
 		struct span rest = { s.p + i, s.n - i };
@@ -56,9 +78,7 @@ take_path(struct reader *r, struct span s)
 		    span_eq(rest, SPAN("/.")) || span_eq(rest, SPAN("/..")))
 			good = false;
 	}
-	if (!good)
-		mistake(r, "'%.*s' is no path: it begins with '/', without '//', '/./', '/../' and '?'", (int)s.n, s.p);
-	return good;
+	return good || is_no(r, text, "path: it begins with '/', without '//', '/./', '/../' and '?'");
 }
 
 bool
@@ -73,9 +93,9 @@ take_pattern(struct reader *r, const char *text, struct pattern *to)
 	}
 	if (s.n && s.p[0] == '/' && !find_char(text, '*')) {
 		*to = (struct pattern){ s.p[s.n - 1] == '/' ? MATCH_BELOW : MATCH_PATH, s };
-		return take_path(r, s);
+		return take_path(r, text);
 	}
-	return mistake(r, "'%s' is no pattern: those are /dir/, /path and *.ext", text);
+	return is_no(r, text, "pattern: those are /dir/, /path and *.ext");
 }
 
 /* One of its segments ends in the extension; it is not shorter than that. */

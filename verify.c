@@ -96,7 +96,7 @@ client_ca_set(struct reader *r, const struct word *w, char *const *arg, unsigned
 	if (!once(r, &cf->client_ca, w->name))
 		return;
 	cf->client_ca = anchors_read(r, arg[0]);
-	cf->client_ca_optional = n > 1 && !strcmp(arg[1], "optional");
+	cf->client_ca_optional = n > 1 && arg[1][0] == 'o';
 }
 
 /* -- a chain as it comes ----------------------------------------------------------------------------------- */

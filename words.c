@@ -39,9 +39,10 @@ const struct word words[] = {
 	    "where to write the process number") },
 	{ .section = G_SERVER, WORD(CONFIG_TYPES, types_set, "types", "FILE",
 	    "media types by extension, in the form of /etc/mime.types, before the built-in ones") },
-	{ .section = G_SERVER, WORD(ALWAYS, log_set, "log", "errors|access TARGET [LEVEL]",
-	    "stderr, syslog, off or a file; errors up to a level: error, warn, info or debug") },
-	{ SERVER(clients), .min = 1, .max = 4096, WORD(ALWAYS, clients_set, "clients", "BUSY [IDLE]",
+	{ .section = G_SERVER, WORD(ALWAYS, log_set, "log",
+	    "errors|access FILE|stderr|syslog|off [error|warn|info|debug]",
+	    "where to tell of errors, up to a level, which is info when none is said, and of each request") },
+	{ SERVER(clients), .min = 1, .max = 4096, WORD(ALWAYS, number_set, "clients", "BUSY [IDLE]",
 	    "requests under way at once, and idle connections kept beside them; 64 and 1024") },
 	{ SERVER(scripts), .min = 1, .max = 4096, WORD(CONFIG_GATEWAY, number_set, "scripts", "N",
 	    "programs and connections to backends at once, which others wait for; 16") },
@@ -52,8 +53,8 @@ const struct word words[] = {
 	    "TLS sessions kept for clients that come again, who then need no handshake in full; 64") },
 	{ SERVER(memory), WORD(ALWAYS, memory_set, "memory", "SIZE",
 	    "the most that pools and shared buffers may take; a plan above it does not start") },
-	{ .section = G_SERVER, WORD(ALWAYS, timeout_set, "timeout", "NAME SECONDS",
-	    "how long to wait: head, body, idle, send, connect, backend, keep, queue, linger, stop or tunnel") },
+	{ .section = G_SERVER, WORD(ALWAYS, timeout_set, "timeout",
+	    "head|body|idle|send|connect|backend|keep|queue|linger|stop|tunnel SECONDS", "how long to wait") },
 	{ SERVER(spool), WORD(CONFIG_FCGI || CONFIG_SCGI, spool_set, "spool", "DIR SIZE",
 	    "a folder for request bodies whose length is not known beforehand, and how long each may be") },
 	{ SERVER(ca), WORD(CONFIG_TLS && CONFIG_PROXY && CONFIG_TLS_CLIENT, ca_set, "ca", "FILE",
@@ -76,7 +77,7 @@ const struct word words[] = {
 	    "the files that answer for their folder, the first that exists; index.html") },
 	{ SITE(links), WORD(ALWAYS, choice_set, "links", "owner|inside|any",
 	    "symbolic links: those that lead to a file of their owner, those that stay below the root, or any") },
-	{ SITE(dotfiles), WORD(ALWAYS, choice_set, "dotfiles", "show|hide",
+	{ SITE(dotfiles), WORD(ALWAYS, choice_set, "dotfiles", "hide|show",
 	    "names that begin with a dot; hidden when nothing is said, all but /.well-known/") },
 
 	{ SITE(env), WORD(CONFIG_GATEWAY, env_set, "env", "NAME VALUE",
@@ -87,7 +88,7 @@ const struct word words[] = {
 	{ ROUTE(R_SCGI), WORD(CONFIG_SCGI, rule_set, "scgi", BACKENDS,
 	    "ask an SCGI program, the next address when one does not answer") },
 	{ ROUTE(R_CGI), WORD(CONFIG_CGI, rule_set, "cgi",
-	    "PATTERN [INTERPRETER] [folder WHICH] [location WHO] [user NAME] [memory SIZE] [cpu SECONDS]"
+	    "PATTERN [INTERPRETER] [folder root|script] [location client|server] [user NAME] [memory SIZE] [cpu SECONDS]"
 	    " [time SECONDS] [nice N]",
 	    "run a program for each request: the file itself, or an interpreter with it") },
 	{ ROUTE(R_PROXY), .min = IN_TURN, WORD(CONFIG_PROXY, rule_set, "proxy",
@@ -95,8 +96,8 @@ const struct word words[] = {
 	    "ask another web server, or one of several; http://HOST:PORT/PATH/ maps to a path over there") },
 	{ ROUTE(R_ALIAS), WORD(CONFIG_REWRITE, rule_set, "alias", "PATTERN DIR",
 	    "serve files of another folder") },
-	{ ROUTE(R_REDIRECT), .min = 302, WORD(CONFIG_REWRITE, rule_set, "redirect", "PATTERN TARGET [STATUS]",
-	    "send the client elsewhere, with 301, 302, 303, 307 or 308") },
+	{ ROUTE(R_REDIRECT), .min = 302, WORD(CONFIG_REWRITE, rule_set, "redirect",
+	    "PATTERN TARGET [301|302|303|307|308]", "send the client elsewhere, with 302 when nothing is said") },
 	{ ROUTE(R_REWRITE), WORD(CONFIG_REWRITE, rule_set, "rewrite", "PATTERN PATH",
 	    "answer as if PATH had been asked for") },
 
@@ -124,8 +125,11 @@ const struct word words[] = {
 };
 
 const char defaults[] =
-	"listen 8000\0" "clients 64\0" "scripts 16\0" "proxied 32\0" "sessions 64\0"
+	"listen 8000\0" "clients 64 1024\0" "scripts 16\0" "proxied 32\0" "sessions 64\0"
 	"log errors stderr\0" "log access off\0"
+	"timeout head 10\0" "timeout body 30\0" "timeout idle 20\0" "timeout send 30\0" "timeout connect 5\0"
+	"timeout backend 60\0" "timeout keep 5\0" "timeout queue 30\0" "timeout linger 2\0" "timeout stop 10\0"
+	"timeout tunnel 600\0"
 	"index index.html\0" "links owner\0" "dotfiles hide\0";
 
 const struct word *
@@ -151,12 +155,6 @@ const char *
 word_text(const struct word *w, enum word_text which)
 {
 	return text_at(w->name, which);
-}
-
-const char *
-word_name(unsigned i)
-{
-	return words[i].name;
 }
 
 const struct word *

@@ -54,46 +54,37 @@ const char *text_at(const char *, unsigned i);          /* the i-th of texts tha
 enum word_text { W_NAME, W_ARGS, W_FEATURE, W_HELP };   /* a help is there with CONFIG_HELP alone */
 const char *word_text(const struct word *, enum word_text);
 const struct word *word_find(const char *name);
-const char *word_name(unsigned i);      /* NULL behind the last */
 const struct word *word_of_rule(enum rule_kind);
 
 /* -- scalars.c, directives.c: how they are set --------------------------------------------------------- */
 
-setter nets_set, text_set, root_set, number_set, clients_set, memory_set, timeout_set, spool_set, choice_set, index_set;
+setter nets_set, text_set, root_set, number_set, memory_set, timeout_set, spool_set, choice_set, index_set;
 setter forward_set, listen_set, certificate_set, user_set, log_set, types_set, include_set, host_set, resolver_set;
 setter ca_set, client_ca_set;           /* verify.c */
 setter env_set;
-void timeouts_default(struct reader *);
-unsigned name_index(const char *text, const char *(*name)(unsigned));   /* of the name that is text, or of the end */
+unsigned choice_of(struct span choices, const char *text);      /* the how-manyth of a|b|c it is; how many there are: none */
 
 /* -- rules.c, programs.c: routes and filters ------------------------------------------------------- */
 
 setter rule_set;
-typedef bool set_part(struct reader *, const struct word *, struct rule *, char *text);
+typedef bool set_part(struct reader *, struct rule *, char *text);
 set_part set_spawn, set_children, set_ready, set_idle;          /* programs.c */
 bool programs_finish(struct reader *, const struct word *, struct rule *);      /* all parts are there; false after a mistake */
 
 /* -- values.c: values out of text, false after a mistake -------------------------------------------- */
 
 bool take_number(struct reader *, const char *text, uint64_t min, uint64_t max, uint64_t *to);
+bool take_count(struct reader *, const char *text, unsigned min, unsigned max, unsigned *to);
 bool take_size(struct reader *, const char *text, uint64_t *to);
 bool take_dir(struct reader *, const char *text);
 bool take_clean(struct reader *, const char *text);     /* for a response head: no controls (RFC 9110 5.5) */
-bool take_path(struct reader *, struct span);           /* as requests have it once they are decoded */
+bool take_path(struct reader *, const char *text);      /* as requests have it once they are decoded */
 bool take_pattern(struct reader *, const char *text, struct pattern *to);
 bool take_net(struct reader *, const char *text, struct net **list);
 bool take_user(struct reader *, const char *text, uid_t *, gid_t *);    /* NAME[:GROUP], or numbers */
 
 /* -- lines.c: the grammar -------------------------------------------------------------------------- */
 
-struct piece {                          /* of a pattern of arguments */
-	struct span text;
-	bool starts, ends;              /* first, last in [ ] */
-	bool repeats;                   /* when it ends [ ], all of that */
-	bool literal;                   /* stands for itself */
-	unsigned from, to;              /* the first and last piece of its [ ] */
-};
-unsigned pieces_of(const char *args, struct piece to[PIECES_MAX]);
 /* What is in a file, for the time of reading, which may change it; p is NULL after a mistake. */
 struct span file_text(struct reader *, const char *path);
 /* Set what a word and its arguments say.  opens: there is a `{` behind them. */
@@ -156,8 +147,8 @@ struct span keep_span(struct reader *, struct span);
 
 /* Tell "file:line: sentence" on stderr and count it; verbs as in buf_print.  False, to be passed on. */
 bool mistake(struct reader *, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* "unknown WHAT 'text'", and the nearest of name(0), name(1) ... NULL, when there is one near enough. */
-void mistake_unknown(struct reader *, const char *what, const char *text, const char *(*name)(unsigned));
+bool is_no(struct reader *, const char *text, const char *what);        /* a mistake: "'text' is no WHAT" */
+void mistake_unknown(struct reader *, const char *text);        /* it is no word; the nearest, when there is one near enough */
 
 /* May this field be set here?  The first time, yes.  A value of the command line stays, in silence, whatever a file
  * says, and any value whatever the defaults say; anything else is a mistake. */

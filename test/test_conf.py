@@ -158,8 +158,8 @@ def test_a_folder_that_is_missing_is_a_warning_and_no_mistake(tmp_path):
     ("root /\n}", 2, "'}' without '{'"),
     ("host a {\nhost b {\n}\n}\nrot /", 2, "'{' within the '{' of line 1"),
     ("host a {\nlisten 80\n}", 2, "stands outside of 'host'"),
-    ("redirect /a", 1, "'redirect' is written: redirect PATTERN TARGET [STATUS]"),
-    ("redirect /a /b 200", 1, "301, 302, 303, 307 and 308"),
+    ("redirect /a", 1, "is written: redirect PATTERN TARGET [301|"),
+    ("redirect /a /b 200", 1, "is written: redirect PATTERN TARGET [301|302|303|307|308]"),
     ("redirect a /b", 1, "'a' is no pattern: those are /dir/, /path and *.ext"),
     ("rewrite /a//b /c", 1, "no path"),
     ("fastcgi / php:9000x", 1, "'php:9000x' is no address"),
@@ -182,9 +182,10 @@ def test_a_folder_that_is_missing_is_a_warning_and_no_mistake(tmp_path):
     ("scgi / spawn /a children 2 ready 3", 1, "3 of 2 children"),
     ("header / X:Y z", 1, "no name of a field"),
     ("header / content-length 1", 1, "for the server alone"),
-    ("timeout haed 1", 1, "unknown timeout 'haed'; did you mean 'head'?"),
+    ("timeout haed 1", 1, "'timeout' is written: timeout head|body|"),
+    ("clients 1 0\nclients 2 5", 2, "'clients' is already set: x.conf:1"),
     ("timeout head 0", 1, "no time in seconds"),
-    ("log errors stderr wran", 1, "unknown level 'wran'; did you mean 'warn'?"),
+    ("log errors stderr wran", 1, "FILE|stderr|syslog|off [error|warn|info|debug]"),
     ("log errors here", 1, "stderr, syslog, off and /path"),
     ("links nobody", 1, "'links' is written: links owner|inside|any"),
     ("clients 5000", 1, "no number from 1 to 4096"),
@@ -275,9 +276,9 @@ def test_comments_quotes_and_line_ends(tmp_path):
 
 
 @pytest.mark.parametrize("word, options", [
-    ("cgi *.php /usr/bin/php-cgi", {"folder root": "not 'x'", "location server": "not for 'x'", "memory 64m": "no size",
+    ("cgi *.php /usr/bin/php-cgi", {"folder root": "is written", "location server": "is written", "memory 64m": "no size",
                                     "cpu 5": "to 2592000", "time 60": "to 2592000", "nice 5": "to 19"}),
-    ("cgi /cgi-bin/", {"folder root": "'root' or 'script'", "memory 64m": "no size", "nice 1": "to 19"}),
+    ("cgi /cgi-bin/", {"folder root": "[folder root|script]", "memory 64m": "no size", "nice 1": "to 19"}),
     ("fastcgi /app unix:/s 127.0.0.1:9000", {"remote /www": None, "sendfile /a": None}),
     ("fastcgi /app 127.0.0.1:9", {"sendfile /a": None, "remote /www": None, "sendfile /b": None}),
     ("scgi /app", {"spawn /usr/bin/app": "no program", "children 3": "1 to 64", "ready 1": "0 to 64", "idle 30": "to 2592000"}),
@@ -372,15 +373,16 @@ def test_version_names_every_feature_and_limit():
 def test_help_fits_the_screen_and_has_every_word():
     text = run("-h").stdout
     assert len(words()) >= 25
-    assert max(map(len, text.splitlines())) <= 130
+    assert max(map(len, text.splitlines())) <= 140
 
 
 @pytest.mark.once
 def test_the_manual_has_what_the_table_says():
-    """Every line of -H, in its order; what stands between them is the manual's own."""
+    """Every line of test/directives, in its order; what stands between them is the manual's own."""
+    told = subprocess.run([ROOT / "test/directives", BINARY], check=True, capture_output=True, text=True).stdout.splitlines()
     page = MANUAL.read_text().split(".Sh WORDS\n")[1].split("\n.Sh ")[0].splitlines()
     at = iter(page)
-    for line in run("-H").stdout.splitlines():
+    for line in told:
         assert line in at, line
-    table = [x for x in run("-H").stdout.splitlines() if x.startswith((".It Ic", ".Ss"))]
+    table = [x for x in told if x.startswith((".It Ic", ".Ss"))]
     assert [x for x in page if x.startswith((".It Ic", ".Ss"))] == table
