@@ -70,7 +70,7 @@ range_is_of(const struct request *r, const struct cached *f)
 
 	if (!s.p)
 		return true;
-	if (s.n && (s.p[0] == '"' || s.p[0] == 'W'))
+	if (s.n && s.p[0] == '"')       /* a weak one proves nothing, and is no date */
 		return span_eq(s, etag_of(f));
 	return date_parse(s) == f->mtime && f->mtime < wall - 1;
 }

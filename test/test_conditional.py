@@ -69,6 +69,14 @@ def test_conditions(server, fields, status, method):
         assert TEXT not in answer.body
 
 
+@pytest.mark.parametrize("day", range(7))
+def test_a_date_proves_a_range_on_every_day_of_the_week(server, www, day):
+    """Wednesday begins as a weak tag does."""
+    os.utime(www / "a.txt", (MTIME + day * 86400, MTIME + day * 86400))
+    when = server.get("/a.txt")["Last-Modified"]
+    assert server.get("/a.txt", f"If-Range: {when}", "Range: bytes=0-1").status == 206, when
+
+
 def test_a_condition_on_what_is_not_there(server):
     assert server.get("/nothing", "If-None-Match: *").status == 404
     assert server.get("/nothing", "If-Match: *").status in (404, 412)
