@@ -118,7 +118,7 @@ struct credential {                     /* a `certificate` line */
 /* Bits: what comes on a connection before HTTP, or around it. */
 enum { LISTEN_PROXIED = 1, LISTEN_TLS = 2, LISTEN_LEGACY = 4 };
 
-struct listener { struct addr addr; const char *text; int fd; int64_t rests_until; bool inherited; uint8_t flags; };
+struct listener { struct addr addr; const char *text; int fd; int64_t rests_until; uint8_t flags; };
 
 struct type { struct type *next; struct span ext, mime; };
 

@@ -74,7 +74,6 @@ inherit(struct listener *l, const struct conf *cf, const struct conf *from)
 		if (!addr_same(&l->addr, &from->listen[i].addr) || listens_on(cf, from->listen[i].fd))
 			continue;
 		l->fd = from->listen[i].fd;
-		l->inherited = true;
 		return true;
 	}
 	return false;
@@ -108,7 +107,7 @@ take_activated(struct conf *cf)
 	if (!variable(SPAN("LISTEN_PID="), &pid) || !variable(SPAN("LISTEN_FDS="), &n) || pid != (uint64_t)getpid())
 		return;
 	for (int fd = 3; fd < 3 + (int)(n < LISTEN_MAX ? n : LISTEN_MAX); fd++) {
-		struct listener l = { .fd = fd, .inherited = true, .text = "LISTEN_FDS" };
+		struct listener l = { .fd = fd, .text = "LISTEN_FDS" };
 		unsigned i = 0;
 
 		if (!socket_address(fd, &l.addr))
@@ -139,15 +138,7 @@ listen_one(struct listener *l, const struct conf *cf, const struct conf *old)
 	return l->fd >= 0;
 }
 
-static void
-listen_undo(struct conf *cf)
-{
-	for (unsigned i = 0; i < cf->nlisten; i++)
-		if (cf->listen[i].fd >= 0 && !cf->listen[i].inherited)
-			close(cf->listen[i].fd);
-}
-
-/* All or none; IPv4 first, because an IPv6 wildcard would take its ports along. */
+/* False when one cannot be had; IPv4 first, because an IPv6 wildcard would take its ports along. */
 static bool
 listen_all(struct conf *cf, const struct conf *old)
 {
@@ -157,8 +148,6 @@ listen_all(struct conf *cf, const struct conf *old)
 		for (unsigned i = 0; i < cf->nlisten; i++)
 			if ((cf->listen[i].addr.u.any.sa_family == AF_INET6) == pass)
 				good &= listen_one(&cf->listen[i], cf, old);
-	if (!good)
-		listen_undo(cf);
 	return good;
 }
 
@@ -201,7 +190,7 @@ accept_one(struct listener *l)
 	return true;
 }
 
-/* Those of the old configuration that the new one has no use for.  For clients in their queues, which would be reset, the
+/* Those of the old configuration that the new one has no use for, or the other way round.  For clients in their queues, which would be reset, the
  * connection is made already: as many come in as find places. */
 static void
 listen_drop(struct conf *old, const struct conf *cf)
@@ -209,7 +198,7 @@ listen_drop(struct conf *old, const struct conf *cf)
 	for (unsigned i = 0; i < old->nlisten; i++) {
 		struct listener *l = &old->listen[i];
 
-		if (listens_on(cf, l->fd))
+		if (l->fd < 0 || listens_on(cf, l->fd))
 			continue;
 		for (unsigned most = conf->clients; most && slots_left() && accept_one(l); most--)
 			;
@@ -335,8 +324,10 @@ reload(int argc, char **argv)
 		keep_activated(cf, old);
 	if (!cf || (CONFIG_TLS && !tls_fits(cf)) || !listen_all(cf, old) || !log_open(cf)) {
 		log_line(LOG_ERROR, "the configuration is refused: the old one stays in force");
-		if (cf)
+		if (cf) {
+			listen_drop(cf, old);
 			conf_release(cf);
+		}
 		return;
 	}
 	keep_pools(cf);

@@ -239,6 +239,20 @@ def test_reload_with_errors_keeps_the_old_and_says_why(start, files):
     assert server.get("/a.txt").body == b"hello"
 
 
+def test_a_reload_that_is_refused_late_leaves_no_socket_behind(start, files, folder):
+    """An address that nobody accepts from, and that no later reload could have."""
+    server = start(f"listen unix:{folder}/first\n")
+    held = len(server.descriptors())
+    more = f"root {files}\nlisten unix:{folder}/first unix:{folder}/second\n"
+    server.configuration.write_text(more + f"log errors {folder}/none/log\n")
+    server.reload("refused")
+    eventually(lambda: len(server.descriptors()) == held, "the end of the second address")
+    server.configuration.write_text(more)
+    server.reload()
+    with Client(f"{folder}/second") as c:
+        assert c.get("/a.txt").body == b"hello"
+
+
 def test_reload_under_load_drops_no_connection(start, files, backend):
     peer = backend()
     server = start(f"fastcgi /app {peer.address}\n")
