@@ -87,7 +87,8 @@ waits_for(const struct conn *c)
 			return T_SEND;
 		if (CONFIG_GATEWAY && c->peer && c->peer->s.connecting)
 			return T_CONNECT;
-		if (!c->up.done && !buf_used(&c->client.in) && !c->continues)
+		/* What lies there may be half a line between two chunks. */
+		if (!c->up.done && !c->continues && (!buf_used(&c->client.in) || !c->up.body.left))
 			return T_BODY;
 		return T_BACKEND;
 	case FLUSH:
@@ -378,6 +379,7 @@ push_step(struct conn *c)
 	if (c->up.done)
 		return false;
 	moved = stream_read(&c->client);
+	c->up.body.ended = c->client.eof;
 	if (c->handler && c->handler->push)
 		io = c->handler->push(c);
 	else
@@ -386,10 +388,10 @@ push_step(struct conn *c)
 		fail(c, 413, "the body is larger than allowed");
 	else if (io == IO_FAIL && c->status && !c->begun)
 		fail(c, c->status, "the body could not be passed on");
+	else if (c->client.eof && !c->up.done && (io == IO_FAIL || !buf_used(&c->client.in)))
+		fail(c, 400, "the client left in the middle of the body");
 	else if (io == IO_FAIL)
 		fail(c, 400, "the body is not framed as RFC 9112 wants it");
-	else if (c->client.eof && !c->up.done && !buf_used(&c->client.in))
-		fail(c, 400, "the client left in the middle of the body");
 	return moved || io == IO_MOVED || io == IO_DONE;
 }
 

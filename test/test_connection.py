@@ -175,6 +175,22 @@ def test_a_body_that_stalls_is_408(start, backend):
         assert c.ends()
 
 
+@pytest.mark.parametrize("part", ["", "5", "5\r\nhello", "5\r\nhello\r", "0\r\n", "0\r\nA: b\r\n"])
+def test_a_chunk_that_stalls_is_not_the_backends_fault(start, backend, folder, part):
+    """Nor is it waited for when the client has left."""
+    peer = Peer()
+    server = start(f"timeout body 1\nspool {folder} 1m\nfastcgi /app {backend().address}\nproxy /p {peer.address}\n")
+    try:
+        for path in ("/app", "/p"):
+            for status, leave in ((408, Client.silent), (400, Client.half_close)):
+                with server.connect() as c:
+                    c.send(f"POST {path} HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n{part}")
+                    leave(c)
+                    assert c.answer().status == status and c.ends()
+    finally:
+        peer.close()
+
+
 def test_a_body_that_moves_is_not_timed_out(start, backend):
     """The time is for a pause, not for the whole."""
     server = start(f"timeout body 1\nfastcgi /app {backend().address}\n")
