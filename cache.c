@@ -280,11 +280,12 @@ cache_flush(void)
 			cache_drop(place(i));
 }
 
+/* Its ctime follows all that happens to a file: another owner or mode, too, by which we may not have it any more. */
 static bool
 same_file(const struct cached *f, const struct stat *st)
 {
 	return f->ino == st->st_ino && f->dev == st->st_dev && f->size == (uint64_t)st->st_size &&
-	    f->mtime == st->st_mtim.tv_sec && f->mtime_ns == (uint32_t)st->st_mtim.tv_nsec;
+	    f->changed == st->st_ctim.tv_sec && f->changed_ns == (uint32_t)st->st_ctim.tv_nsec;
 }
 
 static const char *
@@ -351,7 +352,8 @@ describe(struct cached *f, const struct stat *st, struct span path)
 	f->ino = st->st_ino;
 	f->dev = st->st_dev;
 	f->mtime = st->st_mtim.tv_sec;
-	f->mtime_ns = st->st_mtim.tv_nsec;
+	f->changed = st->st_ctim.tv_sec;
+	f->changed_ns = st->st_ctim.tv_nsec;
 	f->absent_br = f->absent_gz = false;
 	f->head_n = 0;
 	f->opened = ++uses;
@@ -362,7 +364,7 @@ describe(struct cached *f, const struct stat *st, struct span path)
 	buf_hex(&b, f->size);
 	buf_char(&b, '-');
 	buf_hex(&b, f->mtime);
-	buf_hex(&b, f->mtime_ns);
+	buf_hex(&b, (uint32_t)st->st_mtim.tv_nsec);
 	buf_char(&b, '"');
 	f->etag_n = b.w;
 }
@@ -412,7 +414,7 @@ open_new(struct root *root, enum links links, struct span path, uint32_t hash, s
 int
 cache_open(struct root *root, enum links links, struct span path, struct cached **out)
 {
-	uint32_t hash = hash_of(path);
+	uint32_t hash = hash_of(path) ^ links;  /* what one host may have another one may not */
 	struct cached *f = find(root, path, hash);
 	int status;
 

@@ -117,8 +117,8 @@ struct cached {                         /* a file or folder below a root, as it 
 	bool folder, packable, absent_br, absent_gz;
 	uint8_t etag_n;
 	uint64_t size, ino, dev;
-	int64_t mtime;
-	uint32_t mtime_ns;
+	int64_t mtime, changed;         /* the latter is its ctime */
+	uint32_t changed_ns;
 	struct span mime;
 	char modified[DATE_SIZE], etag[38];     /* Last-Modified; ETag, quotes included */
 	uint16_t head_n;                /* file.c's: the fields of its plain 200, once they were made */

@@ -3,6 +3,8 @@ import os
 
 import pytest
 
+from wire import eventually
+
 SECRET = b"top secret"
 
 
@@ -191,6 +193,26 @@ def test_links_by_policy(start, linked, policy, allowed, refused):
         assert b"root:" not in answer.body and b"outside" not in answer.body
     for target in ("/loop", "/dangling", "/loop/x"):
         assert server.get(target).status in (403, 404), target
+
+
+def test_a_file_that_one_site_may_have_is_not_another_ones(start, linked):
+    """An alias of all sites, and a policy of each: what is kept open for one is not for the other."""
+    server = start(f"links inside\nalias /a/ {linked}\nhost free.example {{\nlinks any\n}}\n")
+    for _ in range(2):
+        assert server.get("/a/out.txt", host="free.example").status == 200
+        assert server.get("/a/out.txt").status == 403
+
+
+@pytest.mark.native
+@pytest.mark.skipif(os.geteuid() != 0, reason="root is refused nothing, and only root can become another")
+def test_a_file_that_is_taken_away_from_us_is_not_served_on(start, tree, folder):
+    """It is kept open, and has neither moved nor changed."""
+    folder.chmod(0o755)
+    server = start("user nobody\n")
+    (tree / "mine.txt").write_text("mine")
+    assert server.get("/mine.txt").status == 200
+    (tree / "mine.txt").chmod(0o600)
+    eventually(lambda: server.get("/mine.txt").status == 403, "the end of it")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make somebody else's link")
