@@ -200,10 +200,10 @@ log_backend(struct span who, struct span text)
 		if (!line.n)
 			continue;
 		b = line_begin(LOG_WARN, &at);
-		if (line.n > buf_room(&b) / 4 - 8)
-			line.n = buf_room(&b) / 4 - 8;
 		buf_log(&b, who);
 		buf_text(&b, ": ");
+		if (line.n > buf_room(&b) / 4 - 8)
+			line.n = buf_room(&b) / 4 - 8;
 		buf_log(&b, line);
 		line_end(LOG_WARN, &b, at);
 	}

@@ -460,6 +460,15 @@ def test_stderr_goes_to_the_log(cgi, script):
     cgi.line(r"/cgi-bin/err: two$")
 
 
+def test_a_long_line_in_another_alphabet_is_told_as_far_as_there_is_room(start, script):
+    """Each byte takes four, and so does each of the name."""
+    name = "\u0436" * 30
+    script(name, "printf '%s\\n' " + "\u0434" * 400 + " >&2\n" + HEAD)
+    server = start("cgi /cgi-bin/\n")
+    assert server.get("/cgi-bin/" + "%D0%B6" * 30 + "?" + "q" * 300).status == 200
+    server.line(r"(\\xd0\\xb6){27,}: (\\xd0\\xb4){60,}(\\xd0)?$")
+
+
 # -- time, and ends
 
 def test_the_clock_is_an_idle_clock(start, script):
