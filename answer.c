@@ -140,7 +140,9 @@ hand_over(struct conn *c, struct span path)
 {
 	static struct request r;
 	const struct rule *rule = c->route->sendfile;
+	unsigned tries = 0;
 	struct span root;
+	bool folder;
 	int status;
 
 	for (; rule; rule = rule->next) {
@@ -157,11 +159,14 @@ hand_over(struct conn *c, struct span path)
 	path = (struct span){ path.p + root.n, path.n - root.n };
 	if (has_dots(path) || request_set_path(&r, path))
 		return false;
-	reply_extra(c, &fields);
+	folder = path.p[path.n - 1] == '/';
 	gateway_finish(c);
 	c->alias = rule;
 	c->handler = &file_handler;
-	status = file_handler.start(c, &r);
+	do {                            /* once more when the file is not what it was a moment ago; no index of a folder */
+		reply_extra(c, &fields);
+		status = file_handler.start(c, &r);
+	} while (status == AGAIN && !folder && ++tries < DISPATCH_MAX);
 	if (status) {
 		reply_extra(c, NULL);
 		reply_status(c, NULL, status < 0 ? 404 : status);

@@ -742,6 +742,21 @@ def test_sendfile_of_anything_else_is_refused(sender, folder, name):
     assert answer.status in (403, 404, 500, 502) or name == ""
 
 
+def test_sendfile_of_what_was_written_this_very_moment(start, backend, folder):
+    """It is kept open, and is not as long as it was."""
+    (folder / "private").mkdir()
+    (folder / "private/index.html").write_text("index")
+
+    def script(c):
+        (folder / "private/f").write_text("x" * int(c.params["QUERY_STRING"]))
+        c.answer(b"", None, f"X-Sendfile: {folder}/private/f", "X-More: yes")
+
+    server = start(f"fastcgi /app {backend(script).address} sendfile {folder}/private\n")
+    for n in (5, 6, 3, 7):
+        answer = server.get(f"/app?{n}")
+        assert (answer.status, answer.body, answer["X-More"]) == (200, b"x" * n, "yes")
+
+
 def test_sendfile_without_any_root_is_nothing(start, backend, folder):
     (folder / "f").write_text("secret")
     server = app(start, backend, lambda c: c.answer(b"own", None, f"X-Sendfile: {folder}/f", "Content-Type: a/b"))
