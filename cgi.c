@@ -363,11 +363,12 @@ look_at_end(struct peer *p, struct body *body)
 
 /* The head of the request once more, for path; false when it cannot be. */
 static bool
-ask_again(const struct conn *c, struct request *r, struct span target)
+ask_again(struct conn *c, struct request *r, struct span target)
 {
 	struct span path = span_cut(&target, '?');
 
-	if (request_parse(r, c->client.in.data + c->client.in.r, c->held) || request_path(r, path))
+	if (request_parse(r, c->client.in.data + c->client.in.r, c->held) || request_path(r, path) ||
+	    (CONFIG_TRUST && c->vouched && trust_request(c, r)))
 		return false;
 	r->query = target;
 	r->has_query = target.p > path.p + path.n;

@@ -323,9 +323,12 @@ agree(const struct told *a, const struct told *b)
 int
 trust_request(struct conn *c, struct request *r)
 {
-	struct from peer = c->vouched ? c->hop : c->from;
 	struct told forwarded, x;
+	struct from peer;
 
+	if (c->vouched)         /* it was asked before, under another configuration maybe */
+		trust_forget(c);
+	peer = c->from;
 	c->vouched = net_has(conf->trust, &peer);
 	if (!c->vouched)
 		return 0;

@@ -263,6 +263,21 @@ def test_the_host_chooses_the_site(start, www):
     assert server.get("/x").body == b"default"
 
 
+def test_the_host_of_the_client_holds_behind_a_local_redirect(start, www, folder):
+    """RFC 3875 6.2.2: as if the client had asked for that."""
+    (www / "cgi-bin").mkdir()
+    (www / "cgi-bin/here").write_text("#!/bin/sh\nprintf 'Location: /x\\n\\n'\n")
+    (www / "cgi-bin/here").chmod(0o755)
+    (www / "x").write_text("default")
+    (folder / "other").mkdir()
+    (folder / "other/cgi-bin").symlink_to(www / "cgi-bin")
+    (folder / "other/x").write_text("other")
+    server = start(f"root {www}\ntrust 127.0.0.1\ncgi /cgi-bin/ location server\n"
+                   f"host example.org {{\nroot {folder}/other\n}}\n")
+    assert server.get("/cgi-bin/here", "X-Forwarded-For: 203.0.113.9", "X-Forwarded-Host: example.org").body == b"other"
+    assert server.get("/cgi-bin/here").body == b"default"
+
+
 @pytest.mark.plain("it looks at the scheme")
 def test_each_request_of_a_kept_connection_has_a_client_of_its_own(start, backend):
     server = front(start, backend, more="allow /in/ 203.0.113.0/24\n")
