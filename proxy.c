@@ -208,6 +208,10 @@ put_forward(const struct conn *c, const struct request *r, struct buf *to)
 	buf_span(to, r->name);
 	buf_char(to, ' ');
 	buf_span(to, r->target);
+	if (r->has_query && r->target.n == 1) { /* http://host?query: between the two nothing was written */
+		buf_char(to, '?');
+		buf_span(to, r->query);
+	}
 	buf_text(to, " HTTP/1.1\r\nHost: ");
 	buf_span(to, r->known[F_HOST]);
 	buf_text(to, "\r\nVia: 1.1 ");

@@ -106,6 +106,15 @@ def test_a_request_for_an_url_goes_there_as_it_is(start, site):
     assert len(s.heads) == 6
 
 
+def test_a_query_behind_the_host_alone_is_not_lost(start, site):
+    """http://host?query (RFC 9112 3.2.1: the path that is missing is said as /)."""
+    s = site()
+    with out(start).connect() as c:
+        for target, asked in (("?a=b", "/?a=b"), ("?", "/?"), ("", "/"), ("/?c", "/?c")):
+            assert c.get(f"http://127.0.0.1:{s.port}{target}").status == 200
+            assert s.heads[-1].startswith(f"GET {asked} HTTP/1.1\r\n".encode())
+
+
 def test_the_host_of_the_url_goes_before_the_field(start, site):
     s = site()
     assert out(start).get(f"http://127.0.0.1:{s.port}/", host="evil.test").status == 200
