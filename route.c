@@ -315,6 +315,6 @@ dispatch(struct conn *c, struct request *r)
 		if (status != AGAIN)
 			return status;
 	}
-	log_line(LOG_ERROR, "rewrites lead in a circle");
+	log_line(LOG_ERROR, "the path, or the file, is never the same");
 	return 500;
 }

@@ -455,3 +455,11 @@ def test_a_link_out_of_the_root_is_not_followed_by_way_of_gz(start, files, folde
     (files / "p.txt").write_text("plain")
     (files / "p.txt.gz").symlink_to(folder / "secret")
     assert b"secret" not in start("links inside\n").get("/p.txt", "Accept-Encoding: gzip").body
+
+
+def test_a_file_that_is_never_as_long_as_it_says_is_told(start, www):
+    """Those of the kernel have no length at all."""
+    (www / "up.txt").symlink_to("/proc/uptime")
+    server = start("links any\n")
+    assert server.get("/up.txt").status == 500
+    server.line("never the same")
