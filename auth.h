@@ -23,8 +23,6 @@ bool password_hash(struct buf *to, struct span password, struct span setting);
 void hash_begin(struct span password, struct span setting);
 bool hash_work(int64_t until);          /* by clock_now(), or a moment longer; true when there is no more to do */
 bool hash_end(struct buf *to);          /* as password_hash; to NULL: nobody wants it any more */
-void sha512_block(uint64_t state[8], const unsigned char block[128]);
-extern const uint64_t sha512_start[8];
 
 /* -- bcrypt.c: $2y$ ------------------------------------------------------------------------------------------ */
 

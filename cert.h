@@ -46,4 +46,16 @@ void fingerprint(struct buf *, struct span der);        /* SHA-256 as AB:CD:... 
 struct identity *selfmade_open(const char *dir, const struct conf *owner, bool renew);
 bool selfmade_stale(const struct identity *);   /* time to make another, by the clock */
 
+/* -- sha2.c, prf.c ------------------------------------------------------------------------------------------ */
+
+extern const br_hash_class *const sha256_class, *const sha384_class, *const sha512_class;
+void sha256_sum(unsigned char to[32], const void *, size_t n);
+void tls12_prf(void *to, size_t size, const void *secret, size_t secret_n, const char *label, size_t n,
+    const br_tls_prf_seed_chunk *);     /* by SHA-256 */
+void random_bytes(void *to, unsigned n);        /* up to 256; waits until the kernel has them */
+
+/* -- offer.c ------------------------------------------------------------------------------------------------ */
+
+extern const br_ec_impl our_curves;         /* X25519 and P-256, for keys and for signing */
+
 #endif

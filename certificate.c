@@ -284,11 +284,8 @@ void
 fingerprint(struct buf *b, struct span der)
 {
 	unsigned char hash[32];
-	br_sha256_context sha;
 
-	br_sha256_init(&sha);
-	br_sha256_update(&sha, der.p, der.n);
-	br_sha256_out(&sha, hash);
+	sha256_sum(hash, der.p, der.n);
 	for (unsigned i = 0; i < sizeof hash; i++) {
 		if (i)
 			buf_char(b, ':');

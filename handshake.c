@@ -1,6 +1,6 @@
 /* handshake.c - handshakes: the only room that knows BearSSL's engine
  *
- *   ClientHello -> looked at -> a place with an engine -> choose() a certificate -> ... -> keys, and the place is free
+ *   ClientHello -> looked at -> a place with an engine, offer.c -> ... -> keys, and the place is free
  *
  * An engine takes four kilobytes and two small buffers, so there are only so many places; a connection that has one for
  * long gives way to one more.
@@ -10,7 +10,6 @@
 #include "verify.h"
 
 #include <string.h>
-#include <sys/random.h>
 #include <sys/socket.h>
 
 /* A code before each name. */
@@ -77,119 +76,6 @@ place_free(struct tls *t)
 		conf_release(t->place->conf);
 	memset(t->place, 0, sizeof *t->place);          /* keys were in it */
 	t->place = NULL;
-}
-
-/* -- what is offered --------------------------------------------------------------------------------------------- */
-
-/* The two curves that clients have: X25519 takes a third of the time, P-256 is what certificates are made with. */
-static const br_ec_impl *
-curve_of(int curve)
-{
-	return curve == BR_EC_curve25519 ? &br_ec_c25519_m31 : &br_ec_p256_m31;
-}
-
-static const unsigned char *
-curve_generator(int curve, size_t *n)
-{
-	return curve_of(curve)->generator(curve, n);
-}
-
-static const unsigned char *
-curve_order(int curve, size_t *n)
-{
-	return curve_of(curve)->order(curve, n);
-}
-
-static size_t
-curve_xoff(int curve, size_t *n)
-{
-	return curve_of(curve)->xoff(curve, n);
-}
-
-static uint32_t
-curve_mul(unsigned char *G, size_t G_n, const unsigned char *x, size_t x_n, int curve)
-{
-	return curve_of(curve)->mul(G, G_n, x, x_n, curve);
-}
-
-static size_t
-curve_mulgen(unsigned char *R, const unsigned char *x, size_t x_n, int curve)
-{
-	return curve_of(curve)->mulgen(R, x, x_n, curve);
-}
-
-static uint32_t
-curve_muladd(unsigned char *A, const unsigned char *B, size_t n, const unsigned char *x, size_t x_n,
-    const unsigned char *y, size_t y_n, int curve)
-{
-	return curve_of(curve)->muladd(A, B, n, x, x_n, y, y_n, curve);
-}
-
-static const br_ec_impl curves = {
-	1 << BR_EC_curve25519 | 1 << BR_EC_secp256r1,
-	curve_generator, curve_order, curve_xoff, curve_mul, curve_mulgen, curve_muladd,
-};
-
-/* A certificate for the name that the client asks for, of a kind it can check; BearSSL's own policy does the rest. */
-static int
-choose(const br_ssl_server_policy_class **policy, const br_ssl_server_context *server, br_ssl_server_choices *choices)
-{
-	br_ssl_server_context *sc = (br_ssl_server_context *)(uintptr_t)server;
-	const br_suite_translated *suite;
-	const struct identity *id;
-	size_t n;
-	int types = 0;
-
-	(void)policy;
-	suite = br_ssl_server_get_client_suites(server, &n);
-	for (size_t i = 0; i < n; i++)
-		types |= suite[i][1] >> 12 == BR_SSLKEYX_ECDHE_ECDSA ? BR_KEYTYPE_EC : BR_KEYTYPE_RSA;
-	for (char *p = sc->eng.server_name; *p; p++)
-		*p = lower(*p);
-	id = certificate_for(span_of(sc->eng.server_name), types);
-	if (!id)
-		return 0;
-	if (id->type == BR_KEYTYPE_EC)
-		br_ssl_server_set_single_ec(sc, id->chain, id->chain_n, &id->key.ec, BR_KEYTYPE_SIGN, 0, &curves,
-		    br_ecdsa_i31_sign_asn1);
-	else
-		br_ssl_server_set_single_rsa(sc, id->chain, id->chain_n, &id->key.rsa,
-		    BR_KEYTYPE_SIGN | (CONFIG_LEGACY ? BR_KEYTYPE_KEYX : 0), CONFIG_LEGACY ? br_rsa_i31_private : 0,
-		    br_rsa_i31_pkcs1_sign);
-	return (*sc->policy_vtable)->choose(sc->policy_vtable, server, choices);
-}
-
-static const br_ssl_server_policy_class policy_class = { sizeof (br_ssl_server_policy_class *), choose, NULL, NULL };
-static const br_ssl_server_policy_class *policy = &policy_class;
-
-static const struct suite { uint16_t id; const char *name; } suites[] = {
-	{ BR_TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, "ECDHE-ECDSA-AES128-GCM-SHA256" },
-	{ BR_TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256, "ECDHE-RSA-AES128-GCM-SHA256" },
-	{ BR_TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256, "ECDHE-ECDSA-CHACHA20-POLY1305" },
-	{ BR_TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256, "ECDHE-RSA-CHACHA20-POLY1305" },
-}, legacy_suites[] = {
-	{ BR_TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA256, "ECDHE-ECDSA-AES128-SHA256" },
-	{ BR_TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA256, "ECDHE-RSA-AES128-SHA256" },
-	{ BR_TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA, "ECDHE-ECDSA-AES128-SHA" },
-	{ BR_TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA, "ECDHE-RSA-AES128-SHA" },
-	{ BR_TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA, "ECDHE-ECDSA-AES256-SHA" },
-	{ BR_TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA, "ECDHE-RSA-AES256-SHA" },
-	{ BR_TLS_RSA_WITH_AES_128_GCM_SHA256, "AES128-GCM-SHA256" },
-	{ BR_TLS_RSA_WITH_AES_128_CBC_SHA256, "AES128-SHA256" },
-	{ BR_TLS_RSA_WITH_AES_256_CBC_SHA256, "AES256-SHA256" },
-	{ BR_TLS_RSA_WITH_AES_128_CBC_SHA, "AES128-SHA" },
-	{ BR_TLS_RSA_WITH_AES_256_CBC_SHA, "AES256-SHA" },
-};
-
-enum { SUITES = sizeof suites / sizeof *suites, LEGACY_SUITES = sizeof legacy_suites / sizeof *legacy_suites };
-
-static const char *
-suite_name(const struct suite *s, unsigned n, unsigned id)
-{
-	for (; n; s++, n--)
-		if (s->id == id)
-			return s->name;
-	return NULL;
 }
 
 /* Who finds nothing left of what is rationed draws a number, and those who wait go before those who come: else a few
@@ -274,7 +160,6 @@ tls_turn(void)
 }
 
 bool tls_https;
-static const char *protocols[] = { "http/1.1" };
 
 /* -- sessions ------------------------------------------------------------------------------------------------------ */
 
@@ -284,11 +169,11 @@ static uint32_t uses;                   /* of sessions */
 static void
 session_key(unsigned char key[32], const br_ssl_session_parameters *what, const br_ssl_server_context *server)
 {
-	const struct place *p = (const struct place *)(const void *)((const char *)server - offsetof(struct place, server));
+	uint32_t name = place_around(server)->name;
 
 	memcpy(key, what->session_id, 32);
-	for (unsigned i = 0; i < sizeof p->name; i++)
-		key[i] ^= p->name >> 8 * i;
+	for (unsigned i = 0; i < sizeof name; i++)
+		key[i] ^= name >> 8 * i;
 }
 
 /* The one of this key; else, of those that stand where it would, the one that was used longest ago. */
@@ -341,7 +226,7 @@ session_load(const br_ssl_session_cache_class **class, br_ssl_server_context *se
 	what->cipher_suite = s->suite;
 	s->used = ++uses;
 	return !CONFIG_LEGACY || (what->version >= server->eng.version_min &&
-	    (server->eng.version_min < BR_TLS12 || suite_name(suites, SUITES, what->cipher_suite)));
+	    (server->eng.version_min < BR_TLS12 || suite_name(what->cipher_suite, false)));
 }
 
 static const br_ssl_session_cache_class sessions_class = {
@@ -370,76 +255,13 @@ tls_open(void)
 	return false;
 }
 
-/* What BearSSL's own defaults choose, without what this processor has no use for. */
-static void
-ciphers_setup(br_ssl_engine_context *eng)
-{
-	const br_block_ctr_class *aes = br_aes_x86ni_ctr_get_vtable();
-	br_ghash ghash = br_ghash_pclmul_get();
-	bool wide = sizeof (void *) == 8;
-
-	br_ssl_engine_set_gcm(eng, &br_sslrec_in_gcm_vtable, &br_sslrec_out_gcm_vtable);
-	br_ssl_engine_set_aes_ctr(eng, aes ? aes : wide && !MOSTLY_AES ? &br_aes_ct64_ctr_vtable : &br_aes_ct_ctr_vtable);
-	br_ssl_engine_set_ghash(eng, ghash ? ghash : wide ? br_ghash_ctmul64 : br_ghash_ctmul);
-	br_ssl_engine_set_chapol(eng, &br_sslrec_in_chapol_vtable, &br_sslrec_out_chapol_vtable);
-	br_ssl_engine_set_chacha20(eng, SURELY_SSE2 ? br_chacha20_sse2_get() : br_chacha20_ct_run);
-	br_ssl_engine_set_poly1305(eng, SURELY_INT128 && !MOSTLY_AES ? br_poly1305_ctmulq_get() :
-	    br_poly1305_ctmul_run);
-}
-
-/* What clients of another age need besides; all that is newer still comes first. */
-static void
-legacy_setup(br_ssl_engine_context *eng, uint16_t ids[SUITES + LEGACY_SUITES])
-{
-	const br_block_cbcenc_class *enc = br_aes_x86ni_cbcenc_get_vtable();
-	const br_block_cbcdec_class *dec = br_aes_x86ni_cbcdec_get_vtable();
-	bool wide = sizeof (void *) == 8;
-
-	for (unsigned i = 0; i < LEGACY_SUITES; i++)
-		ids[SUITES + i] = legacy_suites[i].id;
-	br_ssl_engine_set_versions(eng, BR_TLS10, BR_TLS12);
-	br_ssl_engine_set_suites(eng, ids, SUITES + LEGACY_SUITES);
-	br_ssl_engine_set_hash(eng, br_md5_ID, &br_md5_vtable);
-	br_ssl_engine_set_hash(eng, br_sha1_ID, &br_sha1_vtable);
-	br_ssl_engine_set_prf10(eng, br_tls10_prf);
-	br_ssl_engine_set_cbc(eng, &br_sslrec_in_cbc_vtable, &br_sslrec_out_cbc_vtable);
-	br_ssl_engine_set_aes_cbc(eng, enc ? enc : wide ? &br_aes_ct64_cbcenc_vtable : &br_aes_ct_cbcenc_vtable,
-	    dec ? dec : wide ? &br_aes_ct64_cbcdec_vtable : &br_aes_ct_cbcdec_vtable);
-}
-
-/* ChaCha20 goes first where the processor has no instructions for AES: it is seven times faster there. */
-void
-engine_setup(struct place *p)
-{
-	br_ssl_engine_context *eng = &p->server.eng;
-	unsigned first = br_aes_x86ni_ctr_get_vtable() ? 0 : 2;
-	unsigned char seed[32];
-	uint16_t ids[SUITES + LEGACY_SUITES];
-
-	for (unsigned i = 0; i < SUITES; i++)
-		ids[i] = suites[(i + first) % SUITES].id;
-	br_ssl_engine_set_versions(eng, BR_TLS12, BR_TLS12);
-	br_ssl_engine_set_suites(eng, ids, SUITES);
-	br_ssl_engine_set_ec(eng, &curves);
-	br_ssl_engine_set_hash(eng, br_sha256_ID, &br_sha256_vtable);
-	br_ssl_engine_set_prf_sha256(eng, br_tls12_sha256_prf);
-	ciphers_setup(eng);
-	if (CONFIG_LEGACY && p->tls->legacy)
-		legacy_setup(eng, ids);
-	br_ssl_engine_set_protocol_names(eng, protocols, 1);
-	br_ssl_engine_set_all_flags(eng, BR_OPT_ENFORCE_SERVER_PREFERENCES | BR_OPT_NO_RENEGOTIATION);
-	br_ssl_engine_set_buffers_bidi(eng, p->in, sizeof p->in, p->out, sizeof p->out);
-	eng->log_max_frag_len = 14;     /* records are sealed here, so the engine's buffers are no limit to agree upon */
-	if (getrandom(seed, sizeof seed, 0) == sizeof seed)
-		br_ssl_engine_inject_entropy(eng, seed, sizeof seed);
-}
-
 static void
 server_setup(struct place *p)
 {
 	br_ssl_server_zero(&p->server);
 	engine_setup(p);
-	br_ssl_server_set_policy(&p->server, &policy);
+	p->policy = &policy_class;
+	br_ssl_server_set_policy(&p->server, &p->policy);
 	if (CONFIG_VERIFY && conf->client_ca) { /* resumed sessions would lack what their client has proved */
 		p->conf = conf;
 		conf->users++;
@@ -673,14 +495,4 @@ handshake(struct stream *s)
 	else if (br_ssl_engine_current_state(eng) & BR_SSL_SENDAPP)
 		established(s);
 	return input.raw_n < before || output.n || t->state != GREETING;
-}
-
-struct span
-tls_cipher(const struct tls *t)
-{
-	const char *name = suite_name(suites, SUITES, t->suite);
-
-	if (CONFIG_LEGACY && !name)
-		name = suite_name(legacy_suites, LEGACY_SUITES, t->suite);
-	return span_of(name);
 }

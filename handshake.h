@@ -69,6 +69,8 @@ struct place {                          /* a handshake under way */
 	int64_t since;
 	uint32_t name;                  /* a hash of what the client asked for */
 	struct conf *conf;              /* whose `client-ca` the client is asked by; held */
+	const br_ssl_server_policy_class *policy;       /* offer.c's, what BearSSL asks it by */
+	const struct identity *identity;        /* what the client is shown */
 	union { br_ssl_server_context server; br_ssl_client_context client; };  /* the engine is the first part of both */
 	unsigned char in[ENGINE_IN], out[ENGINE_OUT];
 };
@@ -106,9 +108,15 @@ const char *other_side(const struct tls *);     /* "client" or "backend" */
 bool handshake(struct stream *);
 void place_free(struct tls *);          /* unless it has none */
 struct place *place_for(struct stream *);       /* one for its tls, which is GREETING from now on */
-void engine_setup(struct place *);      /* what both sides of a handshake offer */
 unsigned tls_client_places(void);       /* how many of the places, the first ones, are for clients */
 const char *alert_name(unsigned code);
 extern bool tls_https;                  /* the pools have room for backends at https */
+
+/* -- offer.c ----------------------------------------------------------------------------------------------- */
+
+void engine_setup(struct place *);      /* what both sides of a handshake offer */
+extern const br_ssl_server_policy_class policy_class;   /* what a server answers, for a place's `policy` */
+struct place *place_around(const br_ssl_server_context *);
+const char *suite_name(unsigned id, bool legacy);       /* NULL: not one of ours */
 
 #endif

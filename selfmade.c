@@ -12,7 +12,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/utsname.h>
 #include <unistd.h>
@@ -128,13 +127,6 @@ names_wanted(struct buf *names, bool lasting)
 	name_add(names, GENERAL_ADDRESS, SPAN("\x7f\0\0\1"));   /* where the kernel would not say */
 }
 
-static void
-random_bytes(void *to, unsigned n)
-{
-	while (getrandom(to, n, 0) != (ssize_t)n)       /* 256 bytes and less come whole, once the kernel has any */
-		;
-}
-
 /* -- writing DER ----------------------------------------------------------------------------------------- */
 
 struct writer { unsigned char *at, *floor; bool bad; };
@@ -227,7 +219,6 @@ put_extensions(struct writer *w, const struct selfmade *s)
 {
 	const unsigned char *all = w->at, *end = w->at;
 	unsigned char id[32];
-	br_sha256_context sha;
 
 	put_element(w, DER_SEQUENCE, s->names.p, s->names.n);
 	wrap_extension(w, end, oid_names, sizeof oid_names);
@@ -237,9 +228,7 @@ put_extensions(struct writer *w, const struct selfmade *s)
 	wrap(w, DER_SEQUENCE, end);
 	wrap_extension(w, end, oid_constraints, sizeof oid_constraints);
 	end = w->at;
-	br_sha256_init(&sha);
-	br_sha256_update(&sha, s->point, sizeof s->point);
-	br_sha256_out(&sha, id);
+	sha256_sum(id, s->point, sizeof s->point);
 	put_element(w, DER_OCTETS, id, 20);     /* RFC 7093 2 */
 	wrap_extension(w, end, oid_key_id, sizeof oid_key_id);
 	put(w, fixed_extensions, sizeof fixed_extensions);
@@ -307,12 +296,9 @@ sign(const struct selfmade *s, const void *p, size_t n, unsigned char to[80])
 {
 	br_ec_private_key key = { BR_EC_secp256r1, (unsigned char *)(uintptr_t)s->x, sizeof s->x };
 	unsigned char hash[32];
-	br_sha256_context sha;
 
-	br_sha256_init(&sha);
-	br_sha256_update(&sha, p, n);
-	br_sha256_out(&sha, hash);
-	return br_ecdsa_i31_sign_asn1(&br_ec_p256_m31, &br_sha256_vtable, hash, &key, to);
+	sha256_sum(hash, p, n);
+	return br_ecdsa_i31_sign_asn1(&our_curves, sha256_class, hash, &key, to);
 }
 
 /* The signed part has to be known before its signature, which stands behind it: it is moved down by so much. */

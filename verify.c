@@ -117,11 +117,7 @@ judged(const struct verifier *v)
 static void
 leaf_hash(const struct verifier *v, unsigned char hash[32])
 {
-	br_sha256_context sha;
-
-	br_sha256_init(&sha);
-	br_sha256_update(&sha, v->leaf, v->leaf_n);
-	br_sha256_out(&sha, hash);
+	sha256_sum(hash, v->leaf, v->leaf_n);
 }
 
 static void
@@ -226,12 +222,12 @@ verifier_init(struct verifier *v, const struct anchors *a, const struct secure *
 {
 	v->secure = secure;
 	v->host = host;
-	br_x509_minimal_init(&v->minimal, &br_sha256_vtable, a ? a->all : NULL, a ? a->n : 0);
+	br_x509_minimal_init(&v->minimal, sha256_class, a ? a->all : NULL, a ? a->n : 0);
 	br_x509_minimal_set_rsa(&v->minimal, br_rsa_i31_pkcs1_vrfy);
 	br_x509_minimal_set_ecdsa(&v->minimal, &br_ec_all_m31, br_ecdsa_i31_vrfy_asn1);
-	br_x509_minimal_set_hash(&v->minimal, br_sha256_ID, &br_sha256_vtable);
-	br_x509_minimal_set_hash(&v->minimal, br_sha384_ID, &sha384_class);
-	br_x509_minimal_set_hash(&v->minimal, br_sha512_ID, &sha512_class);
+	br_x509_minimal_set_hash(&v->minimal, br_sha256_ID, sha256_class);
+	br_x509_minimal_set_hash(&v->minimal, br_sha384_ID, sha384_class);
+	br_x509_minimal_set_hash(&v->minimal, br_sha512_ID, sha512_class);
 	br_x509_minimal_set_time(&v->minimal, (uint32_t)(wall / DAY + DAYS_TO_1970), (uint32_t)(wall % DAY));
 	v->vtable = &passing_by;
 	v->n = 0;

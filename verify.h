@@ -7,10 +7,7 @@
 #ifndef VERIFY_H
 #define VERIFY_H
 
-#include "der.h"
-#include "tls.h"
-
-#include <bearssl.h>
+#include "cert.h"
 
 enum { LEAF_MOST = 4096 };              /* bytes of a certificate that is looked into */
 
@@ -35,7 +32,6 @@ uint16_t verify_result(unsigned i);
 
 /* What is there must be the backend of this name, by `ca` of the configuration or as the line of the route says. */
 void verify_backend(unsigned i, br_ssl_client_context *, const struct conf *, const struct secure *, struct span host);
-extern const br_hash_class sha384_class, sha512_class;  /* of sha512.c */
 const char *verify_why(int error);      /* in words, of a backend's certificate */
 
 #endif

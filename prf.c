@@ -1,0 +1,123 @@
+/* prf.c - where the secrets of a handshake come from: the function of TLS 1.2 that makes keys, and random numbers
+ *
+ * BearSSL finds its generator of random numbers by name.  That of the names in this file is ours, because a linker looks
+ * into libraries for what it has not seen yet: BearSSL's makes each number by four digests of the one before, where the
+ * kernel has as good ones.  With a library that keeps to its own names both sides still work: see engine_setup().
+ */
+#include "cert.h"
+#include "digest.h"
+
+#include <sys/random.h>
+
+/* -- HMAC (RFC 2104) and the PRF (RFC 5246 5) ---------------------------------------------------------------------- */
+
+struct hmac { struct digest inner, outer; };    /* once they have seen the key */
+
+static void
+keyed(struct digest *d, const unsigned char *key, size_t n, unsigned char pad)
+{
+	unsigned char block[64];
+
+	for (unsigned i = 0; i < sizeof block; i++)
+		block[i] = pad ^ (i < n ? key[i] : 0);
+	digest_begin(d, &sha256);
+	digest_add(d, &sha256, block, sizeof block);
+}
+
+/* The end of what the inner one was given; h itself can begin again. */
+static void
+hmac_end(const struct hmac *h, struct digest *inner, unsigned char to[32])
+{
+	struct digest outer = h->outer;
+
+	digest_end(inner, &sha256, to);
+	digest_add(&outer, &sha256, to, 32);
+	digest_end(&outer, &sha256, to);
+}
+
+static void
+add_seed(struct digest *d, const char *label, size_t n, const br_tls_prf_seed_chunk *seed)
+{
+	digest_add(d, &sha256, label, strlen(label));
+	for (; n; n--, seed++)
+		digest_add(d, &sha256, seed->data, seed->len);
+}
+
+void
+tls12_prf(void *to, size_t size, const void *secret, size_t secret_n, const char *label, size_t n,
+    const br_tls_prf_seed_chunk *seed)
+{
+	unsigned char key[32], a[32], sum[32], *at = to;
+	struct hmac h;
+	struct digest d;
+
+	if (secret_n > 64) {                    /* of a block at the most */
+		sha256_sum(key, secret, secret_n);
+		secret = key;
+		secret_n = sizeof key;
+	}
+	keyed(&h.inner, secret, secret_n, 0x36);
+	keyed(&h.outer, secret, secret_n, 0x5c);
+	d = h.inner;
+	add_seed(&d, label, n, seed);
+	for (size_t piece; size; at += piece, size -= piece) {
+		hmac_end(&h, &d, a);
+		d = h.inner;
+		digest_add(&d, &sha256, a, sizeof a);
+		add_seed(&d, label, n, seed);
+		hmac_end(&h, &d, sum);
+		piece = size < sizeof sum ? size : sizeof sum;
+		memcpy(at, sum, piece);
+		d = h.inner;
+		digest_add(&d, &sha256, a, sizeof a);
+	}
+}
+
+/* -- random numbers ------------------------------------------------------------------------------------------------- */
+
+void
+random_bytes(void *to, unsigned n)
+{
+	while (getrandom(to, n, 0) != (ssize_t)n)       /* 256 bytes and less come whole, once the kernel has any */
+		;
+}
+
+/* What only its owner knows, the key and the hash that is to be signed, goes into each number, so that signatures give away
+ * no key even if the kernel's numbers could be guessed. */
+void
+br_hmac_drbg_init(br_hmac_drbg_context *ctx, const br_hash_class *class, const void *seed, size_t n)
+{
+	ctx->vtable = NULL;
+	ctx->digest_class = class;
+	sha256_sum(ctx->K, seed, n);
+}
+
+void
+br_hmac_drbg_generate(br_hmac_drbg_context *ctx, void *to, size_t size)
+{
+	unsigned char both[64], *at = to;
+
+	for (size_t piece; size; at += piece, size -= piece) {
+		memcpy(both, ctx->K, 32);
+		random_bytes(both + 32, 32);
+		sha256_sum(ctx->V, both, sizeof both);
+		piece = size < 32 ? size : 32;
+		memcpy(at, ctx->V, piece);
+	}
+}
+
+void
+br_hmac_drbg_update(br_hmac_drbg_context *ctx, const void *seed, size_t n)
+{
+	(void)ctx;
+	(void)seed;
+	(void)n;
+}
+
+/* Another source is not needed. */
+br_prng_seeder
+br_prng_seeder_system(const char **name)
+{
+	(void)name;
+	return NULL;
+}
