@@ -125,38 +125,39 @@ ip6_parse(struct span text, void *to)
 	return n < GROUPS_6;
 }
 
-/* An IPv6 address, with a zone (RFC 4007 11) when it is of a link: fe80::1%eth0 */
+/* A number of either family; an IPv6 address that is of a link has a zone (RFC 4007 11): fe80::1%eth0 */
 static bool
-in6_parse(struct addr *a, struct span host, uint16_t port)
+ip_parse(struct addr *a, struct span host, uint16_t port)
 {
 	struct span zone = host;
 
-	host = span_cut(&zone, '%');
-	if (zone.p > host.p + host.n && !zone_parse(zone, &a->u.in6.sin6_scope_id))
-		return false;
-	a->u.in6.sin6_family = AF_INET6;
-	a->u.in6.sin6_port = port;
-	a->size = sizeof a->u.in6;
-	return ip6_parse(host, &a->u.in6.sin6_addr);
-}
-
-static bool
-in4_parse(struct addr *a, struct span host, uint16_t port)
-{
-	a->u.in4.sin_family = AF_INET;
+	memset(a, 0, sizeof *a);
 	a->u.in4.sin_port = port;
-	a->size = sizeof a->u.in4;
-	return ip4_parse(host, &a->u.in4.sin_addr);
+	if (!memchr(host.p, ':', host.n)) {
+		a->size = sizeof a->u.in4;
+		a->u.any.sa_family = AF_INET;
+		return ip4_parse(host, &a->u.in4.sin_addr);
+	}
+	host = span_cut(&zone, '%');
+	a->size = sizeof a->u.in6;
+	a->u.any.sa_family = AF_INET6;
+	return ip6_parse(host, &a->u.in6.sin6_addr) &&
+	    (zone.p == host.p + host.n || zone_parse(zone, &a->u.in6.sin6_scope_id));
 }
 
+/* IPv6 in brackets, and nothing else there. */
 static bool
 host_parse(struct addr *a, struct span host, uint16_t port)
 {
-	if (host.n > 2 && host.p[0] == '[' && host.p[host.n - 1] == ']')
-		return in6_parse(a, (struct span){ host.p + 1, host.n - 2 }, port);
-	if (span_eq(host, SPAN("*")))
-		return in6_parse(a, SPAN("::"), port);
-	return in4_parse(a, span_eq(host, SPAN("localhost")) ? SPAN("127.0.0.1") : host, port);
+	bool six = host.n > 2 && host.p[0] == '[' && host.p[host.n - 1] == ']';
+
+	if (six)
+		host = (struct span){ host.p + 1, host.n - 2 };
+	else if (span_eq(host, SPAN("*")))
+		host = SPAN("::"), six = true;
+	else if (span_eq(host, SPAN("localhost")))
+		host = SPAN("127.0.0.1");
+	return ip_parse(a, host, port) && (a->u.any.sa_family == AF_INET6) == six;
 }
 
 bool
@@ -230,72 +231,43 @@ zone_print(struct buf *b, unsigned zone)
 		buf_print(b, "%%%u", zone);
 }
 
-/* A client that came by IPv4 to a socket for both is shown as what it is. */
-static void
-host6_print(struct buf *b, const struct sockaddr_in6 *in6, bool port)
-{
-	const unsigned char *ip = in6->sin6_addr.s6_addr;
-
-	if (IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr)) {
-		in4_print(b, ip + 12);
-		return;
-	}
-	if (port && IN6_IS_ADDR_UNSPECIFIED(&in6->sin6_addr)) {
-		buf_char(b, '*');
-		return;
-	}
-	if (port)
-		buf_char(b, '[');
-	in6_print(b, ip);
-	zone_print(b, in6->sin6_scope_id);
-	if (port)
-		buf_char(b, ']');
-}
-
-static struct span
-unix_path(const struct addr *a)
-{
-	size_t head = offsetof(struct sockaddr_un, sun_path);
-
-	return a->size > head ? (struct span){ a->u.un.sun_path, (unsigned)strnlen(a->u.un.sun_path, a->size - head) }
-	    : SPAN("");
-}
-
+/* IPv4 within IPv6 is shown as what it is. */
 void
-addr_print(struct buf *b, const struct addr *a, bool port)
+addr_print(struct buf *b, const struct addr *a)
 {
-	if (a->u.any.sa_family == AF_UNIX) {
+	struct from f = from_of(a);
+	bool six = f.family == AF_INET6;
+
+	if (f.family == AF_UNIX) {
 		buf_text(b, "unix:");
-		buf_span(b, unix_path(a));
+		if (a->size > offsetof(struct sockaddr_un, sun_path))
+			buf_text(b, a->u.un.sun_path);
 		return;
 	}
-	if (a->u.any.sa_family == AF_INET)
-		in4_print(b, (const unsigned char *)&a->u.in4.sin_addr);
-	else if (a->u.any.sa_family == AF_INET6)
-		host6_print(b, &a->u.in6, port);
-	if (port)
-		buf_print(b, ":%u", addr_port(a));
+	if (six && IN6_IS_ADDR_UNSPECIFIED(&a->u.in6.sin6_addr)) {
+		buf_char(b, '*');
+	} else {
+		buf_text(b, six ? "[" : "");
+		from_print(b, &f);
+		if (six)
+			zone_print(b, a->u.in6.sin6_scope_id);
+		buf_text(b, six ? "]" : "");
+	}
+	buf_print(b, ":%u", addr_port(a));
 }
 
+/* Ours begin as zeros, and the kernel leaves nothing in what has no meaning. */
 bool
 addr_same(const struct addr *a, const struct addr *b)
 {
-	if (a->u.any.sa_family != b->u.any.sa_family || addr_port(a) != addr_port(b))
-		return false;
-	if (a->u.any.sa_family == AF_UNIX)
-		return span_eq(unix_path(a), unix_path(b));
-	if (a->u.any.sa_family == AF_INET)
-		return a->u.in4.sin_addr.s_addr == b->u.in4.sin_addr.s_addr;
-	return IN6_ARE_ADDR_EQUAL(&a->u.in6.sin6_addr, &b->u.in6.sin6_addr) &&
-	    a->u.in6.sin6_scope_id == b->u.in6.sin6_scope_id;
+	return a->size == b->size && !memcmp(&a->u, &b->u, a->size);
 }
 
+/* Both families have it in one place. */
 unsigned
 addr_port(const struct addr *a)
 {
-	if (a->u.any.sa_family == AF_INET)
-		return ntohs(a->u.in4.sin_port);
-	return a->u.any.sa_family == AF_INET6 ? ntohs(a->u.in6.sin6_port) : 0;
+	return a->u.any.sa_family == AF_UNIX ? 0 : ntohs(a->u.in4.sin_port);
 }
 
 struct from
@@ -333,17 +305,15 @@ from_same(const struct from *a, const struct from *b)
 struct addr
 addr_of(const struct from *f, uint16_t port)
 {
-	struct addr a = { 0 };
+	struct addr a = { .size = sizeof a.u.in4 };
 
+	_Static_assert(offsetof(struct sockaddr_in, sin_port) == offsetof(struct sockaddr_in6, sin6_port), "ports lie apart");
+	a.u.any.sa_family = f->family;
+	a.u.in4.sin_port = port;
 	if (f->family == AF_INET6) {
 		a.size = sizeof a.u.in6;
-		a.u.in6.sin6_family = AF_INET6;
-		a.u.in6.sin6_port = port;
 		memcpy(&a.u.in6.sin6_addr, f->ip, 16);
 	} else {
-		a.size = sizeof a.u.in4;
-		a.u.in4.sin_family = AF_INET;
-		a.u.in4.sin_port = port;
 		memcpy(&a.u.in4.sin_addr, f->ip, 4);
 	}
 	return a;
@@ -366,26 +336,22 @@ from_port(struct from *f, struct span text)
 bool
 from_parse(struct from *f, struct span text)
 {
-	struct addr a = { 0 };
 	struct span rest = text, part;
-	bool six;
+	bool six = text.n && *text.p == '[';
+	struct addr a;
 
-	if (!text.n)
-		return false;
-	if (*text.p == '[') {
+	if (six) {
 		rest = (struct span){ text.p + 1, text.n - 1 };
 		part = span_cut(&rest, ']');
-		six = rest.p[-1] == ']' && (!rest.n || *rest.p == ':');
-		if (!six)
+		if (rest.p[-1] != ']' || (rest.n && *rest.p != ':'))
 			return false;
-		rest = (struct span){ rest.p + (rest.n > 0), rest.n - (rest.n > 0) };
+		span_cut(&rest, ':');
 	} else {
 		part = span_cut(&rest, ':');
-		six = rest.n && memchr(rest.p, ':', rest.n);
-		if (six)
-			part = text, rest = SPAN("");
+		if (rest.n && memchr(rest.p, ':', rest.n))
+			part = text, rest.n = 0;
 	}
-	if (memchr(part.p, '%', part.n) || !(six ? in6_parse(&a, part, 0) : in4_parse(&a, part, 0)))
+	if (memchr(part.p, '%', part.n) || !ip_parse(&a, part, 0) || (six && a.u.any.sa_family != AF_INET6))
 		return false;
 	*f = from_of(&a);
 	return from_port(f, rest);
@@ -402,20 +368,23 @@ from_print(struct buf *b, const struct from *f)
 		buf_text(b, f->family == AF_UNIX ? "unix" : "unknown");
 }
 
-/* An address, of one family or the other; IPv4 within IPv6 counts its bits from the beginning of the IPv6 address. */
+/* IPv4 within IPv6 counts its bits from the beginning of the IPv6 address. */
 static bool
 net_of(struct net *net, struct span host, struct span bits, bool slash)
 {
-	struct addr a = { 0 };
-	bool six = memchr(host.p, ':', host.n);
-	unsigned most = six ? 128 : 32, skip;
+	unsigned most, skip;
 	struct from f;
-	uint64_t n = most;
+	struct addr a;
+	uint64_t n;
 
-	if (!(six ? in6_parse(&a, host, 0) : in4_parse(&a, host, 0)) || (slash && !span_uint(bits, &n)))
+	if (!ip_parse(&a, host, 0))
 		return false;
 	f = from_of(&a);
-	skip = six && f.family == AF_INET ? 96 : 0;
+	most = a.u.any.sa_family == AF_INET ? 32 : 128;
+	skip = most == 128 && f.family == AF_INET ? 96 : 0;
+	n = most;
+	if (slash && !span_uint(bits, &n))
+		return false;
 	net->family = f.family;
 	net->bits = n - skip;
 	memcpy(net->ip, f.ip, sizeof net->ip);

@@ -15,7 +15,7 @@ static const char *const section_titles[GROUPS] = {
 
 static const char *const section_texts[GROUPS] = {
 	[G_SERVER] = "these stand outside of host",
-	[G_SITE] = "outside of host they are for the server's own site, and for hosts that do not say otherwise",
+	[G_SITE] = "outside of host they are for all hosts that do not say otherwise",
 	[G_ROUTE] = "the first that matches answers; where none does, files are served",
 	[G_FILTER] = "every one that matches applies, before the route",
 };

@@ -294,7 +294,7 @@ struct addr {
 /* "HOST:PORT", "[V6]:PORT", "PORT" or "unix:PATH"; HOST is a number, "localhost" or "*".  A bare PORT gets the host
  * `any`: "*" means all addresses, IPv6 with IPv4 in it.  False when the text is none of these. */
 bool addr_parse(struct addr *, const char *text, const char *any);
-void addr_print(struct buf *, const struct addr *, bool port);  /* the way addr_parse reads it */
+void addr_print(struct buf *, const struct addr *);             /* the way addr_parse reads it */
 bool addr_same(const struct addr *, const struct addr *);
 unsigned addr_port(const struct addr *);                        /* 0 for unix */
 

@@ -165,6 +165,12 @@ is_no(struct reader *r, const char *text, const char *what)
 	return mistake(r, "'%s' is no %s", text, what);
 }
 
+bool
+too_many(struct reader *r, int most, const char *what)
+{
+	return mistake(r, "more than %d %s", most, what);
+}
+
 /* How many letters there are, of the longer one, between what both begin with and what both end with. */
 static unsigned
 differ(const char *a, const char *b)
@@ -274,8 +280,7 @@ command_line(struct reader *r, int n, char **arg, char **file)
 	bool options = true;
 
 	for (int i = 0; i < n; i++)
-		if (!text_clean(arg[i]))
-			mistake(r, "argument %d has a control character in it", i + 1);
+		take_clean(r, arg[i]);
 	for (int i = 0; i < n && !r->mistakes;) {
 		if (options && !strcmp(arg[i], "--")) {
 			options = false;

@@ -30,12 +30,11 @@ listen_one(struct reader *r, const char *text, uint8_t flags)
 	struct listener *l = &cf->listen[cf->nlisten];
 
 	if (cf->nlisten == LISTEN_MAX) {
-		mistake(r, "more than %d addresses to listen on", LISTEN_MAX);
+		too_many(r, LISTEN_MAX, "addresses to listen on");
 		return;
 	}
 	if (!addr_parse(&l->addr, text, "*")) {
-		is_no(r, text, "address to listen on: those are PORT, HOST:PORT, [V6]:PORT and unix:PATH; HOST is a number, "
-		    "'localhost' or '*'");
+		is_no(r, text, "address to listen on: those are PORT, NUMBER:PORT, localhost:PORT, [V6]:PORT and unix:PATH");
 		return;
 	}
 	for (unsigned i = 0; i < cf->nlisten; i++)
@@ -99,7 +98,7 @@ forward_part(struct reader *r, struct rule *rule, struct span key, char *text)
 	if (!span_eq(key, SPAN("port")))
 		return true;
 	if (f->nports == FORWARD_PORTS)
-		return mistake(r, "more than %d ports", FORWARD_PORTS);
+		return too_many(r, FORWARD_PORTS, "ports");
 	if (!take_number(r, text, 1, 65535, &port))
 		return false;
 	f->port[f->nports++] = (uint16_t)port;
@@ -131,10 +130,9 @@ resolver_add(struct reader *r, struct resolver *to, const char *text)
 	struct from f;
 
 	if (!from_parse(&f, span_of(text)))
-		is_no(r, text, "address of a resolver: those are numbers, such as 192.0.2.1, 192.0.2.1:5353 or "
-		    "[2001:db8::1]:5353");
+		is_no(r, text, "address of a resolver, such as 192.0.2.1 or [2001:db8::1]:5353");
 	else if (to->n == RESOLVERS_MAX)
-		mistake(r, "more than %d resolvers", RESOLVERS_MAX);
+		too_many(r, RESOLVERS_MAX, "resolvers");
 	else
 		to->server[to->n++] = addr_of(&f, f.port ? f.port : htons(53));
 }

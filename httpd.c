@@ -218,7 +218,7 @@ say_ready(const struct conf *cf)
 	for (unsigned i = 0; i < cf->nlisten; i++) {
 		buf_text(&b, i ? ", " : "");
 		if (socket_address(cf->listen[i].fd, &a))
-			addr_print(&b, &a, true);
+			addr_print(&b, &a);
 	}
 	log_line(LOG_INFO, "cubhttpd " VERSION " listens on %.*s", (int)b.w, line);
 }

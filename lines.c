@@ -225,7 +225,7 @@ split(struct reader *r, char *text, char *word[WORDS_MAX], enum brace *brace)
 			continue;
 		}
 		if (n == WORDS_MAX) {
-			mistake(r, "more than %d words in a line", WORDS_MAX);
+			too_many(r, WORDS_MAX, "words in a line");
 			return -1;
 		}
 		word[n] = word_at(r, &text);
@@ -274,7 +274,7 @@ conf_line(struct reader *r, char *text)
 	int n;
 
 	if (strlen(text) > LINE_SIZE) {
-		mistake(r, "this line has more than %d bytes", LINE_SIZE);
+		too_many(r, LINE_SIZE, "bytes in a line");
 		return;
 	}
 	n = split(r, text, word, &brace);
@@ -523,7 +523,7 @@ include(struct reader *r, const char *pattern)
 		if (r->files++ < INCLUDE_FILES)
 			conf_file(r, entry->path);
 		else if (r->files == INCLUDE_FILES + 1)
-			mistake(r, "more than %d files", INCLUDE_FILES);
+			too_many(r, INCLUDE_FILES, "files");
 	}
 	r->depth--;
 }

@@ -99,14 +99,12 @@ programs_finish(struct reader *r, const struct word *w, struct rule *rule)
 	struct spawn *spawn = CONFIG_SPAWN ? rule->spawn : NULL;
 	const struct run *run = rule->run;
 
-	if (spawn && !spawn->argv)
-		return mistake(r, "'children', 'ready' and 'idle' are about a program: 'spawn' is missing");
-	if (!spawn && run->user)
-		return mistake(r, "'user' is about a program: 'spawn' is missing");
+	if (spawn ? !spawn->argv : run->user != NULL)
+		return mistake(r, "'children', 'ready', 'idle' and 'user' are about a program: 'spawn' is missing");
+	if (!spawn == !rule->backends)
+		return mistake(r, "'%s' wants an address, or 'spawn' and a program, and not both", w->name);
 	if (!spawn)
-		return rule->backends || mistake(r, "'%s' wants an address, or 'spawn' and a program", w->name);
-	if (rule->backends)
-		return mistake(r, "'%s' has an address, or 'spawn' and a program, and not both", w->name);
+		return true;
 	if (spawn->least > spawn->most)
 		return mistake(r, "%u of %u children cannot be ready", spawn->least, spawn->most);
 	make_places(r, rule);

@@ -232,7 +232,7 @@ put_host(const struct conn *c, const struct request *r, struct buf *to)
 	else if (c->route->backends->name)
 		buf_span(to, c->route->backends->name->host);
 	else
-		addr_print(to, &c->route->backends->addr, true);
+		addr_print(to, &c->route->backends->addr);
 	buf_mem(to, "\r\n", 2);
 }
 

@@ -18,6 +18,8 @@ set_pattern(struct reader *r, struct rule *rule, char *text)
 	return take_pattern(r, text, &rule->pattern);
 }
 
+static const char one_of_a_kind[] = "the addresses of a line have one scheme and one path, and '%s' is not as the first";
+
 /* One line speaks by https to all of its addresses, or to none. */
 static bool
 set_scheme(struct reader *r, struct rule *rule, bool https, const char *text)
@@ -25,7 +27,7 @@ set_scheme(struct reader *r, struct rule *rule, bool https, const char *text)
 	if (https && !CONFIG_HTTPS)
 		return mistake(r, "'https' is not in this build (CONFIG_TLS_CLIENT)");
 	if (rule->backends && https != (rule->secure != NULL))
-		return mistake(r, "the addresses of a line are all https, or none is, and '%s' is not as the first", text);
+		return mistake(r, one_of_a_kind, text);
 	if (https && !rule->secure)
 		rule->secure = keep(r, sizeof *rule->secure);
 	r->conf->https |= https;
@@ -57,7 +59,7 @@ cut_url(struct reader *r, struct rule *rule, char *text)
 		address = scratch_text(r, s.p, s.n, end > s.p && end[-1] == ':' ? "" : https ? ":443" : ":80");
 	}
 	if (rule->backends && !span_eq(rule->value, path)) {
-		mistake(r, "the addresses of a line have one path, and that of '%s' is another", text);
+		mistake(r, one_of_a_kind, text);
 		return NULL;
 	}
 	rule->value = path;
@@ -99,6 +101,8 @@ set_backend(struct reader *r, struct rule *rule, char *text)
 	return true;
 }
 
+static const char about_certificates[] = "'%s' is about certificates: it needs https://";
+
 /* The SHA-256 of the certificate, with or without colons, or `nothing`. */
 static bool
 set_check(struct reader *r, struct rule *rule, char *text)
@@ -108,7 +112,7 @@ set_check(struct reader *r, struct rule *rule, char *text)
 	unsigned n = 0;
 
 	if (!rule->secure)
-		return mistake(r, "'check' is about certificates: it needs https://");
+		return mistake(r, about_certificates, "check");
 	rule->secure->check = text;
 	rule->secure->unchecked = !strcmp(text, "nothing");
 	if (rule->secure->unchecked)
@@ -128,9 +132,9 @@ static bool
 set_secure_name(struct reader *r, struct rule *rule, char *text)
 {
 	if (!rule->secure)
-		return mistake(r, "'name' is about certificates: it needs https://");
+		return mistake(r, about_certificates, "name");
 	rule->secure->name = span_of(text);
-	return *text || mistake(r, "the name is empty");
+	return take_name(r, text);
 }
 
 #define BALANCES "in-turn|least-busy|sticky"
@@ -175,7 +179,7 @@ set_users(struct reader *r, struct rule *rule, char *text)
 {
 	rule->value = SPAN("cubhttpd");
 	rule->root.path = strcmp(text, "off") ? strcmp(text, "system") ? text : "" : NULL;
-	return *text || mistake(r, "the name of a file is empty");
+	return take_name(r, text);
 }
 
 /* It goes out between quotes (RFC 9110 5.6.4). */
@@ -191,7 +195,7 @@ static bool
 set_remote(struct reader *r, struct rule *rule, char *text)
 {
 	rule->remote = text;
-	return take_dir(r, text);
+	return take_name(r, text);
 }
 
 static bool
@@ -205,14 +209,14 @@ set_sendfile(struct reader *r, struct rule *rule, char *text)
 	for (end = &rule->sendfile; *end; end = &(*end)->next)
 		;
 	*end = root;
-	return take_dir(r, text);
+	return take_name(r, text);
 }
 
 static bool
 set_root(struct reader *r, struct rule *rule, char *text)
 {
 	rule->root.path = keep_folder(r, text);
-	return take_dir(r, text);
+	return take_name(r, text);
 }
 
 static bool

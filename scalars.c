@@ -17,9 +17,7 @@ text_set(struct reader *r, const struct word *w, char *const *arg, unsigned n)
 	const char **to = field_of(r, w);
 
 	(void)n;
-	if (!*arg[0])
-		mistake(r, "the argument of '%s' is empty", w->name);
-	else if (once(r, to, w->name))
+	if (take_name(r, arg[0]) && once(r, to, w->name))
 		*to = keep_text(r, arg[0]);
 }
 
@@ -107,7 +105,7 @@ spool_set(struct reader *r, const struct word *w, char *const *arg, unsigned n)
 	uint64_t size;
 
 	(void)n;
-	if (!take_dir(r, arg[0]) || !take_size(r, arg[1], &size) || !once(r, &r->conf->spool, w->name))
+	if (!take_name(r, arg[0]) || !take_size(r, arg[1], &size) || !once(r, &r->conf->spool, w->name))
 		return;
 	r->conf->spool = keep_text(r, arg[0]);
 	r->conf->spool_size = size;
@@ -129,7 +127,7 @@ index_set(struct reader *r, const struct word *w, char *const *arg, unsigned n)
 	struct host *host = r->host;
 
 	if (n > INDEX_MAX) {
-		mistake(r, "more than %d names in 'index'", INDEX_MAX);
+		too_many(r, INDEX_MAX, "names in 'index'");
 		return;
 	}
 	if (!once(r, host->index, w->name))

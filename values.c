@@ -49,11 +49,9 @@ take_size(struct reader *r, const char *text, uint64_t *to)
 }
 
 bool
-take_dir(struct reader *r, const char *text)
+take_name(struct reader *r, const char *text)
 {
-	if (*text)
-		return true;
-	return mistake(r, "the name of a folder is empty");
+	return *text || is_no(r, text, "name");
 }
 
 bool

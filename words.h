@@ -76,7 +76,7 @@ bool programs_finish(struct reader *, const struct word *, struct rule *);      
 bool take_number(struct reader *, const char *text, uint64_t min, uint64_t max, uint64_t *to);
 bool take_count(struct reader *, const char *text, unsigned min, unsigned max, unsigned *to);
 bool take_size(struct reader *, const char *text, uint64_t *to);
-bool take_dir(struct reader *, const char *text);
+bool take_name(struct reader *, const char *text);      /* it is not empty */
 bool take_clean(struct reader *, const char *text);     /* for a response head: no controls (RFC 9110 5.5) */
 bool take_path(struct reader *, const char *text);      /* as requests have it once they are decoded */
 bool take_pattern(struct reader *, const char *text, struct pattern *to);
@@ -148,6 +148,7 @@ struct span keep_span(struct reader *, struct span);
 /* Tell "file:line: sentence" on stderr and count it; verbs as in buf_print.  False, to be passed on. */
 bool mistake(struct reader *, const char *format, ...) __attribute__((format(printf, 2, 3)));
 bool is_no(struct reader *, const char *text, const char *what);        /* a mistake: "'text' is no WHAT" */
+bool too_many(struct reader *, int most, const char *what);             /* another: "more than MOST WHAT" */
 void mistake_unknown(struct reader *, const char *text);        /* it is no word; the nearest, when there is one near enough */
 
 /* May this field be set here?  The first time, yes.  A value of the command line stays, in silence, whatever a file

@@ -174,8 +174,8 @@ def test_nothing_is_checked_where_that_is_said(start, other, at_https):
     ("proxy / https://127.0.0.1 check " + "0" * 65, "neither 'nothing' nor a SHA-256"),
     ("proxy / http://127.0.0.1 check nothing", "it needs https://"),
     ("proxy / http://127.0.0.1 name x", "it needs https://"),
-    ("proxy / https://127.0.0.1 http://127.0.0.1 check nothing", "all https, or none"),
-    ("proxy / http://127.0.0.1 https://127.0.0.1", "all https, or none"),
+    ("proxy / https://127.0.0.1 http://127.0.0.1 check nothing", "one scheme and one path"),
+    ("proxy / http://127.0.0.1 https://127.0.0.1", "one scheme and one path"),
     ("ca /nonexistent", "/nonexistent: "),
 ])
 def test_mistakes(binary, folder, line, says):

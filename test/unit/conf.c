@@ -181,7 +181,7 @@ address(const char *text, const char *any, const char *printed)
 		assert(!printed);
 		return;
 	}
-	addr_print(&b, &a, true);
+	addr_print(&b, &a);
 	assert(printed && is((struct span){ b.data, b.w }, printed));
 	buf_char(&b, '\0');
 	assert(addr_parse(&again, b.data, any) && addr_same(&a, &again));
