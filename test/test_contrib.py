@@ -18,7 +18,7 @@ root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root can change i
 
 def run(*command, **more):
     done = subprocess.run([str(x) for x in command], text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                          timeout=900, **more)
+                          timeout=more.pop("patience", 900), **more)
     assert done.returncode == 0, done.stdout
     return done.stdout
 
@@ -114,7 +114,7 @@ def test_the_init_script_of_buildroot_starts_reloads_and_stops(small):
     shutil.copy(ROOT / "build/static/cubhttpd", small / "usr/sbin/cubhttpd")
     (small / "etc/cubhttpd.conf").write_text("listen 127.0.0.1:80\nroot /var/www\nlog errors /tmp/log\n")
     (small / "var/www/a.txt").write_text("served")
-    said = run(*inside(small), """
+    said = run(*inside(small), FAILS + """
         /etc/S50cubhttpd start
         until grep -q 'listens on' /tmp/log; do sleep 0.05; done
         wget -q -O - http://127.0.0.1/a.txt; echo
@@ -123,17 +123,50 @@ def test_the_init_script_of_buildroot_starts_reloads_and_stops(small):
         until grep -q '127.0.0.1:81' /tmp/log; do sleep 0.05; done
         wget -q -O - http://127.0.0.1:81/a.txt; echo
         echo 'lissen 82' >>/etc/cubhttpd.conf
-        ! /etc/S50cubhttpd reload
+        fails /etc/S50cubhttpd reload
+        fails /etc/S50cubhttpd restart
         wget -q -O - http://127.0.0.1:81/a.txt; echo
         /etc/S50cubhttpd stop
-        ! pidof cubhttpd
-        ! /etc/S50cubhttpd start
-        ! /etc/S50cubhttpd stop""")
+        fails pidof cubhttpd
+        fails /etc/S50cubhttpd start
+        fails /etc/S50cubhttpd stop""")
     assert said.count("served") == 3
     assert re.findall(r"(\w+) cubhttpd: .*?(OK|FAIL)", said, re.S) == [
         ("Starting", "OK"), ("Reloading", "OK"), ("Reloading", "FAIL"), ("Stopping", "OK"), ("Starting", "FAIL"),
         ("Stopping", "FAIL")]
     assert "did you mean 'listen'" in said or "unknown" in said
+
+
+@root_only
+@pytest.mark.xdist_group("contrib")
+def test_busybox_init_keeps_it_running(small):
+    run("make", "-s", "-C", ROOT, "static")
+    shutil.copy(ROOT / "build/static/cubhttpd", small / "usr/sbin/cubhttpd")
+    shutil.copy(CONTRIB / "busybox/inittab", small / "etc/inittab")
+    (small / "etc/cubhttpd.conf").write_text("listen 127.0.0.1:80\nroot /var/www\npid /tmp/pid\nlog errors /tmp/log\n")
+    (small / "var/www/a.txt").write_text("served")
+    (small / "etc/init.d").mkdir()
+    (small / "etc/init.d/rcS").write_text("#!/bin/sh\nmount -t proc proc /proc\nip link set lo up\n")
+    (small / "etc/init.d/rcS").chmod(0o755)
+    outer = subprocess.Popen(["unshare", "--pid", "--mount", "--net", "--fork", "--kill-child", "chroot", small,
+                              "/bin/busybox", "init"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                             stderr=subprocess.DEVNULL, start_new_session=True)
+    try:
+        pid = eventually(lambda: open(f"/proc/{outer.pid}/task/{outer.pid}/children").read().strip(), "its first process")
+        eventually(lambda: (small / "tmp/pid").exists() and (small / "tmp/pid").read_text(), "the server")
+        said = run("nsenter", "-t", pid, "-m", "-n", "-p", "chroot", small, "/bin/sh", "-ec", """
+            pid=$(cat /tmp/pid)
+            wget -q -O - http://127.0.0.1/a.txt
+            kill -HUP $pid
+            until [ "$(grep -c 'listens on' /tmp/log)" = 2 ]; do sleep 0.05; done
+            wget -q -O - http://127.0.0.1/a.txt
+            kill -KILL $pid
+            until [ -s /tmp/pid ] && [ "$(cat /tmp/pid)" != $pid ]; do sleep 0.05; done
+            until wget -q -O - http://127.0.0.1/a.txt 2>/dev/null; do sleep 0.05; done""", patience=60)
+        assert said.count("served") == 3
+    finally:
+        outer.kill()
+        outer.wait()
 
 
 # -- toolchains
@@ -217,6 +250,7 @@ def test_the_units_of_systemd_are_understood_and_closed(folder, binary):
     run("systemd-analyze", "security", "--offline=yes", "--threshold=30", folder / "cubhttpd.service")
 
 
+FAILS = 'fails() { if "$@"; then echo "no failure: $*"; exit 1; fi; }\n'         # because `sh -e` passes over !
 # In namespaces of its own, over an /etc, /var and /run of its own, with the units that are named and nothing else.
 BOOT = """
 mount --make-rprivate /
@@ -263,7 +297,7 @@ def systemd(folder, binary):
         pid = eventually(lambda: open(children).read().strip(), "its first process")
 
         def inside(command):
-            return run("nsenter", "-t", pid, "-m", "-n", "-p", "-i", "-u", "sh", "-ec", command)
+            return run("nsenter", "-t", pid, "-m", "-n", "-p", "-i", "-u", "sh", "-ec", FAILS + command)
         eventually(lambda: os.path.exists(f"/proc/{pid}/root/run/systemd/private"), "systemd")
         return inside
     yield boot
@@ -302,12 +336,12 @@ def test_systemd_starts_reloads_and_restarts_it_and_what_it_keeps_stays(systemd,
         systemctl reload cubhttpd
         curl -sSf --retry 9 --retry-connrefused http://127.0.0.1:8001/a.txt | grep -q served
         echo 'lissen 127.0.0.1:8002' >>/etc/cubhttpd.conf
-        ! systemctl reload cubhttpd 2>/dev/null
+        fails systemctl reload cubhttpd
         curl -sSf http://127.0.0.1:8001/a.txt | grep -q served
         [ "$pid" = "$(systemctl show -P MainPID cubhttpd)" ]
         systemctl stop cubhttpd
         [ "$(systemctl show -P Result cubhttpd)" = success ]
-        ! systemctl start cubhttpd 2>/dev/null
+        fails systemctl start cubhttpd
         grep -c 'GET /a.txt' /var/log/cubhttpd/access.log""")
 
 
@@ -321,6 +355,60 @@ def test_systemd_hands_sockets_over_and_keeps_them_while_it_restarts(systemd):
         [ "$(systemctl is-active cubhttpd.service)" = active ]
         systemctl restart cubhttpd.service & curl -sSf http://127.0.0.1:8080/a.txt | grep -q served
         wait $!""")
+
+
+OPENRC = """
+mount --make-rprivate /
+mount -t proc proc /proc
+mount -t tmpfs tmpfs /run
+for d in starting started stopping inactive wasinactive failed hotplugged daemons options exclusive scheduled tmp; do
+	mkdir -p /run/openrc/$d
+done
+echo default >/run/openrc/softlevel
+mkdir /run/up /run/work
+mount -t overlay overlay -o lowerdir=/etc,upperdir=/run/up,workdir=/run/work /etc
+mount -t tmpfs tmpfs /etc/init.d
+mount -t tmpfs tmpfs /opt
+cp @PROGRAM@ /opt/cubhttpd
+mkdir -p /etc/conf.d
+cp @DIR@/init /etc/init.d/cubhttpd
+cp @DIR@/confd /etc/conf.d/cubhttpd
+printf '#!/sbin/openrc-run\\ndepend() { provide net; }\\nstart() { return 0; }\\n' >/etc/init.d/lo
+chmod 755 /etc/init.d/*
+echo served >/opt/a.txt
+printf 'listen 127.0.0.1:8000\\nroot /opt\\nlog errors /run/log\\n' >/etc/cubhttpd.conf
+ip link set lo up
+get() { curl -sSf --retry 9 --retry-connrefused http://127.0.0.1:$1/a.txt | grep -q served; }
+rc-service cubhttpd start
+get 8000
+rc-service cubhttpd status
+echo 'listen 127.0.0.1:8001' >>/etc/cubhttpd.conf
+rc-service cubhttpd reload
+get 8001
+echo 'lissen 127.0.0.1:8001' >>/etc/cubhttpd.conf
+fails rc-service cubhttpd reload
+fails rc-service cubhttpd checkconfig
+fails rc-service cubhttpd restart
+get 8001
+sed -i '$d' /etc/cubhttpd.conf
+rc-service cubhttpd restart
+get 8001
+rc-service cubhttpd stop
+fails rc-service cubhttpd status
+fails curl -s http://127.0.0.1:8001/
+"""
+
+
+@root_only
+@pytest.mark.xdist_group("contrib")
+def test_openrc_starts_reloads_and_stops_it_and_a_mistake_ends_nothing(folder, binary):
+    if not shutil.which("openrc-run", path="/sbin:/usr/sbin"):
+        pytest.skip("no OpenRC (Debian's package openrc, which wants to be the system's init, so test/setup leaves it)")
+    (folder / "init").write_text((CONTRIB / "openrc/cubhttpd.initd").read_text().replace("/usr/sbin/", "/opt/"))
+    shutil.copy(CONTRIB / "openrc/cubhttpd.confd", folder / "confd")
+    script = OPENRC.replace("@DIR@", str(folder)).replace("@PROGRAM@", str(binary))
+    run("unshare", "--pid", "--mount", "--net", "--ipc", "--uts", "--fork", "--kill-child", "sh", "-ec", FAILS + script,
+        stdin=subprocess.DEVNULL)
 
 
 def test_every_script_is_clean():
