@@ -238,6 +238,76 @@ def test_the_tarball_is_the_same_each_time_and_packages_know_its_sum(folder):
     assert "cubhttpd-0.1/httpd.c" in names and all(n.startswith("cubhttpd-0.1/") for n in names)
 
 
+@pytest.fixture
+def packages(folder):
+    """contrib's folders for OpenWrt and Buildroot with the sums of a tarball, as `make dist` makes them, and that."""
+    run("git", "clone", "-q", ROOT, folder / "clone")
+    run("make", "-s", "-C", folder / "clone", "dist")
+    return folder / "clone/build"
+
+
+def menu(folder, text, *chosen):
+    """What the parser of Linux makes of a menu."""
+    if not shutil.which("kconfig-conf"):
+        pytest.skip("no kconfig-conf (Debian's package kconfig-frontends-nox)")
+    (folder / "Kconfig").write_text(text)
+    (folder / ".config").write_text("".join(f"CONFIG_{line}\n" for line in chosen))
+    said = run("kconfig-conf", "--olddefconfig", folder / "Kconfig", cwd=folder)
+    assert "warning" not in said and "error" not in said, said
+    return (folder / ".config").read_text()
+
+
+@pytest.mark.xdist_group("contrib")
+@pytest.mark.parametrize("tls", [True, False])
+def test_the_package_of_openwrt_builds_what_its_menu_says(folder, packages, tls):
+    bearssl = ROOT / "build/bearssl"
+    if tls and not bearssl.is_dir():
+        pytest.skip("no build/bearssl (test/bearssl fetches it)")
+    work = folder / "w"
+    for name in ("sdk/include", "w/dl"):
+        (folder / name).mkdir(parents=True)
+    for name in ("rules.mk", "include/package.mk"):
+        (folder / "sdk" / name).write_text(f"include {ROOT}/test/peers/openwrt.mk\n")
+    shutil.copy(packages / "cubhttpd-0.1.tar.gz", work / "dl")
+    if tls:
+        run("tar", "-C", bearssl.parent, "--transform", "s/^bearssl/bearssl-0.6/", "-czhf", work / "dl/bearssl-0.6.tar.gz", "bearssl")
+    chosen = "" if tls else "# CONFIG_CUBHTTPD_TLS is not set"
+    text = f'config PACKAGE_cubhttpd\n\tbool\n\tdefault y\nsource "{packages}/contrib/openwrt/Config.in"\n'
+    config = menu(folder, text) if tls else menu(folder, text, chosen[9:]).replace("CONFIG_CUBHTTPD_TLS=y", chosen)
+    (work / "config").write_text(config + "TARGET_CC = gcc\nTARGET_AR = gcc-ar\nTARGET_CFLAGS = -Os -pipe\nTARGET_LDFLAGS =\n")
+    run("make", "-C", packages / "contrib/openwrt", f"TOPDIR={folder}/sdk", f"W={work}")
+    assert (work / "menu").read_text().strip() == 'source "./Config.in"'
+    assert (work / "conffiles").read_text().split() == ["/etc/config/cubhttpd", "/etc/cubhttpd/"]
+    root = work / "root"
+    assert {str(p.relative_to(root)) for p in root.rglob("*") if p.is_file()} == {
+        "usr/sbin/cubhttpd", "usr/share/cubhttpd/uci.sh", "etc/init.d/cubhttpd", "etc/config/cubhttpd",
+        "etc/uci-defaults/60_cubhttpd"}
+    built = run(root / "usr/sbin/cubhttpd", "-V")
+    for word in words():
+        assert f"CONFIG_{word} {int(f'CONFIG_CUBHTTPD_{word}=y' in config)}" in built
+    assert f"CONFIG_TLS {int(tls)}" in built
+
+
+@pytest.mark.xdist_group("contrib")
+@pytest.mark.parametrize("tls", [True, False])
+def test_the_package_of_buildroot_builds_what_its_menu_says(folder, packages, tls):
+    there = "config BR2_USE_MMU\n\tbool\n\tdefault y\nconfig BR2_PACKAGE_BEARSSL\n\tbool\n"
+    package = packages / "contrib/buildroot"
+    config = menu(folder, f'{there}source "{package}/Config.in"\n', "BR2_PACKAGE_CUBHTTPD=y",
+                  "BR2_PACKAGE_CUBHTTPD_TLS=" + "ny"[tls], 'BR2_PACKAGE_CUBHTTPD_OPTIONS="-DCONFIG_FCGI=0 -DCONFIG_CGI=0"')
+    assert ("CONFIG_BR2_PACKAGE_BEARSSL=y" in config) == tls
+    (folder / "w").mkdir()
+    (folder / "w/config").write_text(config.replace("CONFIG_BR2", "BR2"))
+    run("make", "-j2", "-f", ROOT / "test/peers/buildroot.mk", f"MK={package}/cubhttpd.mk", f"W={folder}/w", f"SOURCES={packages}")
+    target = folder / "w/target"
+    assert {str(p.relative_to(target)) for p in target.rglob("*") if p.is_file()} == {
+        "usr/sbin/cubhttpd", "etc/cubhttpd.conf", "etc/init.d/S50cubhttpd", "usr/lib/systemd/system/cubhttpd.service"}
+    built = run(target / "usr/sbin/cubhttpd", "-V")
+    assert "CONFIG_FCGI 0" in built and "CONFIG_CGI 0" in built and "CONFIG_SCGI 1" in built
+    if not tls:
+        assert "CONFIG_TLS 0" in built
+
+
 # -- units and scripts
 
 def test_the_units_of_systemd_are_understood_and_closed(folder, binary):
