@@ -4,7 +4,6 @@
 PKG := $(basename $(notdir $(MK)))
 UP := $(shell echo $(PKG) | tr a-z A-Z)
 D := $(W)/build/$(PKG)
-@D = $(D)
 TARGET_DIR := $(W)/target
 INSTALL := install
 qstrip = $(strip $(subst ",,$(1)))
@@ -12,11 +11,11 @@ TARGET_CPPFLAGS := -D_LARGEFILE_SOURCE -D_LARGEFILE64_SOURCE -D_FILE_OFFSET_BITS
 TARGET_CFLAGS := $(TARGET_CPPFLAGS) -Os -g0
 TARGET_CONFIGURE_OPTS = PATH="$(PATH)" AR="$(AR)" CC="$(CC)" CPPFLAGS="$(TARGET_CPPFLAGS)" CFLAGS="$(TARGET_CFLAGS)" \
 	LDFLAGS="" STRIP=/bin/true
-all:
+all: $(D)/.built                # in recipes $(@D) is the folder of the target, and has to be this one
 generic-package = $(generic)
 define generic
 $(foreach v,VERSION SOURCE SITE SITE_METHOD LICENSE LICENSE_FILES,$(if $($(UP)_$(v)),,$(error $(UP)_$(v) is missing)))
-all:
+$(D)/.built:
 	rm -rf $(D) && mkdir -p $(D)
 	tar -C $(D) --strip-components=1 -xzf $(SOURCES)/$($(UP)_SOURCE)
 	cd $(SOURCES) && grep ' $($(UP)_SOURCE)$$$$' $(dir $(MK))$(PKG).hash | sed 's/^sha256  //' | sha256sum -c

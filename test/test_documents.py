@@ -1,0 +1,75 @@
+"""What the documents say can be pasted, and numbers that they name are those of the program."""
+import re
+import subprocess
+
+import pytest
+
+from conftest import BINARY, ROOT
+
+pytestmark = pytest.mark.once
+VERSION = subprocess.run([BINARY, "-V"], capture_output=True, text=True, timeout=20).stdout
+
+
+def manual(name):
+    """Its literal blocks and lines; lines in a row are one."""
+    found = re.findall(r"^\.Bd -literal.*\n((?:.*\n)*?)\.Ed|((?:^\.Dl .*\n)+)", (ROOT / name).read_text(), re.M)
+    return [block or re.sub("^.Dl ", "", lines, flags=re.M) for block, lines in found]
+
+
+def examples():
+    """(where, configuration): what is no configuration, such as php's, is left out, and what a shell prints of one is not."""
+    blocks = [(name, block) for name in ("cubhttpd.conf.5", "cubhttpd.8") for block in manual(name)]
+    blocks += [("README", re.sub("^    ", "", block, flags=re.M))
+               for block in re.findall(r"(?:^    .*\n)+", (ROOT / "README").read_text(), re.M) if "listen   80" in block]
+    for name, block in blocks:
+        if block.startswith((";", "file:line", "# ")):
+            continue
+        if "$ " in block:       # what `cat` or `grep` shows of a configuration, up to the next command
+            found = re.search(r"^\$ (?:cat|grep \w+) /etc/cubhttpd\.conf\n((?:[^$].*\n)+)", block, re.M)
+            if not found:
+                continue
+            block = found[1]
+        yield name, block
+
+
+ALL = list(examples())
+
+
+@pytest.mark.parametrize("where, text", ALL, ids=[f"{w}-{t.split(maxsplit=1)[0]}-{i}" for i, (w, t) in enumerate(ALL)])
+def test_an_example_is_taken_as_it_stands(folder, ca, where, text):
+    (folder / "cubhttpd.types").write_text("application/x-my-thing  thing thg\n")
+    (folder / "family.pem").write_bytes(ca.root.pem.read_bytes())
+    text = text.replace("/etc/cubhttpd/", f"{folder}/").replace("/etc/cubhttpd.types", f"{folder}/cubhttpd.types")
+    if not re.search("^root", text, re.M):
+        text = f"root {folder}\n" + text
+    (folder / "x.conf").write_text(text)
+    done = subprocess.run([BINARY, "-t", "-f", folder / "x.conf"], capture_output=True, text=True, timeout=20)
+    if "is not in this build" in done.stderr:
+        pytest.skip(done.stderr.strip())
+    assert done.returncode == 0, done.stderr
+    assert not re.sub(r"^warning: .*: No such file or directory\n", "", done.stderr, flags=re.M), done.stderr
+
+
+def test_examples_are_found():
+    assert len(ALL) > 50 and {where for where, _ in ALL} == {"cubhttpd.conf.5", "cubhttpd.8", "README"}
+
+
+def rows():
+    table = (ROOT / "SMALL.md").read_text().partition("| the machine has |")[2].partition("\n\n")[0]
+    cells = [[cell.strip(" `") for cell in line.strip("| ").split("|")] for line in ("x |" + table).splitlines()]
+    return {row[0]: row[1:] for row in cells}
+
+
+@pytest.mark.parametrize("column", range(4), ids=["32", "64", "128", "default"])
+def test_the_plans_of_small_machines_are_those_of_the_program(folder, column):
+    table = rows()
+    for tls in (False, "CONFIG_TLS 1" in VERSION):
+        lines = [f"{word} {table[word][column].partition('`')[0]}" for word in ("clients", "scripts", "proxied")]
+        lines += [f"sessions {table['sessions'][column]}", "listen 127.0.0.1:8443 tls"] if tls else []
+        (folder / "x.conf").write_text("listen 127.0.0.1:8000\nroot /\n" + "\n".join(lines) + "\n")
+        plan = subprocess.run([BINARY, "-t", "-f", folder / "x.conf"], capture_output=True, text=True, timeout=20).stdout
+        needed = int(re.search(r"in all (\d+) bytes", plan)[1])
+        told = float(table["plan with TLS" if tls else "plan, at the most"][column].split()[0])
+        assert abs(needed / 1e6 - told) <= 0.1, (lines, needed)
+        if column < 3:
+            assert needed <= int(table["memory`, to be told of a mistake"][column].rstrip("m")) << 20
