@@ -32,7 +32,7 @@ MORE_static    = $(SMALL)
 # The sanitizers have a crypt() of their own, around one that is not there.
 MORE_asan      = $(SAN) -DCONFIG_CHECKS=1 -DCONFIG_CRYPT=0 -DCONFIG_TLS_LEGACY=1
 MORE_fuzz      = $(SAN),fuzzer-no-link -DCONFIG_CHECKS=1 -DCONFIG_CRYPT=0
-LINK_static    = $(SMALLER)
+LINK_static    = $(SMALLER) $(SCRIPT)
 LINK_asan      = $(SAN)
 LINK_fuzz      = $(SAN)
 CC_static      = musl-gcc
@@ -43,6 +43,7 @@ CC := $(or $(CC_$(BUILD)),cc)
 endif
 ifeq ($(BUILD),static)
 OPT    := $(or $(call TRY,-Oz),-Os)
+SCRIPT := $(call TRY,-static -T contrib/small.ld)
 TRIED  := $(call TRY,-flto -flto-partition=none) $(call TRY,-malign-data=abi)
 # Not for what TLS computes with: fewer bytes here, and fewer instructions a request, but not in loops over numbers.
 OWN    := $(call TRY,-fno-jump-tables -fno-move-loop-invariants -fno-tree-tail-merge)
