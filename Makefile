@@ -191,8 +191,8 @@ $(OUT)/fuzz-%: test/fuzz/%.c $(ROOMS) $(AIDS)
 	$(CC) $(FLAGS) -fsanitize=fuzzer -I. -o $@ $< $(ROOMS) $(LINK)
 
 # The whole connection runs over sockets of test/fuzz/fake.h.
-FAKED = close connect epoll_create1 epoll_ctl epoll_wait getsockname getsockopt log_access pread recv send \
-	sendfile sendmsg setsockopt shutdown socket write
+FAKED = $(addprefix call_,close connect epoll_create1 epoll_ctl epoll_wait getsockname getsockopt setsockopt shutdown \
+	socket) log_access pread recv send sendfile sendmsg write
 $(OUT)/fuzz-conn $(OUT)/replay-conn: LINK += $(FAKED:%=-Wl,--wrap=%)
 
 -include $(UNITS:%=$(OUT)/unit-%.d)

@@ -27,11 +27,11 @@ unix_parse(struct addr *a, const char *path)
 static bool
 interface(unsigned long question, struct ifreq *about)
 {
-	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	bool known = fd >= 0 && ioctl(fd, question, about) == 0;
+	int fd = call_socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	bool known = fd >= 0 && call_ioctl(fd, question, about) == 0;
 
 	if (fd >= 0)
-		close(fd);
+		call_close(fd);
 	return known;
 }
 

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/random.h>
 #include <termios.h>
 #include <unistd.h>
@@ -233,7 +234,7 @@ check(int argc, char **argv)
 static bool
 is_terminal(struct termios *t)
 {
-	return tcgetattr(STDIN_FILENO, t) == 0;
+	return call_ioctl(STDIN_FILENO, TCGETS, t) == 0;
 }
 
 /* A line of stdin, without its end; not shown while it is typed.  Whoever leaves has a terminal that shows again: the
@@ -248,7 +249,7 @@ ask(const char *question, char *to, unsigned size, unsigned *n)
 	quiet = t;
 	quiet.c_lflag &= ~(tcflag_t)(ECHO | ISIG);
 	if (terminal) {
-		tcsetattr(STDIN_FILENO, TCSAFLUSH, &quiet);
+		call_ioctl(STDIN_FILENO, TCSETSF, &quiet);
 		buf_text(&out, question);
 		flush(STDERR_FILENO);
 	}
@@ -258,7 +259,7 @@ ask(const char *question, char *to, unsigned size, unsigned *n)
 			break;
 		}
 	if (terminal) {
-		tcsetattr(STDIN_FILENO, TCSAFLUSH, &t);
+		call_ioctl(STDIN_FILENO, TCSETSF, &t);
 		buf_char(&out, '\n');
 		flush(STDERR_FILENO);
 	}
@@ -273,7 +274,7 @@ new_setting(struct buf *to)
 	unsigned char salt[16];
 
 	buf_text(to, "$6$");
-	if (getrandom(salt, sizeof salt, 0) != sizeof salt)
+	if (call_getrandom(salt, sizeof salt, 0) != sizeof salt)
 		return false;
 	for (unsigned i = 0; i < sizeof salt; i++)
 		buf_char(to, letters[salt[i] & 63]);

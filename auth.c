@@ -378,7 +378,7 @@ check_login(struct conn *c, struct rule *rule, struct span text, struct span use
 	int status;
 
 	if (!key.there)
-		key.there = getrandom(&key, 2 * sizeof key.a, GRND_NONBLOCK) == 2 * sizeof key.a;
+		key.there = call_getrandom(&key, 2 * sizeof key.a, GRND_NONBLOCK) == 2 * sizeof key.a;
 	sum = keyed(stamp(rule), text.p, text.n);
 	status = is_remembered(sum) ? 0 : check(c, rule, sum, user, password, refusal);
 	if (!status) {

@@ -10,6 +10,7 @@
 
 #include <netinet/in.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -95,6 +96,8 @@ void buf_span(struct buf *, struct span);
 void buf_text(struct buf *, const char *);
 void buf_char(struct buf *, char);
 void buf_uint(struct buf *, uint64_t);
+/* Divide *n by less than 2^24, and give back what is left over.  Where a long has 32 bits compilers bring 1 KB for it. */
+uint32_t uint_cut(uint64_t *n, uint32_t by);
 char *uint_before(char *end, uint64_t);                 /* its digits, so that they end there; where they begin */
 void buf_length(struct buf *, uint64_t);                /* a line of a head: Content-Length */
 void buf_hex(struct buf *, uint64_t);
@@ -126,6 +129,26 @@ int call_chown(int fd, uid_t, gid_t);
 int call_stat(int dir, const char *path, int flags, struct stat *);     /* path NULL: of the descriptor */
 void *call_map(size_t n, int flags);    /* zeroed pages; NULL with errno */
 void call_default(int signal);
+int call_close(int fd);
+void call_munmap(void *, size_t);
+int call_ioctl(int fd, unsigned request, void *about);
+void call_unblock(int fd);
+ssize_t call_getrandom(void *, size_t, unsigned flags);
+int call_waitpid(int pid, int *status, int options);
+int call_waitid(int type, int id, siginfo_t *, int options);
+void call_sigwait(const sigset_t *, long ms);           /* for one of these, and no longer than that */
+int call_socket(int family, int type, int protocol);
+int call_connect(int fd, const struct sockaddr *, socklen_t);
+int call_bind(int fd, const struct sockaddr *, socklen_t);
+int call_listen(int fd, int most);
+int call_shutdown(int fd, int how);
+int call_getsockname(int fd, struct sockaddr *, socklen_t *);
+int call_getsockopt(int fd, int level, int name, void *, socklen_t *);
+int call_setsockopt(int fd, int level, int name, const void *, socklen_t);
+struct epoll_event;
+int call_epoll_create1(int flags);
+int call_epoll_ctl(int epoll, int what, int fd, struct epoll_event *);
+int call_epoll_wait(int epoll, struct epoll_event *, int most, int ms);
 
 /* -- clock.c --------------------------------------------------------------------------------------- */
 

@@ -251,15 +251,32 @@ buf_char(struct buf *b, char c)
 		*to = c;
 }
 
+uint32_t
+uint_cut(uint64_t *n, uint32_t by)
+{
+	uint64_t all = *n;
+	uint32_t rest = 0;
+
+	if (sizeof (long) == sizeof all) {
+		*n = all / by;
+		return (uint32_t)(all % by);
+	}
+	for (unsigned i = 0; i < sizeof all; i++) {     /* bytes go out in front, and those of the result come in behind */
+		rest = rest << 8 | (uint32_t)(all >> 56);
+		all = all << 8 | rest / by;
+		rest %= by;
+	}
+	*n = all;
+	return rest;
+}
+
 char *
 uint_before(char *p, uint64_t n)
 {
 	uint32_t low;
 
-	while (n > UINT32_MAX) {        /* few turns: a 32-bit processor divides these by a function call */
-		*--p = (char)('0' + n % 10);
-		n /= 10;
-	}
+	while (n > UINT32_MAX)          /* few turns */
+		*--p = (char)('0' + uint_cut(&n, 10));
 	low = (uint32_t)n;
 	do
 		*--p = (char)('0' + low % 10);

@@ -48,7 +48,7 @@ root_open(struct root *r)
 		return r->fd;
 	fd = call_open(AT_FDCWD, r->path, O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
 	if (r->fd >= 0)
-		close(r->fd);
+		call_close(r->fd);
 	r->fd = fd;
 	r->looked = now;
 	return fd;
@@ -80,7 +80,7 @@ static int
 fail_with(int fd, int error)
 {
 	if (fd >= 0)
-		close(fd);
+		call_close(fd);
 	errno = error;
 	return -1;
 }
@@ -128,7 +128,7 @@ follow_link(struct walk *w, int *dir, int link, const char *rest, uid_t owner)
 		return false;
 	if (w->path[0] != '/')
 		return true;
-	close(*dir);
+	call_close(*dir);
 	*dir = call_open(AT_FDCWD, "/", O_PATH | O_CLOEXEC, 0);
 	return *dir >= 0;
 }
@@ -158,19 +158,19 @@ walk(struct walk *w, int root)
 		if (S_ISLNK(st.st_mode)) {
 			bool followed = follow_link(w, &dir, next, more, st.st_uid);
 
-			close(next);
+			call_close(next);
 			if (!followed)
 				return fail_with(dir, errno);
 			at = w->path;
 			continue;
 		}
 		if (!*more) {
-			close(next);
+			call_close(next);
 			next = call_open(dir, n ? at : ".", OPEN_FLAGS | O_NOFOLLOW, 0);
 			fail_with(dir, errno);
 			return next;
 		}
-		close(dir);
+		call_close(dir);
 		dir = next;
 		at = more;
 	}
@@ -252,7 +252,7 @@ empty(struct cached *f)
 {
 	if (f->users || !f->root)
 		return;
-	close(f->fd);
+	call_close(f->fd);
 	f->root = NULL;
 	f->path_n = 0;
 }
@@ -375,7 +375,7 @@ fill(struct cached *f, int fd, struct root *root, struct span path, uint32_t has
 	struct stat st;
 
 	if (call_stat(fd, NULL, 0, &st) < 0 || (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode))) {
-		close(fd);
+		call_close(fd);
 		return 404;
 	}
 	f->root = root;
@@ -400,7 +400,7 @@ open_new(struct root *root, enum links links, struct span path, uint32_t hash, s
 		return status_of(errno);
 	f = victim(hash, &found_again);
 	if (!f) {
-		close(fd);
+		call_close(fd);
 		return 503;
 	}
 	empty(f);

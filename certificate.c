@@ -180,7 +180,7 @@ void
 identity_free(struct identity *id)
 {
 	memset(id->text, 0, id->size - sizeof *id);
-	munmap(id, id->size);
+	call_munmap(id, id->size);
 }
 
 struct identity *
@@ -241,7 +241,7 @@ open_file(const char *path, size_t *size, const char **why)
 	if (!*why)
 		return fd;
 	if (fd >= 0)
-		close(fd);
+		call_close(fd);
 	return -1;
 }
 
@@ -250,7 +250,7 @@ read_file(int fd, char *to, size_t size)
 {
 	ssize_t n = read(fd, to, size);
 
-	close(fd);
+	call_close(fd);
 	return (struct span){ to, n > 0 ? (unsigned)n : 0 };
 }
 
@@ -269,9 +269,9 @@ identity_load(const char *file, const char *key, const char **why)
 	if (!*why && !(id = identity_new(size + key_size)))
 		*why = "no memory";
 	if (!id) {
-		close(fd);
+		call_close(fd);
 		if (key_fd >= 0)
-			close(key_fd);
+			call_close(key_fd);
 		return NULL;
 	}
 	text = read_file(fd, id->text, size);

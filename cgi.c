@@ -14,7 +14,6 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -83,7 +82,7 @@ errors_open(struct peer *p)
 		p->errors[0] = 0;
 		return false;
 	}
-	ioctl(p->errors[0], FIONBIO, &(int){ 1 });
+	call_unblock(p->errors[0]);
 	pipes++;
 	return true;
 }
@@ -189,8 +188,8 @@ refused(int error, const char *file, bool missing)
 static void
 close_two(int fd[2])
 {
-	close(fd[0]);
-	close(fd[1]);
+	call_close(fd[0]);
+	call_close(fd[1]);
 }
 
 /* Pipes, and the program at their other ends.  0, or an errno. */
@@ -212,12 +211,12 @@ launch(struct conn *c, struct program *program, bool body)
 	program->fd[2] = p->errors[1];
 	if (!child_start(&p->child, program))
 		error = errno;
-	close(out[1]);
+	call_close(out[1]);
 	if (body)
-		close(in[0]);
-	ioctl(out[0], FIONBIO, &(int){ 1 });
+		call_close(in[0]);
+	call_unblock(out[0]);
 	if (body)
-		ioctl(in[1], FIONBIO, &(int){ 1 });
+		call_unblock(in[1]);
 	stream_pipes(&p->s, out[0], in[1]);
 	return error;
 }

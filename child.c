@@ -96,10 +96,10 @@ has_terminal(void)
 	int fd;
 
 	if (!known) {
-		fd = open("/dev/tty", O_RDONLY | O_NOCTTY | O_CLOEXEC);
+		fd = call_open(AT_FDCWD, "/dev/tty", O_RDONLY | O_NOCTTY | O_CLOEXEC, 0);
 		there = fd >= 0;
 		if (there)
-			close(fd);
+			call_close(fd);
 		known = true;
 	}
 	return there;
@@ -115,7 +115,7 @@ child_start(struct child *c, const struct program *p)
 	if (pid < 0)
 		return false;
 	if (s.error) {
-		waitpid(pid, NULL, 0);
+		call_waitpid(pid, NULL, 0);
 		errno = s.error;
 		return false;
 	}
@@ -143,7 +143,7 @@ end_group(const struct child *c)
 {
 	siginfo_t info = { 0 };
 
-	if (waitid(P_PID, c->pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid)
+	if (call_waitid(P_PID, c->pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid)
 		kill(-c->pid, SIGKILL);
 }
 
@@ -155,7 +155,7 @@ child_reap(void)
 	while ((c = *at)) {
 		if (c->stopping)
 			end_group(c);
-		if (waitpid(c->pid, &c->status, WNOHANG) == 0) {
+		if (call_waitpid(c->pid, &c->status, WNOHANG) == 0) {
 			at = &c->next;
 			continue;
 		}
@@ -203,7 +203,6 @@ some_stop(void)
 void
 child_leave(void)
 {
-	const struct timespec moment = { 0, 100000000 };
 	sigset_t ends;
 
 	for (struct child *c = children; c; c = c->next)
@@ -212,7 +211,7 @@ child_leave(void)
 	sigemptyset(&ends);
 	sigaddset(&ends, SIGCHLD);
 	for (child_reap(); some_stop(); child_reap()) {
-		sigtimedwait(&ends, NULL, &moment);
+		call_sigwait(&ends, 100);
 		clock_tick();
 		child_expire();
 	}

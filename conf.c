@@ -61,7 +61,7 @@ arena_free(const struct arena *a)
 
 	for (chunk = a->chunks; chunk; chunk = next) {
 		next = chunk->next;
-		munmap(chunk, chunk->size);
+		call_munmap(chunk, chunk->size);
 	}
 }
 
@@ -519,7 +519,7 @@ static void
 close_root(const struct root *root)
 {
 	if (root->fd >= 0)
-		close(root->fd);
+		call_close(root->fd);
 }
 
 void

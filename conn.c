@@ -497,7 +497,7 @@ conn_close(struct conn *c)
 	if (c->client.dead && !c->why)
 		c->why = "the client left";
 	if (c->begun && c->until_close && c->why && !c->client.dead) {
-		setsockopt(c->client.fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+		call_setsockopt(c->client.fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
 		c->client.dead = true;          /* and TLS says nothing that sounds like an end */
 	}
 	queue_leave(c);
@@ -643,7 +643,7 @@ conn_local(struct conn *c)
 	struct addr a;
 
 	a.size = sizeof a.u;
-	if (!c->local.family && getsockname(c->client.fd, &a.u.any, &a.size) == 0)
+	if (!c->local.family && call_getsockname(c->client.fd, &a.u.any, &a.size) == 0)
 		c->local = from_of(&a);
 	return &c->local;
 }
@@ -651,7 +651,7 @@ conn_local(struct conn *c)
 void
 conn_arrive(int fd, const struct addr *a, uint8_t flags)
 {
-	struct parked p = { .fd = fd, .since = now / 1000, .from = from_of(a), .before = flags & LISTEN_PROXIED };
+	struct parked p = { .fd = fd, .since = now >> PARK_BITS, .from = from_of(a), .before = flags & LISTEN_PROXIED };
 	struct conn *c;
 
 	if (CONFIG_TLS && flags & LISTEN_TLS)

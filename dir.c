@@ -247,7 +247,7 @@ dir_finish(struct conn *c)
 	struct listing *l = STATE(c, listing);
 
 	if (l->fd >= 0)
-		close(l->fd);
+		call_close(l->fd);
 	l->fd = -1;
 }
 

@@ -130,16 +130,22 @@ civil_of(int64_t seconds)
 {
 	const int64_t last = 253402300799;
 	uint64_t t = (uint64_t)(seconds < 0 ? 0 : seconds > last ? last : seconds);
-	uint32_t days = (uint32_t)(t / DAY), of_day = (uint32_t)(t - (uint64_t)days * DAY);
-	uint32_t z = days + EPOCH, era = z / 146097, doe = z % 146097;
-	uint32_t yoe = (doe - doe / 1460 + doe / 36524 - doe / 146096) / 365;
-	uint32_t doy = doe - (365 * yoe + yoe / 4 - yoe / 100), month = (5 * doy + 2) / 153;
-	struct civil c = {
-		.day = doy - (153 * month + 2) / 5 + 1, .month = month < 10 ? month + 3 : month - 9,
-		.hour = of_day / 3600, .minute = of_day / 60 % 60, .second = of_day % 60, .weekday = (days + 4) % 7,
-	};
+	uint32_t doe, yoe, doy, month;
+	struct civil c;
+	uint64_t era;
 
-	c.year = yoe + era * 400 + (c.month < 3);
+	c.second = uint_cut(&t, 60);
+	c.minute = uint_cut(&t, 60);
+	c.hour = uint_cut(&t, 24);
+	era = t + EPOCH;
+	doe = uint_cut(&era, 146097);
+	yoe = (doe - doe / 1460 + doe / 36524 - doe / 146096) / 365;
+	doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
+	month = (5 * doy + 2) / 153;
+	c.weekday = ((uint32_t)t + 4) % 7;
+	c.day = doy - (153 * month + 2) / 5 + 1;
+	c.month = month < 10 ? month + 3 : month - 9;
+	c.year = yoe + (uint32_t)era * 400 + (c.month < 3);
 	return c;
 }
 

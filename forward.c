@@ -67,17 +67,17 @@ is_special(const struct from *f)
 static bool
 is_here(const struct addr *a)
 {
-	int fd = socket(a->u.any.sa_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	int fd = call_socket(a->u.any.sa_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	struct addr from = { .size = sizeof from.u };
 	struct from there = from_of(a), here;
 	bool same = false;
 
-	if (fd >= 0 && connect(fd, &a->u.any, a->size) == 0 && getsockname(fd, &from.u.any, &from.size) == 0) {
+	if (fd >= 0 && call_connect(fd, &a->u.any, a->size) == 0 && call_getsockname(fd, &from.u.any, &from.size) == 0) {
 		here = from_of(&from);
 		same = from_same(&here, &there);
 	}
 	if (fd >= 0)
-		close(fd);
+		call_close(fd);
 	return same;
 }
 
@@ -198,7 +198,7 @@ forward_pseudonym(void)
 	uint64_t id = (uint64_t)now;
 
 	if (b.w == 9) {
-		if (getrandom(&id, sizeof id, GRND_NONBLOCK) < 0)
+		if (call_getrandom(&id, sizeof id, GRND_NONBLOCK) < 0)
 			id ^= (uint64_t)getpid() << 32;
 		buf_hex(&b, id);
 	}

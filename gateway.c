@@ -231,7 +231,7 @@ drop(struct conn *c)
 	struct gateway *g = STATE(c, gateway);
 
 	if (g->spool >= 0)
-		close(g->spool);
+		call_close(g->spool);
 	if (c->peer)
 		peer_release(c->peer);
 	c->peer = NULL;
@@ -601,7 +601,7 @@ gateway_finish(struct conn *c)
 		return;
 	}
 	if (g->spool >= 0)
-		close(g->spool);
+		call_close(g->spool);
 	peer_keep(p);
 	c->peer = NULL;
 }

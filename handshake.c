@@ -285,7 +285,7 @@ place_take(bool backend)
 			p = &all[i];
 	if (p->tls) {
 		log_line(LOG_DEBUG, "TLS: an unfinished handshake gives way");
-		shutdown(p->fd, SHUT_RDWR);
+		call_shutdown(p->fd, SHUT_RDWR);
 		p->tls->state = FAILED;
 		place_free(p->tls);
 	}

@@ -83,7 +83,7 @@ static bool
 socket_address(int fd, struct addr *a)
 {
 	a->size = sizeof a->u;
-	return getsockname(fd, &a->u.any, &a->size) == 0;
+	return call_getsockname(fd, &a->u.any, &a->size) == 0;
 }
 
 /* The number that a variable of the environment has; name ends with "=". */
@@ -112,8 +112,8 @@ take_activated(struct conf *cf)
 
 		if (!socket_address(fd, &l.addr))
 			continue;
-		ioctl(fd, FIOCLEX);
-		ioctl(fd, FIONBIO, &(int){ 1 });
+		call_ioctl(fd, FIOCLEX, NULL);
+		call_unblock(fd);
 		while (i < cf->nlisten && !addr_same(&cf->listen[i].addr, &l.addr))
 			i++;
 		if (i == cf->nlisten && cf->listen_default && fresh)
@@ -202,7 +202,7 @@ listen_drop(struct conf *old, const struct conf *cf)
 			continue;
 		for (unsigned most = conf->clients; most && slots_left() && accept_one(l); most--)
 			;
-		close(l->fd);
+		call_close(l->fd);
 		if (l->addr.u.any.sa_family == AF_UNIX)
 			unlink(l->addr.u.un.sun_path);
 	}
@@ -253,7 +253,7 @@ write_pid(const struct conf *cf)
 	if (fd >= 0 && write(fd, text, b.w) == (ssize_t)b.w) {
 		if (cf->uid && call_chown(fd, cf->uid, cf->gid) < 0)
 			log_line(LOG_DEBUG, "%s stays with root: %s", cf->pid, error_text(errno));
-		close(fd);
+		call_close(fd);
 		return true;
 	}
 	log_line(LOG_ERROR, "cannot write %s: %s", cf->pid, error_text(errno));
@@ -536,7 +536,7 @@ fill_descriptors(void)
 	while ((fd = call_open(AT_FDCWD, "/dev/null", O_RDWR, 0)) >= 0 && fd <= STDERR_FILENO)
 		;
 	if (fd >= 0)
-		close(fd);
+		call_close(fd);
 }
 
 /* Once the configuration has been read, nobody here reads from stdin: programs without input get it as it is. */
@@ -546,7 +546,7 @@ drop_stdin(void)
 	int fd = call_open(AT_FDCWD, "/dev/null", O_RDWR | O_CLOEXEC, 0);
 
 	if (fd >= 0 && dup2(fd, STDIN_FILENO) == STDIN_FILENO)
-		close(fd);
+		call_close(fd);
 }
 
 int

@@ -273,9 +273,11 @@ extern struct pool conn_pool, lent_pool;
 
 /* -- park.c: connections asleep ------------------------------------------------------------------ */
 
+enum { PARK_BITS = 10 };                /* of milliseconds: about a second */
+
 struct parked {                         /* all that is kept of an idle connection */
 	int fd;
-	uint32_t since;                 /* seconds of the monotonic clock */
+	uint32_t since;                 /* of the monotonic clock, without its PARK_BITS */
 	uint32_t requests;
 	uint16_t next, prev;            /* oldest first; 0 is the end */
 	struct from from;

@@ -375,7 +375,7 @@ file_read(struct reader *r, const char *path, struct source *source, char **text
 	}
 	error = errno;
 	if (fd >= 0)
-		close(fd);
+		call_close(fd);
 	if (n < 0 && error == ELOOP)
 		mistake(r, "%s includes itself", path);
 	else if (n < 0)
@@ -503,7 +503,7 @@ matching(struct reader *r, const char *pattern, const char *file)
 	if (left < 0 && errno != ENOENT)
 		mistake(r, "%s: %s", pattern, error_text(errno));
 	if (fd >= 0)
-		close(fd);
+		call_close(fd);
 	return list;
 }
 

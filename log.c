@@ -47,7 +47,7 @@ static void
 close_target(int fd)
 {
 	if (fd > STDERR_FILENO)
-		close(fd);
+		call_close(fd);
 }
 
 bool
@@ -82,9 +82,9 @@ to_syslog(enum level level, struct span text)
 	struct buf b = { store, 0, 0, sizeof store, false };
 
 	if (syslog_fd < 0) {
-		syslog_fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-		if (syslog_fd >= 0 && connect(syslog_fd, &dev_log.u.any, dev_log.size) < 0) {
-			close(syslog_fd);
+		syslog_fd = call_socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+		if (syslog_fd >= 0 && call_connect(syslog_fd, &dev_log.u.any, dev_log.size) < 0) {
+			call_close(syslog_fd);
 			syslog_fd = -1;
 		}
 	}
@@ -92,7 +92,7 @@ to_syslog(enum level level, struct span text)
 		return;
 	buf_print(&b, "<%d>cubhttpd[%d]: %.*s", FACILITY_DAEMON | severity[level], (int)getpid(), (int)text.n, text.p);
 	if (send(syslog_fd, store, b.w, MSG_NOSIGNAL) < 0 && errno != EAGAIN) {
-		close(syslog_fd);       /* the log daemon was started anew: the next line finds it */
+		call_close(syslog_fd);       /* the log daemon was started anew: the next line finds it */
 		syslog_fd = -1;
 	}
 }

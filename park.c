@@ -34,7 +34,7 @@ bool
 park_open(void)
 {
 	if (CONFIG_EPOLL)
-		lot.epoll = epoll_create1(EPOLL_CLOEXEC);
+		lot.epoll = call_epoll_create1(EPOLL_CLOEXEC);
 	return lot.epoll >= 0;
 }
 
@@ -69,7 +69,7 @@ hang_up(const struct parked *p)
 {
 	if (CONFIG_TLS && p->tls)
 		tls_hang_up(p->tls, p->fd);
-	close(p->fd);
+	call_close(p->fd);
 }
 
 /* A program that is just starting may hold its descriptor for a moment more: nothing is to be told of it. */
@@ -79,7 +79,7 @@ forget(const struct parked *p)
 	struct epoll_event e = { 0, { .u32 = 0 } };     /* old kernels want one */
 
 	if (lot.epoll >= 0 && p->watched)
-		epoll_ctl(lot.epoll, EPOLL_CTL_DEL, p->fd, &e);
+		call_epoll_ctl(lot.epoll, EPOLL_CTL_DEL, p->fd, &e);
 }
 
 static void
@@ -143,7 +143,7 @@ watch(struct parked *p, unsigned i)
 
 	if (lot.epoll < 0)
 		return true;
-	if (epoll_ctl(lot.epoll, p->watched ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, p->fd, &e) < 0)
+	if (call_epoll_ctl(lot.epoll, p->watched ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, p->fd, &e) < 0)
 		return false;
 	p->watched = true;
 	return true;
@@ -176,7 +176,7 @@ park_due(void)
 {
 	if (!lot.count)
 		return INT64_MAX;
-	return (int64_t)place(place(0)->next)->since * 1000 + conf->timeout[T_IDLE];
+	return ((int64_t)place(place(0)->next)->since << PARK_BITS) + conf->timeout[T_IDLE];
 }
 
 void
@@ -206,7 +206,7 @@ static unsigned
 wake_by_epoll(struct parked *out, unsigned most)
 {
 	struct epoll_event e[16];
-	int n = epoll_wait(lot.epoll, e, most < 16 ? most : 16, 0);
+	int n = call_epoll_wait(lot.epoll, e, most < 16 ? most : 16, 0);
 
 	for (int i = 0; i < n; i++) {
 		out[i] = *place(e[i].data.u32);

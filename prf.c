@@ -78,7 +78,7 @@ tls12_prf(void *to, size_t size, const void *secret, size_t secret_n, const char
 void
 random_bytes(void *to, unsigned n)
 {
-	while (getrandom(to, n, 0) != (ssize_t)n)       /* 256 bytes and less come whole, once the kernel has any */
+	while (call_getrandom(to, n, 0) != (ssize_t)n)       /* 256 bytes and less come whole, once the kernel has any */
 		;
 }
 

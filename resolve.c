@@ -107,7 +107,7 @@ lines(const char *path, bool (*line)(void *, struct span), void *arg)
 	if (more && buf_used(&b))
 		line(arg, (struct span){ b.data + b.r, buf_used(&b) });
 	if (fd >= 0)
-		close(fd);
+		call_close(fd);
 }
 
 static struct span
@@ -312,7 +312,7 @@ static void
 end(struct query *q)
 {
 	if (q->fd >= 0)
-		close(q->fd);
+		call_close(q->fd);
 	q->fd = -1;
 	q->name = NULL;
 }
@@ -323,7 +323,7 @@ random_id(void)
 {
 	uint16_t id;
 
-	if (getrandom(&id, sizeof id, GRND_NONBLOCK) != sizeof id)
+	if (call_getrandom(&id, sizeof id, GRND_NONBLOCK) != sizeof id)
 		id = (uint16_t)((uintptr_t)&id >> 4 ^ (uint64_t)now * 40503);
 	return id;
 }
@@ -331,8 +331,8 @@ random_id(void)
 static bool
 send_questions(struct query *q, const struct addr *server)
 {
-	q->fd = socket(server->u.any.sa_family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (q->fd < 0 || connect(q->fd, &server->u.any, server->size) < 0)
+	q->fd = call_socket(server->u.any.sa_family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (q->fd < 0 || call_connect(q->fd, &server->u.any, server->size) < 0)
 		return false;
 	for (unsigned f = 0; f < FAMILIES; f++)
 		if (!q->got[f] && send(q->fd, q->question[f], q->size[f], MSG_NOSIGNAL) < 0)
@@ -349,7 +349,7 @@ ask(struct query *q)
 	for (; q->round < ROUNDS; q->round++, q->server = 0)
 		for (; q->server < r->n; q->server++) {
 			if (q->fd >= 0)
-				close(q->fd);
+				call_close(q->fd);
 			if (send_questions(q, &r->server[q->server])) {
 				q->due = now + PATIENCE;
 				return;

@@ -132,7 +132,7 @@ to_https(struct buf *b, const struct conn *c, const struct request *r)
 		l++;
 	buf_text(b, "https://");
 	buf_span(b, r->host);
-	if (l < end && getsockname(l->fd, &a.u.any, &a.size) == 0 && addr_port(&a) != 443)
+	if (l < end && call_getsockname(l->fd, &a.u.any, &a.size) == 0 && addr_port(&a) != 443)
 		buf_print(b, ":%u", addr_port(&a));
 	buf_url(b, r->path);
 	return 0;

@@ -103,7 +103,7 @@ addresses_add(struct buf *names, bool lasting)
 		{ sizeof ask, GETADDR, ASK_ALL, 1, 0 }, { .family = AF_UNSPEC },
 	};
 	static char answer[8192];
-	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, 0);
+	int fd = call_socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, 0);
 	ssize_t n;
 
 	if (fd < 0)
@@ -111,7 +111,7 @@ addresses_add(struct buf *names, bool lasting)
 	if (send(fd, &ask, sizeof ask, 0) == sizeof ask)
 		while ((n = recv(fd, answer, sizeof answer, 0)) > 0 && addresses_take(names, answer, (unsigned)n, lasting))
 			;
-	close(fd);
+	call_close(fd);
 }
 
 /* As GeneralNames; `lasting` leaves out addresses that a provider gives and takes. */
@@ -420,7 +420,7 @@ file_write(const char *dir, const char *name, const struct conf *owner, struct s
 	if (!good)
 		log_line(LOG_WARN, "cannot write %s: %s", path, error_text(errno));
 	if (fd >= 0)
-		close(fd);
+		call_close(fd);
 	return good;
 }
 
@@ -443,7 +443,7 @@ key_take(const char *path, struct selfmade *s)
 	bool found = false;
 
 	if (fd >= 0)
-		close(fd);
+		call_close(fd);
 	while (!found && pem_next(&rest, &label, &body))
 		found = private_key_parse(body, &key) && key.kind == KEY_EC && key.x.n == sizeof s->x &&
 		    span_eq(key.curve, oid_p256);

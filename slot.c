@@ -72,7 +72,7 @@ slot_free(struct conn *c)
 void
 slot_park(struct conn *c)
 {
-	struct parked p = { .fd = c->client.fd, .since = c->since / 1000, .requests = c->requests, .from = c->from,
+	struct parked p = { .fd = c->client.fd, .since = c->since >> PARK_BITS, .requests = c->requests, .from = c->from,
 		.watched = c->watched, .before = c->before,
 		.tls = CONFIG_TLS && c->client.tls ? tls_number(c->client.tls) : 0 };
 

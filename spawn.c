@@ -12,7 +12,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -51,7 +50,7 @@ bind_somewhere(int fd, struct sockaddr_un *un)
 
 	for (unsigned i = 0; !good && i < 4 * (sizeof folders / sizeof *folders); i++) {
 		name_of(un, folders[i / 4], (unsigned)getpid() * 64 + serial++ % 64);
-		good = bind(fd, (struct sockaddr *)un, sizeof *un) == 0;
+		good = call_bind(fd, (struct sockaddr *)un, sizeof *un) == 0;
 	}
 	umask(mask);
 	return good;
@@ -61,7 +60,7 @@ bind_somewhere(int fd, struct sockaddr_un *un)
 static int
 listen_alone(struct addr *a, int *at)
 {
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), error;
+	int fd = call_socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), error;
 
 	*at = -1;
 	a->size = sizeof a->u.un;
@@ -70,16 +69,16 @@ listen_alone(struct addr *a, int *at)
 		error = errno;
 		unlink(a->u.un.sun_path);
 		errno = error;
-		if (*at >= 0 && listen(fd, WAITING) == 0) {
+		if (*at >= 0 && call_listen(fd, WAITING) == 0) {
 			name_of(&a->u.un, "/proc/self/fd/", (unsigned)*at);
 			return fd;
 		}
 	}
 	error = errno;
 	if (fd >= 0)
-		close(fd);
+		call_close(fd);
 	if (*at >= 0)
-		close(*at);
+		call_close(*at);
 	errno = error;
 	return -1;
 }
@@ -95,7 +94,7 @@ errors_open(void)
 		errors[0] = 0;
 		return false;
 	}
-	ioctl(errors[0], FIONBIO, &(int){ 1 });
+	call_unblock(errors[0]);
 	return true;
 }
 
@@ -127,7 +126,7 @@ spawned_ended(struct child *child)
 	struct spawned *s = spawned_of(child);
 	int status = child->status;
 
-	close(s->at);
+	call_close(s->at);
 	if (!child->stopping && WIFSIGNALED(status))
 		log_line(LOG_WARN, "%s: signal %d ended it", s->by->argv[0], WTERMSIG(status));
 	else if (!child->stopping && (WEXITSTATUS(status) || !s->answered))
@@ -209,11 +208,11 @@ start(struct spawned *s)
 		errno = E2BIG;
 		good = environment(s->by, envp) && child_start(&s->child, &program);
 		error = errno;
-		close(fd);
+		call_close(fd);
 	}
 	if (!good) {
 		if (fd >= 0)
-			close(s->at);
+			call_close(s->at);
 		log_line(LOG_ERROR, "%s cannot be started: %s", s->by->argv[0], error_text(error));
 		rests(s);
 		return false;

@@ -53,8 +53,8 @@ stream_shut(struct stream *s)
 	if (CONFIG_TLS && s->tls)
 		tls_shut(s);
 	if (!s->shut && s->pipes && s->to >= 0)
-		close(s->to);
-	else if (!s->shut && !s->pipes && !s->dead && shutdown(s->fd, SHUT_WR) < 0)
+		call_close(s->to);
+	else if (!s->shut && !s->pipes && !s->dead && call_shutdown(s->fd, SHUT_WR) < 0)
 		stream_die(s, errno);
 	s->shut = true;
 }
@@ -65,7 +65,7 @@ stream_close(struct stream *s)
 	if (CONFIG_TLS && s->tls)
 		tls_close(s);
 	if (s->fd >= 0)
-		close(s->fd);
+		call_close(s->fd);
 	if (s->pipes)
 		stream_shut(s);
 	s->pipes = false;
@@ -84,7 +84,7 @@ stream_connected(struct stream *s)
 		return true;
 	if (!s->writable)
 		return false;
-	if (getsockopt(s->fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0)
+	if (call_getsockopt(s->fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0)
 		error = errno;
 	s->connecting = false;
 	if (error)
@@ -216,7 +216,7 @@ stream_quiet(const struct stream *s)
 	struct tcp_info i;
 	socklen_t size = sizeof i;
 
-	if (s->fd < 0 || getsockopt(s->fd, IPPROTO_TCP, TCP_INFO, &i, &size) < 0 ||
+	if (s->fd < 0 || call_getsockopt(s->fd, IPPROTO_TCP, TCP_INFO, &i, &size) < 0 ||
 	    size < offsetof(struct tcp_info, tcpi_last_ack_recv) + sizeof i.tcpi_last_ack_recv)
 		return INT64_MAX;
 	return i.tcpi_last_data_sent > i.tcpi_last_ack_recv ? i.tcpi_last_data_sent : i.tcpi_last_ack_recv;
@@ -231,27 +231,27 @@ is_tcp(const struct addr *a)
 static void
 option(int fd, int level, int name, int value)
 {
-	setsockopt(fd, level, name, &value, sizeof value);
+	call_setsockopt(fd, level, name, &value, sizeof value);
 }
 
 int
 stream_dial(const struct addr *a, bool *connecting)
 {
-	int fd = socket(a->u.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), error;
+	int fd = call_socket(a->u.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), error;
 
 	*connecting = false;
 	if (fd < 0)
 		return -1;
 	if (is_tcp(a))
 		option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
-	if (connect(fd, &a->u.any, a->size) == 0)
+	if (call_connect(fd, &a->u.any, a->size) == 0)
 		return fd;
 	if (errno == EINPROGRESS) {
 		*connecting = true;
 		return fd;
 	}
 	error = errno;
-	close(fd);
+	call_close(fd);
 	errno = error;
 	return -1;
 }
@@ -265,18 +265,18 @@ remove_stale_socket(const struct addr *a)
 
 	if (call_stat(AT_FDCWD, a->u.un.sun_path, AT_SYMLINK_NOFOLLOW, &st) < 0 || !S_ISSOCK(st.st_mode))
 		return;
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd >= 0 && connect(fd, &a->u.any, a->size) < 0 && errno == ECONNREFUSED)
+	fd = call_socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd >= 0 && call_connect(fd, &a->u.any, a->size) < 0 && errno == ECONNREFUSED)
 		unlink(a->u.un.sun_path);
 	if (fd >= 0)
-		close(fd);
+		call_close(fd);
 }
 
 /* Options that an accepted socket inherits on Linux are set once, here. */
 static int
 listen_on(const struct addr *a, int v6only)
 {
-	int fd = socket(a->u.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), error;
+	int fd = call_socket(a->u.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), error;
 
 	if (fd < 0)
 		return -1;
@@ -291,10 +291,10 @@ listen_on(const struct addr *a, int v6only)
 		option(fd, IPPROTO_IPV6, IPV6_V6ONLY, v6only);
 		option(fd, IPPROTO_IPV6, IPV6_FREEBIND_OPTION, 1);
 	}
-	if (bind(fd, &a->u.any, a->size) == 0 && listen(fd, BACKLOG) == 0)
+	if (call_bind(fd, &a->u.any, a->size) == 0 && call_listen(fd, BACKLOG) == 0)
 		return fd;
 	error = errno;
-	close(fd);
+	call_close(fd);
 	errno = error;
 	return -1;
 }

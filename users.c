@@ -85,7 +85,7 @@ look(const char *path, struct span user, struct login *a)
 	}
 	while (line_next(fd, &b, &line))
 		take_line(a, line, user);
-	close(fd);
+	call_close(fd);
 	wipe(store, sizeof store);
 	return true;
 }
@@ -125,9 +125,10 @@ has_shell(struct span passwd)
 static bool
 has_expired(struct span shadow)
 {
-	uint64_t day[6] = { 0 }, today = wall / 86400;
+	uint64_t day[6] = { 0 }, today = (uint64_t)wall;
 	bool there[6];
 
+	uint_cut(&today, 86400);
 	for (unsigned i = 0; i < 6; i++)
 		there[i] = span_uint(span_cut(&shadow, ':'), &day[i]);
 	return (there[5] && today >= day[5]) || (there[0] && day[0] && there[2] && today > day[0] + day[2]);

@@ -198,24 +198,24 @@ fake_poll(struct pollfd *set, unsigned n)
 
 /* -- the calls ------------------------------------------------------------------------------------- */
 
-int __real_close(int);
+int __real_call_close(int);
 ssize_t __real_pread(int, void *, size_t, off_t);
 ssize_t __real_write(int, const void *, size_t);
-int __wrap_close(int);
-int __wrap_connect(int, const struct sockaddr *, socklen_t);
-int __wrap_epoll_create1(int);
-int __wrap_epoll_ctl(int, int, int, struct epoll_event *);
-int __wrap_epoll_wait(int, struct epoll_event *, int, int);
-int __wrap_getsockname(int, struct sockaddr *, socklen_t *);
-int __wrap_getsockopt(int, int, int, void *, socklen_t *);
+int __wrap_call_close(int);
+int __wrap_call_connect(int, const struct sockaddr *, socklen_t);
+int __wrap_call_epoll_create1(int);
+int __wrap_call_epoll_ctl(int, int, int, struct epoll_event *);
+int __wrap_call_epoll_wait(int, struct epoll_event *, int, int);
+int __wrap_call_getsockname(int, struct sockaddr *, socklen_t *);
+int __wrap_call_getsockopt(int, int, int, void *, socklen_t *);
 ssize_t __wrap_pread(int, void *, size_t, off_t);
 ssize_t __wrap_recv(int, void *, size_t, int);
 ssize_t __wrap_send(int, const void *, size_t, int);
 ssize_t __wrap_sendmsg(int, const struct msghdr *, int);
 ssize_t __wrap_sendfile(int, int, off_t *, size_t);
-int __wrap_setsockopt(int, int, int, const void *, socklen_t);
-int __wrap_shutdown(int, int);
-int __wrap_socket(int, int, int);
+int __wrap_call_setsockopt(int, int, int, const void *, socklen_t);
+int __wrap_call_shutdown(int, int);
+int __wrap_call_socket(int, int, int);
 ssize_t __wrap_write(int, const void *, size_t);
 
 static void
@@ -248,7 +248,7 @@ fake_accept(struct addr *a)
 }
 
 int
-__wrap_socket(int family, int type, int protocol)
+__wrap_call_socket(int family, int type, int protocol)
 {
 	struct end *e;
 
@@ -261,7 +261,7 @@ __wrap_socket(int family, int type, int protocol)
 }
 
 int
-__wrap_connect(int fd, const struct sockaddr *a, socklen_t size)
+__wrap_call_connect(int fd, const struct sockaddr *a, socklen_t size)
 {
 	struct end *e = end_of(fd);
 	int error;
@@ -273,12 +273,12 @@ __wrap_connect(int fd, const struct sockaddr *a, socklen_t size)
 }
 
 int
-__wrap_close(int fd)
+__wrap_call_close(int fd)
 {
 	struct end *e;
 
 	if (fd < EPOLL_FD)
-		return __real_close(fd);
+		return __real_call_close(fd);
 	e = end_of(fd);
 	if (e->watched && e->armed && fault(STARTING, 2)) {
 		held.told = true;
@@ -294,7 +294,7 @@ __wrap_close(int fd)
 }
 
 int
-__wrap_shutdown(int fd, int how)
+__wrap_call_shutdown(int fd, int how)
 {
 	struct end *e = end_of(fd);
 
@@ -307,7 +307,7 @@ __wrap_shutdown(int fd, int how)
 }
 
 int
-__wrap_getsockname(int fd, struct sockaddr *a, socklen_t *size)
+__wrap_call_getsockname(int fd, struct sockaddr *a, socklen_t *size)
 {
 	end_of(fd);
 	put_address(a, size, 80);
@@ -315,7 +315,7 @@ __wrap_getsockname(int fd, struct sockaddr *a, socklen_t *size)
 }
 
 int
-__wrap_getsockopt(int fd, int level, int name, void *value, socklen_t *size)
+__wrap_call_getsockopt(int fd, int level, int name, void *value, socklen_t *size)
 {
 	struct end *e = end_of(fd);
 
@@ -331,7 +331,7 @@ __wrap_getsockopt(int fd, int level, int name, void *value, socklen_t *size)
 }
 
 int
-__wrap_setsockopt(int fd, int level, int name, const void *value, socklen_t size)
+__wrap_call_setsockopt(int fd, int level, int name, const void *value, socklen_t size)
 {
 	struct end *e = end_of(fd);
 
@@ -469,14 +469,14 @@ __wrap_write(int fd, const void *p, size_t n)
 }
 
 int
-__wrap_epoll_create1(int flags)
+__wrap_call_epoll_create1(int flags)
 {
 	HOLDS(flags == EPOLL_CLOEXEC);
 	return EPOLL_FD;
 }
 
 int
-__wrap_epoll_ctl(int epoll, int what, int fd, struct epoll_event *event)
+__wrap_call_epoll_ctl(int epoll, int what, int fd, struct epoll_event *event)
 {
 	struct end *e = end_of(fd);
 
@@ -494,7 +494,7 @@ __wrap_epoll_ctl(int epoll, int what, int fd, struct epoll_event *event)
 }
 
 int
-__wrap_epoll_wait(int epoll, struct epoll_event *out, int most, int wait)
+__wrap_call_epoll_wait(int epoll, struct epoll_event *out, int most, int wait)
 {
 	int n = 0;
 
