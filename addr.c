@@ -163,7 +163,7 @@ host_parse(struct addr *a, struct span host, uint16_t port)
 bool
 addr_parse(struct addr *a, const char *text, const char *any)
 {
-	const char *colon = strrchr(text, ':');
+	const char *colon = find_last(text, ':');
 	struct span host = colon ? (struct span){ text, (unsigned)(colon - text) } : span_of(any);
 	uint64_t port;
 

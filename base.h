@@ -40,7 +40,8 @@ struct span span_trim(struct span);                     /* without spaces and ta
 struct span span_cut(struct span *rest, char c);
 /* Decimal digits and nothing else; false when there are none, others, or too many for 63 bits. */
 bool span_uint(struct span, uint64_t *);
-char *find_char(const char *, char);                 /* as strchr, but never the NUL */
+char *find_char(const char *, char);                    /* as strchr, but never the NUL */
+char *find_last(const char *, char);                    /* as strrchr, as well */
 int hex_digit(char);                                    /* 0 to 15, or -1 */
 char lower(char);
 
@@ -136,7 +137,10 @@ void call_unblock(int fd);
 ssize_t call_getrandom(void *, size_t, unsigned flags);
 int call_waitpid(int pid, int *status, int options);
 int call_waitid(int type, int id, siginfo_t *, int options);
-void call_sigwait(const sigset_t *, long ms);           /* for one of these, and no longer than that */
+/* A set of signals as the kernel has it; the usual ones are all in the first word. */
+struct signals { unsigned long bits[_NSIG / 8 / sizeof (long)]; };
+#define SIGNAL(number) (1ul << ((number) - 1))
+void call_sigwait(const struct signals *, long ms);     /* for one of these, and no longer than that */
 int call_socket(int family, int type, int protocol);
 int call_connect(int fd, const struct sockaddr *, socklen_t);
 int call_bind(int fd, const struct sockaddr *, socklen_t);
@@ -259,6 +263,8 @@ int64_t civil_seconds(const struct civil *);    /* since 1970 */
 struct civil civil_of(int64_t seconds);         /* of a moment from 1970 to 9999; others become the nearest of these */
 enum { DATE_SIZE = 29 };
 void date_format(char to[DATE_SIZE], int64_t seconds);  /* IMF-fixdate, no NUL */
+/* By a pattern, see there; gives back its end, without NUL. */
+char *date_write(char *to, const char *pattern, int64_t seconds);
 void date_log(struct buf *, int64_t seconds);           /* 10/Oct/2000:13:55:36 +0000 */
 
 struct range { uint64_t from, size; };

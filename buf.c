@@ -28,6 +28,17 @@ find_char(const char *text, char c)
 	return NULL;
 }
 
+char *
+find_last(const char *text, char c)
+{
+	const char *found = NULL;
+
+	for (; *text; text++)
+		if (*text == c)
+			found = text;
+	return (char *)(uintptr_t)found;
+}
+
 int
 hex_digit(char c)
 {

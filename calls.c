@@ -104,7 +104,7 @@ call_waitid(int type, int id, siginfo_t *info, int options)
 }
 
 void
-call_sigwait(const sigset_t *some, long ms)
+call_sigwait(const struct signals *some, long ms)
 {
 	const long time[2] = { ms / 1000, ms % 1000 * 1000000 };
 

@@ -203,13 +203,11 @@ some_stop(void)
 void
 child_leave(void)
 {
-	sigset_t ends;
+	static const struct signals ends = { { SIGNAL(SIGCHLD) } };
 
 	for (struct child *c = children; c; c = c->next)
 		if (c->resident)
 			child_stop(c);
-	sigemptyset(&ends);
-	sigaddset(&ends, SIGCHLD);
 	for (child_reap(); some_stop(); child_reap()) {
 		call_sigwait(&ends, 100);
 		clock_tick();

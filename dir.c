@@ -145,10 +145,8 @@ print_row(struct buf *b, int fd, const struct entry *e)
 	if (known && !e->folder)
 		print_size(b, st.st_size);
 	buf_text(b, "<td>");
-	if (known) {
-		date_format(date, st.st_mtim.tv_sec);
-		buf_mem(b, date + 5, 17);
-	}
+	if (known)
+		buf_mem(b, date, date_write(date, "d b Y h:m", st.st_mtim.tv_sec) - date);
 	buf_char(b, '\n');
 }
 

@@ -107,13 +107,16 @@ etag_matches(struct span list, struct span etag, bool weak)
 
 /* -- dates (RFC 9110 5.6.7) ------------------------------------------------------------------------- */
 
+/* Dates are read and written by patterns, whose letters below stand for the parts of a struct civil, in its order: names of
+ * three letters, and numbers of two digits, but four of Y; y is a year of this century or the last one.  In what is read *
+ * is the rest of a long name of a day, and _ stands before a number that may have a blank in place of its first digit. */
+static const char parts[] = "Ybdhmswy", imf[] = "w, d b Y h:m:s GMT";
+enum { MONTH = 1, WEEKDAY = 6, SHORT_YEAR = 7 };
+
 static const char month_names[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
 static const char day_names[] = "SunMonTueWedThuFriSat";
-static const char *const long_days[] = {
-	"Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday",
-};
 
-enum { DAY = 86400, EPOCH = 719468 };   /* days from 0000-03-01 to 1970-01-01 */
+enum { EPOCH = 719468 };                /* days from 0000-03-01 to 1970-01-01 */
 
 /* Years are counted from March, so that the leap day is the last of its year and months need no table. */
 int64_t
@@ -122,7 +125,7 @@ civil_seconds(const struct civil *c)
 	unsigned year = c->year - (c->month < 3), month = (c->month + 9) % 12;
 	unsigned days = year * 365 + year / 4 - year / 100 + year / 400 + (month * 153 + 2) / 5 + c->day - 1;
 
-	return ((int64_t)days - EPOCH) * DAY + c->hour * 3600 + c->minute * 60 + c->second;
+	return ((int64_t)days - EPOCH) * 86400 + c->hour * 3600 + c->minute * 60 + c->second;
 }
 
 struct civil
@@ -149,17 +152,6 @@ civil_of(int64_t seconds)
 	return c;
 }
 
-static bool
-digits(struct span s, unsigned at, unsigned n, unsigned *to)
-{
-	for (*to = 0; n--; at++) {
-		if ((unsigned char)(s.p[at] - '0') > 9)
-			return false;
-		*to = *to * 10 + (unsigned)(s.p[at] - '0');
-	}
-	return true;
-}
-
 /* A name of three letters: 1 for the first in the row, 0 for none. */
 static unsigned
 name_index(const char *names, const char *p)
@@ -170,45 +162,74 @@ name_index(const char *names, const char *p)
 	return 0;
 }
 
+/* Step over n digits; false when there are others. */
 static bool
-parse_time(struct span s, unsigned at, struct civil *c)
+cut_digits(struct span *s, unsigned n, unsigned *to)
 {
-	return digits(s, at, 2, &c->hour) && s.p[at + 2] == ':' && digits(s, at + 3, 2, &c->minute) &&
-	    s.p[at + 5] == ':' && digits(s, at + 6, 2, &c->second);
+	for (*to = 0; n; n--, s->n--) {
+		unsigned digit = s->n ? (unsigned char)*s->p++ - '0' : 10;
+
+		if (digit > 9)
+			return false;
+		*to = *to * 10 + digit;
+	}
+	return true;
 }
 
-/* Sun, 06 Nov 1994 08:49:37 GMT */
 static bool
-parse_imf(struct span s, struct civil *c)
+cut_name(struct span *s, unsigned part, unsigned *to)
 {
-	return s.n == DATE_SIZE && name_index(day_names, s.p) && s.p[3] == ',' && s.p[4] == ' ' &&
-	    digits(s, 5, 2, &c->day) && s.p[7] == ' ' && (c->month = name_index(month_names, s.p + 8)) &&
-	    s.p[11] == ' ' && digits(s, 12, 4, &c->year) && s.p[16] == ' ' && parse_time(s, 17, c) &&
-	    span_ends(s, SPAN(" GMT"));
+	*to = s->n >= 3 ? name_index(part == MONTH ? month_names : day_names, s->p) : 0;
+	*s = (struct span){ s->p + 3, s->n - 3 };
+	return *to;
 }
 
-/* Sun Nov  6 08:49:37 1994 */
+/* Of Sunday what stands behind Sun. */
 static bool
-parse_asctime(struct span s, struct civil *c)
+cut_day(struct span *s)
 {
-	return s.n == 24 && name_index(day_names, s.p) && s.p[3] == ' ' &&
-	    (c->month = name_index(month_names, s.p + 4)) && s.p[7] == ' ' &&
-	    (s.p[8] == ' ' ? digits(s, 9, 1, &c->day) : digits(s, 8, 2, &c->day)) && s.p[10] == ' ' &&
-	    parse_time(s, 11, c) && s.p[19] == ' ' && digits(s, 20, 4, &c->year);
+	unsigned n = 0;
+
+	while (n < s->n && s->p[n] >= 'a' && s->p[n] <= 'z')
+		n++;
+	*s = (struct span){ s->p + n, s->n - n };
+	return n >= 3 && !memcmp(s->p - 3, "day", 3);
 }
 
-/* Sunday, 06-Nov-94 08:49:37 GMT: a year more than fifty years ahead was in the last century. */
 static bool
-parse_rfc850(struct span s, struct civil *c)
+read_date(struct span s, const char *pattern, struct civil *c)
 {
-	struct span day = span_cut(&s, ',');
-	unsigned i = 0, this_year = civil_of(wall).year;
+	bool blank = false, good = s.n;
 
-	while (i < 7 && !span_eq(day, span_of(long_days[i])))
-		i++;
-	if (i == 7 || s.n != 23 || s.p[0] != ' ' || !digits(s, 1, 2, &c->day) || s.p[3] != '-' ||
-	    !(c->month = name_index(month_names, s.p + 4)) || s.p[7] != '-' || !digits(s, 8, 2, &c->year) ||
-	    s.p[10] != ' ' || !parse_time(s, 11, c) || !span_ends(s, SPAN(" GMT")))
+	for (; good && *pattern; pattern++) {
+		const char *at = find_char(parts, *pattern);
+		unsigned part = at ? (unsigned)(at - parts) : 0, *to = &c->year + part % SHORT_YEAR;
+
+		if (*pattern == '*') {
+			good = cut_day(&s);
+		} else if (*pattern == '_') {
+			blank = s.n && *s.p == ' ';
+			s = (struct span){ s.p + blank, s.n - blank };
+		} else if (!at) {
+			good = s.n && *s.p == *pattern;
+			s = (struct span){ s.p + 1, s.n - 1 };
+		} else if (part == MONTH || part == WEEKDAY) {
+			good = cut_name(&s, part, to);
+		} else {
+			good = cut_digits(&s, (part ? 2 : 4) - blank, to);
+			blank = false;
+		}
+	}
+	return good && !s.n;
+}
+
+/* A year of two digits that is more than fifty years ahead was in the last century. */
+static bool
+read_rfc850(struct span s, struct civil *c)
+{
+	unsigned this_year = civil_of(wall).year;
+
+	if (!read_date(s, "w*, d-b-y h:m:s GMT", c))
 		return false;
 	c->year += this_year - this_year % 100;
 	if (c->year > this_year + 50)
@@ -219,10 +240,10 @@ parse_rfc850(struct span s, struct civil *c)
 int64_t
 date_parse(struct span s)
 {
-	struct civil c = { .day = 0 }, again;
+	struct civil c, again;
 	int64_t seconds;
 
-	if (!parse_imf(s, &c) && !parse_asctime(s, &c) && !parse_rfc850(s, &c))
+	if (!read_date(s, imf, &c) && !read_date(s, "w b _d h:m:s Y", &c) && !read_rfc850(s, &c))
 		return -1;
 	if (c.hour > 23 || c.minute > 59 || c.second > 60 || !c.day || c.day > 31)
 		return -1;
@@ -242,55 +263,44 @@ two(char *to, unsigned n)
 	return to + 2;
 }
 
-static char *
-text(char *to, const char *p, unsigned n)
+char *
+date_write(char *to, const char *pattern, int64_t seconds)
 {
-	memcpy(to, p, n);
-	return to + n;
-}
+	struct civil c = civil_of(seconds);
 
-static char *
-clock_text(char *to, const struct civil *c)
-{
-	to = two(to, c->hour);
-	*to++ = ':';
-	to = two(to, c->minute);
-	*to++ = ':';
-	return two(to, c->second);
+	for (; *pattern; pattern++) {
+		const char *at = find_char(parts, *pattern);
+		unsigned part = at ? (unsigned)(at - parts) : 0, n = *(&c.year + part % SHORT_YEAR);
+
+		if (!at) {
+			*to++ = *pattern;
+		} else if (part == MONTH || part == WEEKDAY) {
+			memcpy(to, part == MONTH ? month_names + 3 * n - 3 : day_names + 3 * n, 3);
+			to += 3;
+		} else {
+			if (!part)
+				to = two(to, n / 100);
+			to = two(to, n % 100);
+		}
+	}
+	return to;
 }
 
 void
 date_format(char to[DATE_SIZE], int64_t seconds)
 {
-	struct civil c = civil_of(seconds);
-
-	to = text(to, day_names + 3 * c.weekday, 3);
-	to = text(to, ", ", 2);
-	to = two(to, c.day);
-	*to++ = ' ';
-	to = text(to, month_names + 3 * (c.month - 1), 3);
-	*to++ = ' ';
-	to = two(to, c.year / 100);
-	to = two(to, c.year % 100);
-	*to++ = ' ';
-	to = clock_text(to, &c);
-	text(to, " GMT", 4);
+	date_write(to, imf, seconds);
 }
 
 void
 date_log(struct buf *b, int64_t seconds)
 {
-	struct civil c = civil_of(seconds);
-	char line[26], *to = two(line, c.day);
+	static char line[26];
+	static int64_t made = -1;
 
-	*to++ = '/';
-	to = text(to, month_names + 3 * (c.month - 1), 3);
-	*to++ = '/';
-	to = two(to, c.year / 100);
-	to = two(to, c.year % 100);
-	*to++ = ':';
-	to = clock_text(to, &c);
-	text(to, " +0000", 6);
+	if (made != seconds)
+		date_write(line, "d/b/Y:h:m:s +0000", seconds);
+	made = seconds;
 	buf_mem(b, line, sizeof line);
 }
 

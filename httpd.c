@@ -38,13 +38,12 @@ signals_open(void)
 {
 	static const char signals[] = { SIGHUP, SIGINT, SIGTERM, SIGCHLD, SIGPIPE, SIGXFSZ, SIGQUIT };
 	enum { OURS = 4, BLOCKED = 6 };
-	sigset_t ours, set;
+	struct signals ours, set = { { 0 } };
 
-	sigemptyset(&set);
 	for (unsigned i = 0; i < sizeof signals; i++) {
 		call_default(signals[i]);
 		if (i < BLOCKED)
-			sigaddset(&set, signals[i]);
+			set.bits[0] |= SIGNAL(signals[i]);
 		if (i < OURS)
 			ours = set;
 	}

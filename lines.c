@@ -443,7 +443,7 @@ conf_file(struct reader *r, const char *path)
 static const char *
 beside(struct reader *r, const char *path)
 {
-	const char *slash = r->file && path[0] != '/' ? strrchr(r->file, '/') : NULL;
+	const char *slash = r->file && path[0] != '/' ? find_last(r->file, '/') : NULL;
 
 	return scratch_text(r, r->file, slash ? slash + 1 - r->file : 0, path);
 }
@@ -511,7 +511,7 @@ void
 include(struct reader *r, const char *pattern)
 {
 	struct entry one = { .path = pattern = beside(r, pattern) }, *entry = &one;
-	const char *slash = strrchr(pattern, '/'), *file = slash ? slash + 1 : pattern;
+	const char *slash = find_last(pattern, '/'), *file = slash ? slash + 1 : pattern;
 
 	if (find_char(file, '*') || find_char(file, '?'))
 		entry = matching(r, pattern, file);
