@@ -180,7 +180,7 @@ digest_begin(struct digest *d, const struct algorithm *a)
 void
 digest_add(struct digest *d, const struct algorithm *a, const void *p, size_t n)
 {
-	unsigned at = d->n % a->block, room;
+	unsigned at = (unsigned)d->n % a->block, room;
 
 	d->n += n;
 	for (; n; n -= room, p = (const char *)p + room) {
@@ -213,7 +213,7 @@ digest_go_on(struct digest *d, const struct algorithm *a, const unsigned char *s
 void
 digest_end(struct digest *d, const struct algorithm *a, unsigned char *to)
 {
-	unsigned at = d->n % a->block;
+	unsigned at = (unsigned)d->n % a->block;
 
 	d->block[at++] = 0x80;
 	if (at > a->block - 2u * a->word) {
