@@ -388,8 +388,12 @@ body_step(struct conn *c)
 		return moved ? IO_MOVED : IO_WAIT;
 	}
 	io = relay(&g->down, &s->in, &c->client.out);
-	if (!c->head_only && g->down.put != discard_put)
+	if (g->down.put == discard_put) {       /* nobody sees it, so its end, which may never come, need not be awaited */
+		if (g->down.moved > LINGER_BODY || now - c->began > conf->timeout[T_BACKEND])
+			return IO_DONE;
+	} else if (!c->head_only) {
 		c->sent = g->down.moved;
+	}
 	if (io == IO_FAIL && g->down.over) {
 		log_line(LOG_WARN, "the backend sent more than its Content-Length");
 		s->eof = true;

@@ -469,6 +469,19 @@ def test_a_long_line_in_another_alphabet_is_told_as_far_as_there_is_room(start, 
     server.line(r"(\\xd0\\xb6){27,}: (\\xd0\\xb4){60,}(\\xd0)?$")
 
 
+@pytest.mark.parametrize("endless", ["exec cat /dev/zero", "while echo x; do sleep 0.2; done"])
+def test_what_nobody_sees_need_not_end(start, script, endless):
+    """HEAD for a camera: its client has all that it gets, and would never be missed."""
+    script("camera", HEAD + endless)
+    script("none", "printf 'Status: 304\n\n'\n" + endless)
+    server = start("cgi /cgi-bin/\ntimeout backend 1\nscripts 1\n")
+    with server.connect() as c:
+        for _ in range(2):
+            assert c.request("HEAD", "/cgi-bin/camera").answer("HEAD").status == 200
+            assert c.get("/cgi-bin/none").status == 304
+    childless(server)
+
+
 # -- time, and ends
 
 def test_the_clock_is_an_idle_clock(start, script):

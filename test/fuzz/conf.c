@@ -5,15 +5,17 @@
 
 __attribute__((weak)) void __sanitizer_set_report_fd(void *);
 
-/* Mistakes are told on stderr: not to be seen here, but a sanitizer's report is. */
+/* Mistakes are told on stderr: not to be seen here, but a sanitizer's report is.  And `include *` finds the descriptors
+ * beside that of the configuration, of which none may wait for somebody to type. */
 static void
 silence(void)
 {
-	int report = dup(2), nowhere = open("/dev/null", O_WRONLY);
+	int report = dup(2), nowhere = open("/dev/null", O_RDWR);
 
 	if (__sanitizer_set_report_fd)
 		__sanitizer_set_report_fd((void *)(intptr_t)report);
-	dup2(nowhere, 2);
+	for (int fd = 0; fd < 3; fd++)
+		dup2(nowhere, fd);
 	close(nowhere);
 }
 
