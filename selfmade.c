@@ -524,8 +524,9 @@ make(const char *dir, const struct conf *owner, bool has_key, struct selfmade *s
 	certificate = (struct span){ pem + key.n, b.w - key.n };
 	if (!has_key)
 		folder_make(dir, owner);
-	if (has_key || file_write(dir, key_name, owner, key))
-		file_write(dir, certificate_name, owner, certificate);
+	if (!((has_key || file_write(dir, key_name, owner, key)) &&
+	    file_write(dir, certificate_name, owner, certificate)) && !owner)
+		return NULL;            /* a command that is asked for files has not done without */
 	id = identity_of(certificate, key, &why);
 	memset(pem, 0, key.n);
 	if (!id)

@@ -134,6 +134,13 @@ def test_the_command_takes_no_option_for_a_folder(binary, folder):
     assert done.returncode == 1 and "takes the name of a folder" in done.stderr and not list(folder.iterdir())
 
 
+def test_a_certificate_that_could_not_be_written_is_none(binary, folder):
+    """The name of a file in place of a folder's: whoever asked for files must not go on without them."""
+    (folder / "file").touch()
+    done = subprocess.run([binary, "--make-certificate", folder / "file"], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 1 and "cannot write" in done.stderr and "made" not in done.stderr
+
+
 def test_fifty_of_them_all_verify(binary, folder):
     for i in range(50):
         made = folder / f"made{i}"
