@@ -110,13 +110,14 @@ cross:
 
 # -- installing ------------------------------------------------------------------------------------
 
+TO      = '$(DESTDIR)$(PREFIX)'
 install: $(PROGRAM)
-	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/share/man/man8 $(DESTDIR)$(PREFIX)/share/man/man5
-	install -m 755 $(PROGRAM) $(DESTDIR)$(PREFIX)/sbin/cubhttpd
-	$(if $(STRIP),$(STRIP) $(DESTDIR)$(PREFIX)/sbin/cubhttpd)
-	$(if $(STRIP),$(if $(filter static,$(BUILD)),contrib/bare $(DESTDIR)$(PREFIX)/sbin/cubhttpd))
-	install -m 644 cubhttpd.8 $(DESTDIR)$(PREFIX)/share/man/man8
-	install -m 644 cubhttpd.conf.5 $(DESTDIR)$(PREFIX)/share/man/man5
+	install -d $(TO)/sbin $(TO)/share/man/man8 $(TO)/share/man/man5
+	install -m 755 $(PROGRAM) $(TO)/sbin/cubhttpd
+	$(if $(STRIP),$(STRIP) $(TO)/sbin/cubhttpd)
+	$(if $(STRIP),$(if $(filter static,$(BUILD)),contrib/bare $(TO)/sbin/cubhttpd))
+	install -m 644 cubhttpd.8 $(TO)/share/man/man8
+	install -m 644 cubhttpd.conf.5 $(TO)/share/man/man5
 
 # A package of Debian with the static program, and the sources in one file.
 VERSION := $(shell sed -n 's/^\#define VERSION "\(.*\)"/\1/p' httpd.h)

@@ -93,6 +93,7 @@ def test_what_may_not_be_read_is_403(start, files):
     assert server.get("/locked").status == 403
     assert server.get("/closed/a.txt").status == 403
     assert server.get("/a.txt").status == 200
+    (files / "closed").chmod(0o700)     # so that it can be removed
 
 
 def test_what_is_no_file_is_not_opened(server, www):
