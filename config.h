@@ -271,7 +271,7 @@
 
 #ifdef __x86_64__
 #define SURELY_SSE2     true
-#define MOSTLY_AES      true            /* what stands in for its instructions had better be small than fast */
+#define MOSTLY_AES      true            /* aes.c is there; what stands in for its instructions is small, not fast */
 #else
 #define SURELY_SSE2     false
 #define MOSTLY_AES      false
