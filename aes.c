@@ -4,7 +4,7 @@
  * instructions do 3 GB: it is met where a processor that lacks them has a client that lacks ChaCha20.  Nothing is looked up
  * by a secret, or decided by one.
  */
-#include "aes.h"
+#include "ciphers.h"
 
 #include <cpuid.h>
 #include <immintrin.h>

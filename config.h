@@ -276,7 +276,7 @@
 #define SURELY_SSE2     false
 #define MOSTLY_AES      false
 #endif
-#ifdef __SIZEOF_INT128__
+#if defined __SIZEOF_INT128__ && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__     /* poly1305.c is there */
 #define SURELY_INT128   true
 #else
 #define SURELY_INT128   false

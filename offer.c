@@ -4,7 +4,7 @@
  */
 #include "handshake.h"
 
-#include "aes.h"
+#include "ciphers.h"
 
 /* -- curves -------------------------------------------------------------------------------------------------------- */
 
@@ -193,8 +193,7 @@ ciphers_setup(br_ssl_engine_context *eng)
 	}
 	br_ssl_engine_set_chapol(eng, &br_sslrec_in_chapol_vtable, &br_sslrec_out_chapol_vtable);
 	br_ssl_engine_set_chacha20(eng, SURELY_SSE2 ? br_chacha20_sse2_get() : br_chacha20_ct_run);
-	br_ssl_engine_set_poly1305(eng, SURELY_INT128 && !MOSTLY_AES ? br_poly1305_ctmulq_get() :
-	    br_poly1305_ctmul_run);
+	br_ssl_engine_set_poly1305(eng, SURELY_INT128 ? chapol : br_poly1305_ctmul_run);
 }
 
 /* What clients of another age need besides; all that is newer still comes first. */

@@ -1,7 +1,7 @@
 /* aes.c: the same as BearSSL's makes, with the processor's instructions and without them, for every length */
 #include "unit.h"
 
-#include "../../aes.h"
+#include "../../ciphers.h"
 
 enum { LONGEST = 700 };
 
