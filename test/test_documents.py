@@ -54,6 +54,29 @@ def test_examples_are_found():
     assert len(ALL) > 50 and {where for where, _ in ALL} == {"cubhttpd.conf.5", "cubhttpd.8", "README"}
 
 
+def plan(folder, clients="40 400", scripts=4, sessions=8, tls=False):
+    (folder / "x.conf").write_text(f"listen 127.0.0.1:8000\nroot /\nclients {clients}\nscripts {scripts}\n"
+                                   + f"listen 127.0.0.1:8443 tls\nsessions {sessions}\n" * tls)
+    said = subprocess.run([BINARY, "-t", "-f", folder / "x.conf"], capture_output=True, text=True, timeout=20).stdout
+    return int(re.search(r"in all (\d+) bytes", said)[1])
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_what_one_more_of_each_takes_is_told(folder, tls):
+    if tls and "CONFIG_TLS 1" not in VERSION:
+        pytest.skip("this build has no TLS (CONFIG_TLS)")
+    table = (ROOT / "SMALL.md").read_text().partition("| per | bytes")[2].partition("\n\n")[0]
+    told = [int(row.rpartition("| ")[2].strip(" |").replace(",", "")) for row in table.splitlines()[2:]]
+    least = plan(folder, tls=tls)
+    each = {told[tls]: (plan(folder, clients="140 400", tls=tls) - least) / 100,
+            told[2 + tls]: (plan(folder, clients="40 1400", tls=tls) - least) / 1000}
+    if tls:
+        each[told[5]] = (plan(folder, sessions=1008, tls=True) - least) / 1000
+    elif re.search("CONFIG_(FCGI|SCGI|CGI|PROXY) 1", VERSION):
+        each[told[4]] = (plan(folder, scripts=104) - least) / 100
+    assert all(abs(number - is_so) <= 0.03 * is_so for number, is_so in each.items()), each
+
+
 def rows():
     table = (ROOT / "SMALL.md").read_text().partition("| the machine has |")[2].partition("\n\n")[0]
     cells = [[cell.strip(" `") for cell in line.strip("| ").split("|")] for line in ("x |" + table).splitlines()]
