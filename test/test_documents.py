@@ -77,6 +77,12 @@ def test_what_one_more_of_each_takes_is_told(folder, tls):
     assert all(abs(number - is_so) <= 0.03 * is_so for number, is_so in each.items()), each
 
 
+def test_what_can_be_left_out_is_called_so():
+    text = (ROOT / "SMALL.md").read_text()
+    words = {word for row in re.findall(r"^\| [^|]* \| `([A-Z_0-9 ]+)` \|$", text, re.M) for word in row.split()}
+    assert len(words) > 15 and words <= set(re.findall(r"^CONFIG_(\w+) ", VERSION, re.M))
+
+
 def rows():
     table = (ROOT / "SMALL.md").read_text().partition("| the machine has |")[2].partition("\n\n")[0]
     cells = [[cell.strip(" `") for cell in line.strip("| ").split("|")] for line in ("x |" + table).splitlines()]
