@@ -54,6 +54,22 @@ def test_examples_are_found():
     assert len(ALL) > 50 and {where for where, _ in ALL} == {"cubhttpd.conf.5", "cubhttpd.8", "README"}
 
 
+def tracked(pattern):
+    return subprocess.run(["git", "-C", ROOT, "ls-files", pattern], capture_output=True, text=True).stdout.split()
+
+
+def test_every_room_is_on_the_plan():
+    """HACKING.md names all rooms and none that is gone; bench/README.md its files."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("no git repository")
+    named = set(re.findall(r"`([\w.]+\.[ch])`", (ROOT / "HACKING.md").read_text()))
+    rooms = {name for name in tracked("*.c") if "/" not in name}
+    assert rooms <= named, rooms - named
+    assert named - {"local.h"} <= {name.rpartition("/")[2] for name in tracked("*.[ch]")}
+    text = (ROOT / "bench/README.md").read_text()
+    assert all(f"`{name[6:]}`" in text for name in tracked("bench/*.py") + tracked("bench/*.c"))
+
+
 def plan(folder, clients="40 400", scripts=4, sessions=8, tls=False):
     (folder / "x.conf").write_text(f"listen 127.0.0.1:8000\nroot /\nclients {clients}\nscripts {scripts}\n"
                                    + f"listen 127.0.0.1:8443 tls\nsessions {sessions}\n" * tls)
