@@ -173,14 +173,19 @@ def test_the_init_script_of_openwrt(folder):
     init = (CONTRIB / "openwrt/files/cubhttpd.init").read_text()
     init = init.replace("/usr/share/cubhttpd/uci.sh", f"{CONTRIB}/openwrt/files/uci.sh")
     init = init.replace("/usr/sbin/cubhttpd", str(BINARY)).replace("/var/etc/cubhttpd", f"{folder}/run")
+    init = init.replace("/etc/cubhttpd ", f"{folder}/state ").replace("_rw /etc/cubhttpd\n", f"_rw {folder}/state\n")
     (folder / "init").write_text(init)
     (folder / "cubhttpd").write_text("config cubhttpd main\n list listen_http 8080\n option home /tmp\n option jail 1\n"
+                                     " option cert /etc/ssl/acme/x.crt\n option key /etc/ssl/acme/x.key\n"
                                      "config cubhttpd off\n option enabled 0\n")
     script = f"cd {folder} && . {ROOT}/test/peers/uci.sh && . {folder}/init && start_service"
     said = run("/bin/sh", "-euc", script)
     assert f"procd_set_param command {BINARY} -f {folder}/run/main.conf" in said
     assert "procd_set_param respawn" in said and "procd_set_param reload_signal HUP" in said
     assert "procd_add_jail cubhttpd-main" in said and said.count("procd_open_instance") == 1
+    mounted = {word for line in re.findall("jail_mount (.*)", said) for word in line.split()}
+    assert {f"{folder}/run", "/tmp", "/etc/ssl/acme"} <= mounted, "a renewal or a reload would not be seen in the jail"
+    assert f"procd_add_jail_mount_rw {folder}/state" in said and (folder / "state").is_dir()
     good = (folder / "run/main.conf").read_text()
     (folder / "cubhttpd").write_text("config cubhttpd main\n list listen_http 99999\n")
     said = run("/bin/sh", "-euc", script)

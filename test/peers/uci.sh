@@ -76,7 +76,7 @@ logger() {
 	echo "log: $*" >&2
 }
 
-for name in open_instance set_param append_param close_instance add_jail add_jail_mount add_reload_trigger \
+for name in open_instance set_param append_param close_instance add_jail add_jail_mount add_jail_mount_rw add_reload_trigger \
 	add_raw_trigger; do
 	eval "procd_$name() { echo \"procd_$name \$*\"; }"
 done
