@@ -97,6 +97,10 @@ mime_type(struct span path)
 bool
 mime_packable(struct span mime)
 {
-	return span_starts(mime, SPAN("text/")) || span_ends(mime, SPAN("xml")) || span_ends(mime, SPAN("json")) ||
-	    span_ends(mime, SPAN("javascript")) || span_ends(mime, SPAN("wasm")) || span_ends(mime, SPAN("x-icon"));
+	struct span ends = SPAN("xml json javascript wasm x-icon");
+	bool packs = span_starts(mime, SPAN("text/"));
+
+	while (ends.n && !packs)
+		packs = span_ends(mime, span_cut(&ends, ' '));
+	return packs;
 }

@@ -108,8 +108,8 @@ static bool
 set_check(struct reader *r, struct rule *rule, char *text)
 {
 	unsigned char *pin = keep(r, 32);
-	const char *p = text;
 	unsigned n = 0;
+	int digit;
 
 	if (!rule->secure)
 		return mistake(r, about_certificates, "check");
@@ -117,12 +117,11 @@ set_check(struct reader *r, struct rule *rule, char *text)
 	rule->secure->unchecked = !strcmp(text, "nothing");
 	if (rule->secure->unchecked)
 		return true;
-	for (; *p && n <= 64; p++) {
-		int digit = hex_digit(*p);
-
+	for (const char *p = text; *p && n <= 64; p++) {
+		digit = hex_digit(*p);
 		if (digit >= 0 && n < 64)
-			pin[n / 2] |= (unsigned char)(n % 2 ? digit : digit << 4);
-		n = digit >= 0 ? n + 1 : *p == ':' ? n : 65;
+			pin[n / 2] = pin[n / 2] << 4 | digit;
+		n += digit >= 0 ? 1 : *p == ':' ? 0 : 65;
 	}
 	rule->secure->pin = pin;
 	return n == 64 || mistake(r, "'%s' is neither 'nothing' nor a SHA-256 of 64 hexadecimal digits", text);
