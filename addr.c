@@ -172,7 +172,7 @@ addr_parse(struct addr *a, const char *text, const char *any)
 		return unix_parse(a, text + 5);
 	if (!span_uint(span_of(colon ? colon + 1 : text), &port) || port > 65535)
 		return false;
-	return host_parse(a, host, htons(port));
+	return host_parse(a, host, net16(port));
 }
 
 static void
@@ -267,7 +267,7 @@ addr_same(const struct addr *a, const struct addr *b)
 unsigned
 addr_port(const struct addr *a)
 {
-	return a->u.any.sa_family == AF_UNIX ? 0 : ntohs(a->u.in4.sin_port);
+	return a->u.any.sa_family == AF_UNIX ? 0 : net16(a->u.in4.sin_port);
 }
 
 struct from
@@ -329,7 +329,7 @@ from_port(struct from *f, struct span text)
 		return true;
 	if (text.n && (!span_uint(text, &port) || port > 65535))
 		return false;
-	f->port = htons((uint16_t)port);
+	f->port = net16((uint16_t)port);
 	return true;
 }
 

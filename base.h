@@ -112,6 +112,13 @@ void buf_log(struct buf *, struct span);                /* controls, quotes, bac
 /* For secrets: no compiler finds out that nobody reads what it writes.  Not every C library has explicit_bzero(3). */
 static inline void wipe(void *p, size_t n) { memset(p, 0, n); __asm__ volatile ("" : : "r" (p) : "memory"); }
 
+/* From the order of the network, or into it: htons(3) is a call where libc has no macro for it. */
+static inline uint16_t
+net16(uint16_t x)
+{
+	return __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ ? __builtin_bswap16(x) : x;
+}
+
 /* Bytes as a word, wherever they lie: texts here are short, and a call of libc's memcmp costs more than the work. */
 static inline uint16_t load2(const char *p) { uint16_t x; memcpy(&x, p, sizeof x); return x; }
 static inline uint32_t load4(const char *p) { uint32_t x; memcpy(&x, p, sizeof x); return x; }

@@ -134,7 +134,7 @@ resolver_add(struct reader *r, struct resolver *to, const char *text)
 	else if (to->n == RESOLVERS_MAX)
 		too_many(r, RESOLVERS_MAX, "resolvers");
 	else
-		to->server[to->n++] = addr_of(&f, f.port ? f.port : htons(53));
+		to->server[to->n++] = addr_of(&f, f.port ? f.port : net16(53));
 }
 
 void

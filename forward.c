@@ -125,11 +125,11 @@ target_begin(struct target *t, const struct rule *rule, struct span host, uint16
 	buf_print(&b, ":%u", port);
 	t->rule = rule;
 	if (from_parse(&f, host)) {
-		t->backends[0].addr = addr_of(&f, htons(port));
+		t->backends[0].addr = addr_of(&f, net16(port));
 		t->backends[0].text = t->text;
 		t->backends[0].foreign = true;
 	} else {
-		t->name = (struct name){ .host = { t->text, host.n }, .port = htons(port) };
+		t->name = (struct name){ .host = { t->text, host.n }, .port = net16(port) };
 		name_begin(&t->name, t->backends, t->text);
 		for (unsigned i = 0; i < NAME_ADDRS; i++)
 			t->backends[i].foreign = true;
@@ -243,7 +243,7 @@ is_ours(struct conn *c, const struct request *r)
 	struct from f;
 
 	return c->host != conf->hosts || (from_parse(&f, r->host) && from_same(&f, local) &&
-	    port_of(r) == ntohs(local->port));
+	    port_of(r) == net16(local->port));
 }
 
 static int

@@ -79,7 +79,7 @@ name_parse(struct name *name, const char *text)
 	*name = (struct name){ .host = host };
 	if (!name_host(host) || !span_uint(port, &n) || !n || n > 65535)
 		return false;
-	name->port = htons((uint16_t)n);
+	name->port = net16((uint16_t)n);
 	return true;
 }
 
@@ -162,7 +162,7 @@ resolv_line(void *arg, struct span rest)
 	struct from f;
 
 	if (span_eq(word, SPAN("nameserver")) && r->n < RESOLVERS_MAX && from_parse(&f, cut_word(&rest)))
-		r->server[r->n++] = addr_of(&f, htons(53));
+		r->server[r->n++] = addr_of(&f, net16(53));
 	if (span_eq(word, SPAN("search")) || span_eq(word, SPAN("domain"))) {
 		buf_span(&b, span_trim(rest));
 		system_search[b.w] = '\0';
@@ -184,7 +184,7 @@ resolver(void)
 	system_search[0] = '\0';
 	lines("/etc/resolv.conf", resolv_line, r);
 	if (!r->n)
-		r->server[r->n++] = addr_of(&self, htons(53));
+		r->server[r->n++] = addr_of(&self, net16(53));
 	return r;
 }
 

@@ -29,7 +29,7 @@ text_port(struct span text, uint16_t *port)
 
 	if (!span_uint(text, &n) || n > 65535)
 		return false;
-	*port = htons((uint16_t)n);
+	*port = net16((uint16_t)n);
 	return true;
 }
 

@@ -196,7 +196,7 @@ put_server(struct conn *c, const struct request *r, struct buf *to, enum pairs f
 		[V_HTTPS] = c->secure ? SPAN("on") : none,
 		[V_ROOT] = span_of(c->route->remote ? c->route->remote : c->host->root.path),
 		[V_ADDR] = ip_text(local, address, sizeof address),
-		[V_PORT] = number_text(ntohs(local->port), port, sizeof port),
+		[V_PORT] = number_text(net16(local->port), port, sizeof port),
 		[V_PROTOCOL] = r->minor ? SPAN("HTTP/1.1") : SPAN("HTTP/1.0"),
 		[V_REDIRECT] = c->errors ? number_text(c->status, status, sizeof status) : SPAN("200"),
 	};
@@ -210,7 +210,7 @@ put_client(const struct conn *c, struct buf *to, enum pairs form)
 {
 	char address[64], port[8];
 	const struct span value[] = {
-		ip_text(&c->from, address, sizeof address), number_text(ntohs(c->from.port), port, sizeof port),
+		ip_text(&c->from, address, sizeof address), number_text(net16(c->from.port), port, sizeof port),
 	};
 
 	put_values(c, to, form, V_REMOTE, value, sizeof value / sizeof *value);
