@@ -8,7 +8,7 @@ BUILD  ?= default
 PREFIX ?= /usr/local
 STRIP  ?= $(patsubst %ar,%strip,$(AR:%gcc-ar=%ar))
 OUT     = build/$(BUILD)
-SRC     = $(filter-out $(if $(TLS),,$(TLS_ROOMS)) $(FOREIGN:%=%.c),$(wildcard *.c))
+SRC     = $(filter-out $(if $(TLS),,$(TLS_ROOMS)),$(wildcard *.c))
 OBJ     = $(SRC:%.c=$(OUT)/%.o)
 ROOMS   = $(OUT)/rooms.a
 PROGRAM = $(if $(filter default,$(BUILD)),cubhttpd,$(OUT)/cubhttpd)
@@ -54,10 +54,7 @@ LINK   += $(LINK_$(BUILD)) $(CRYPT:1=-Wl,-u,crypt -Wl,--no-as-needed -lcrypt) $(
 
 # TLS: BearSSL from its source tree, built along (make BEARSSL=DIR; test/bearssl fetches one to build/bearssl), else the
 # library that the compiler finds, else none, and no TLS then.  Rooms that name BearSSL compile only where it is.
-TLS_ROOMS = aes.c poly1305.c tls.c handshake.c offer.c https.c certificate.c selfmade.c sha2.c prf.c verify.c
-# Rooms that are for other processors than this: those of amd64's instructions, and of numbers of 128 bits.
-KNOWN  := $(shell $(CC) $(CPPFLAGS) -dM -E -x c /dev/null)
-FOREIGN = $(if $(filter __x86_64__,$(KNOWN)),,aes) $(if $(filter __SIZEOF_INT128__,$(KNOWN)),,poly1305)
+TLS_ROOMS = tls.c handshake.c offer.c https.c certificate.c selfmade.c sha2.c prf.c verify.c
 ifneq ($(filter static,$(BUILD)),)
 BEARSSL ?= $(wildcard build/bearssl)
 endif
@@ -156,7 +153,7 @@ router:
 # -- proving ---------------------------------------------------------------------------------------
 
 FUZZ_TIME ?= 60
-UNITS      = $(filter-out $(if $(TLS),$(FOREIGN),sha2 aes poly1305),$(patsubst test/unit/%.c,%,$(wildcard test/unit/*.c)))
+UNITS      = $(filter-out $(if $(TLS),,sha2),$(patsubst test/unit/%.c,%,$(wildcard test/unit/*.c)))
 AIDS       = $(wildcard test/unit/*.h test/fuzz/*.h)
 FUZZERS    = $(filter-out replay $(if $(TLS),,tls),$(patsubst test/fuzz/%.c,%,$(wildcard test/fuzz/*.c)))
 CORPUS     = test/fuzz/corpus

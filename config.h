@@ -271,12 +271,12 @@
 
 #ifdef __x86_64__
 #define SURELY_SSE2     true
-#define MOSTLY_AES      true            /* aes.c is there; what stands in for its instructions is small, not fast */
+#define MOSTLY_AES      true            /* what stands in for its instructions had better be small than fast */
 #else
 #define SURELY_SSE2     false
 #define MOSTLY_AES      false
 #endif
-#if defined __SIZEOF_INT128__ && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__     /* poly1305.c is there */
+#ifdef __SIZEOF_INT128__
 #define SURELY_INT128   true
 #else
 #define SURELY_INT128   false

@@ -4,8 +4,6 @@
  */
 #include "handshake.h"
 
-#include "ciphers.h"
-
 /* -- curves -------------------------------------------------------------------------------------------------------- */
 
 /* The two curves that clients have: X25519 takes a third of the time, P-256 is what certificates are made with.  Both are
@@ -169,31 +167,21 @@ tls_cipher(const struct tls *t)
 	return span_of(suite_name(t->suite, CONFIG_LEGACY));
 }
 
-/* The processor has instructions for AES and for what goes with it. */
-static bool
-aes_at_hand(void)
-{
-	return MOSTLY_AES ? aes_here() : br_aes_x86ni_ctr_get_vtable() && br_ghash_pclmul_get();
-}
-
 /* What BearSSL's own defaults choose, without what this processor has no use for. */
 static void
 ciphers_setup(br_ssl_engine_context *eng)
 {
-	bool wide = sizeof (void *) == 8, fast = aes_at_hand();
+	const br_block_ctr_class *aes = br_aes_x86ni_ctr_get_vtable();
+	br_ghash ghash = br_ghash_pclmul_get();
+	bool wide = sizeof (void *) == 8;
 
 	br_ssl_engine_set_gcm(eng, &br_sslrec_in_gcm_vtable, &br_sslrec_out_gcm_vtable);
-	if (MOSTLY_AES) {
-		br_ssl_engine_set_aes_ctr(eng, fast ? &aes_fast_class : &aes_slow_class);
-		br_ssl_engine_set_ghash(eng, fast ? ghash_fast : ghash_slow);
-	} else {
-		br_ssl_engine_set_aes_ctr(eng, fast ? br_aes_x86ni_ctr_get_vtable() :
-		    wide ? &br_aes_ct64_ctr_vtable : &br_aes_ct_ctr_vtable);
-		br_ssl_engine_set_ghash(eng, fast ? br_ghash_pclmul_get() : wide ? br_ghash_ctmul64 : br_ghash_ctmul);
-	}
+	br_ssl_engine_set_aes_ctr(eng, aes ? aes : wide && !MOSTLY_AES ? &br_aes_ct64_ctr_vtable : &br_aes_ct_ctr_vtable);
+	br_ssl_engine_set_ghash(eng, ghash ? ghash : wide ? br_ghash_ctmul64 : br_ghash_ctmul);
 	br_ssl_engine_set_chapol(eng, &br_sslrec_in_chapol_vtable, &br_sslrec_out_chapol_vtable);
 	br_ssl_engine_set_chacha20(eng, SURELY_SSE2 ? br_chacha20_sse2_get() : br_chacha20_ct_run);
-	br_ssl_engine_set_poly1305(eng, SURELY_INT128 ? chapol : br_poly1305_ctmul_run);
+	br_ssl_engine_set_poly1305(eng, SURELY_INT128 && !MOSTLY_AES ? br_poly1305_ctmulq_get() :
+	    br_poly1305_ctmul_run);
 }
 
 /* What clients of another age need besides; all that is newer still comes first. */
@@ -223,7 +211,7 @@ void
 engine_setup(struct place *p)
 {
 	br_ssl_engine_context *eng = &p->server.eng;
-	unsigned first = aes_at_hand() ? 0 : 2;
+	unsigned first = br_aes_x86ni_ctr_get_vtable() ? 0 : 2;
 	unsigned char seed[32];
 	uint16_t ids[SUITES + LEGACY_SUITES];
 
