@@ -405,6 +405,7 @@ go_elsewhere(struct conn *c)
 	struct gateway *g = STATE(c, gateway);
 	unsigned n = g->gathered;
 	int status;
+	bool good;
 
 	if (c->peer) {
 		c->hops++;
@@ -412,7 +413,16 @@ go_elsewhere(struct conn *c)
 		g->down.done = true;
 		c->handler->finish(c);
 	}
-	status = ask_again(c, &r, (struct span){ c->client.out.data, n }) ? dispatch(c, &r) : 502;
+	good = ask_again(c, &r, (struct span){ c->client.out.data, n });
+	if (c->conf != conf) {          /* routes are those in force: their configuration is the one to hold */
+		conf_release(c->conf);
+		c->conf = conf;
+		conf->users++;
+		c->host = host_find(r.host);
+		c->route = c->challenge = NULL;
+		c->headers = 0;
+	}
+	status = good ? dispatch(c, &r) : 502;
 	if (status == LATER) {
 		*g = (struct gateway){ .elsewhere = true, .gathered = n };      /* whoever was asked may have written there */
 		c->handler = &cgi_handler;

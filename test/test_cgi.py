@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from conftest import SANITIZED
-from wire import Cut, eventually
+from wire import PATIENCE, Cut, eventually
 
 HEAD = "printf 'Content-Type: text/plain\\r\\n\\r\\n'\n"
 
@@ -346,6 +346,30 @@ def test_a_local_redirect_only_when_it_is_configured(start, script, www):
     assert server.get("/cgi-bin/round")["Location"] == "/cgi-bin/round", "a circle ends"
     assert server.get("/cgi-bin/here", version="1.0").body == b"content"
     childless(server)
+
+
+def test_reloads_on_the_way_of_a_local_redirect(start, script, backend, folder):
+    """Whoever answers in the end is of the second configuration, which must not go before he is done."""
+    gate = threading.Event()
+    peer = backend(lambda c: (gate.wait(PATIENCE), c.answer(b"from there")))
+    waits = f"while [ ! -e {folder}/go ]; do sleep 0.05; done; printf "
+    script("slow", waits + "'Location: /app\\n\\n'")
+    script("wrong", waits + "'Location: /%%zz\\n\\n'")
+    server = start(f"cgi /cgi-bin/ location server\nfastcgi /app {peer.address}\nheader /cgi-bin/ X-One 1\n")
+    with server.connect() as c, server.connect() as d:
+        c.request("GET", "/cgi-bin/slow")
+        d.request("GET", "/cgi-bin/wrong")
+        eventually(lambda: len(children(server)) == 2, "the scripts")
+        server.configuration.write_text(server.configuration.read_text().replace("/cgi-bin/ X-One 1", "/none/ X-One 1"))
+        server.reload()
+        (folder / "go").touch()
+        assert d.answer().status == 502
+        peer.call()
+        for _ in range(3):
+            server.reload()
+        gate.set()
+        answer = c.answer()
+        assert (answer.body, answer["X-One"]) == (b"from there", None)
 
 
 def test_several_cookies(cgi, script):
