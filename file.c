@@ -385,8 +385,10 @@ ranges(const struct conn *c, const struct request *r, struct sending *s)
 		n = range_parse(wish, s->size, s->ranges);
 	if (n < 0)
 		return 416;
-	if (n > 1 && reply_typed())
-		n = 0;          /* a backend's Content-Type leaves no room for multipart/byteranges */
+	/* A backend's Content-Type leaves no room for multipart/byteranges, and the type of a file that it names, which
+	 * each part repeats, is of the configuration in force. */
+	if (n > 1 && (reply_typed() || c->conf != conf))
+		n = 0;
 	s->n = n;
 	s->parts = n > 1;
 	if (n)

@@ -97,7 +97,7 @@ struct pool tls_legacy_pool = { "TLS legacy connections", sizeof (struct legacy)
 bool
 tls_fits(const struct conf *cf)
 {
-	if ((tls_pool.n || !wanted(cf)) && (!CONFIG_VERIFY || verifier_pool.n || !cf->client_ca || !wanted(cf)) &&
+	if ((tls_client_places() || !wanted(cf)) && (!CONFIG_VERIFY || proof_pool.n || !cf->client_ca || !wanted(cf)) &&
 	    (!cf->https || tls_https) && (!CONFIG_LEGACY || tls_legacy_pool.n || !(listened(cf) & LISTEN_LEGACY)))
 		return true;
 	log_line(LOG_ERROR, "`listen ... tls`, `legacy`, `client-ca` and `proxy ... https://` need memory that is set "

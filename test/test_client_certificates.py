@@ -210,3 +210,16 @@ def test_what_was_proved_lasts_as_long_as_the_connection(serve, ca):
                 data += s.recv(4096)
             if not i:
                 server.reload()
+
+
+@pytest.mark.parametrize("before,more", [
+    ("listen 127.0.0.1:0 tls\n", "client-ca {ca} optional\n"),
+    ("listen unix:{folder}/x\n", "listen unix:{folder}/y tls\n"),
+])
+def test_memory_of_backends_at_https_is_not_that_of_clients(start, folder, ca, before, more):
+    """A reload that asks for more than was set aside at the start is refused, or clients would write over others."""
+    before = f"state {folder}/state\nproxy /x https://127.0.0.1:1 check nothing\n" + before
+    server = start(before.format(folder=folder))
+    server.configuration.write_text(server.configuration.read_text() + more.format(folder=folder, ca=ca.root.pem))
+    server.reload("set aside")
+    server.line("the old one stays in force")
