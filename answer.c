@@ -160,13 +160,13 @@ hand_over(struct conn *c, struct span path)
 	if (has_dots(path) || request_set_path(&r, path))
 		return false;
 	folder = path.p[path.n - 1] == '/';
+	reply_extra(c, &fields);        /* they lie in the buffers that go */
 	gateway_finish(c);
 	c->alias = rule;
 	c->handler = &file_handler;
-	do {                            /* once more when the file is not what it was a moment ago; no index of a folder */
-		reply_extra(c, &fields);
-		status = file_handler.start(c, &r);
-	} while (status == AGAIN && !folder && ++tries < DISPATCH_MAX);
+	/* Once more when the file is not what it was a moment ago; but no index of a folder. */
+	while ((status = file_handler.start(c, &r)) == AGAIN && !folder && ++tries < DISPATCH_MAX)
+		reply_extra_again();
 	if (status) {
 		reply_extra(c, NULL);
 		reply_status(c, NULL, status < 0 ? 404 : status);

@@ -65,6 +65,7 @@ static const uint64_t place_ids = 1ull << F_LOCATION | 1ull << F_CONTENT_LOCATIO
 void reply_pass(struct conn *, const struct fields *, bool length, map_place *map);
 /* The same, kept for the response head that is made next in this very turn; NULL: nothing is. */
 void reply_extra(struct conn *, const struct fields *);
+void reply_extra_again(void);           /* that head was taken back: for the next one */
 bool reply_typed(void);                 /* there is a Content-Type among them */
 /* A whole answer: the `error` page of this status or a short page of our own.  Always returns 0. */
 int reply_status(struct conn *, struct request *, int status);

@@ -245,7 +245,14 @@ static void
 put_extra(struct conn *c)
 {
 	buf_mem(&c->client.out, extra.data, extra.w);
+	extra.r = extra.w;
 	extra.w = 0;
+}
+
+void
+reply_extra_again(void)
+{
+	extra.w = extra.r;
 }
 
 void

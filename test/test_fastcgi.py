@@ -749,12 +749,14 @@ def test_sendfile_of_what_was_written_this_very_moment(start, backend, folder):
 
     def script(c):
         (folder / "private/f").write_text("x" * int(c.params["QUERY_STRING"]))
-        c.answer(b"", None, f"X-Sendfile: {folder}/private/f", "X-More: yes")
+        c.out(f"X-More: yes\nX-Sendfile: {folder}/private/f\n\n")
 
-    server = start(f"fastcgi /app {backend(script).address} sendfile {folder}/private\n")
+    server = start(f"fastcgi /app {backend(script).address} sendfile {folder}/private\n"
+                   f"scgi /scgi {backend(script, speaks='scgi').address} sendfile {folder}/private\n")
     for n in (5, 6, 3, 7):
-        answer = server.get(f"/app?{n}")
-        assert (answer.status, answer.body, answer["X-More"]) == (200, b"x" * n, "yes")
+        for path in ("/app", "/scgi"):
+            answer = server.get(f"{path}?{n}{n}")
+            assert (answer.status, answer.body, answer["X-More"]) == (200, b"x" * (11 * n), "yes")
 
 
 def test_sendfile_without_any_root_is_nothing(start, backend, folder):
