@@ -193,7 +193,7 @@ $(OUT)/fuzz-%: test/fuzz/%.c $(ROOMS) $(AIDS)
 
 # The whole connection runs over sockets of test/fuzz/fake.h.
 FAKED = $(addprefix call_,close connect epoll_create1 epoll_ctl epoll_wait getsockname getsockopt setsockopt shutdown \
-	socket) log_access pread recv send sendfile sendmsg write
+	socket write) log_access pread recv send sendfile sendmsg
 $(OUT)/fuzz-conn $(OUT)/replay-conn: LINK += $(FAKED:%=-Wl,--wrap=%)
 
 -include $(UNITS:%=$(OUT)/unit-%.d)

@@ -31,7 +31,7 @@ flush(int fd)
 {
 	ssize_t n;
 
-	while (buf_used(&out) && (n = write(fd, out.data + out.r, buf_used(&out))) > 0)
+	while (buf_used(&out) && (n = call_write(fd, out.data + out.r, buf_used(&out))) > 0)
 		buf_take(&out, n);
 	out = (struct buf){ .data = page, .size = sizeof page };
 }
@@ -253,7 +253,7 @@ ask(const char *question, char *to, unsigned size, unsigned *n)
 		buf_text(&out, question);
 		flush(STDERR_FILENO);
 	}
-	for (*n = 0; *n < size && (k = read(STDIN_FILENO, to + *n, 1)) == 1 && to[*n] != '\n'; ++*n)
+	for (*n = 0; *n < size && (k = call_read(STDIN_FILENO, to + *n, 1)) == 1 && to[*n] != '\n'; ++*n)
 		if (terminal && (cc_t)to[*n] == t.c_cc[VINTR]) {
 			k = -1;
 			break;

@@ -138,6 +138,8 @@ int call_stat(int dir, const char *path, int flags, struct stat *);     /* path 
 void *call_map(size_t n, int flags);    /* zeroed pages; NULL with errno */
 void call_default(int signal);
 int call_close(int fd);
+ssize_t call_read(int fd, void *, size_t);
+ssize_t call_write(int fd, const void *, size_t);
 void call_munmap(void *, size_t);
 int call_ioctl(int fd, unsigned request, void *about);
 void call_unblock(int fd);

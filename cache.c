@@ -137,7 +137,7 @@ follow_link(struct walk *w, int *dir, int link, const char *rest, uid_t owner)
 static int
 walk(struct walk *w, int root)
 {
-	int dir = dup(root), next;
+	int dir = call_open(root, ".", O_PATH | O_CLOEXEC, 0), next;
 	char *at = w->path;
 	struct stat st;
 

@@ -27,6 +27,18 @@ call_close(int fd)
 	return syscall(SYS_close, fd);
 }
 
+ssize_t
+call_read(int fd, void *to, size_t n)
+{
+	return syscall(SYS_read, fd, to, n);
+}
+
+ssize_t
+call_write(int fd, const void *p, size_t n)
+{
+	return syscall(SYS_write, fd, p, n);
+}
+
 int
 call_pipe(int fd[2])
 {

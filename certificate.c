@@ -248,7 +248,7 @@ open_file(const char *path, size_t *size, const char **why)
 static struct span
 read_file(int fd, char *to, size_t size)
 {
-	ssize_t n = read(fd, to, size);
+	ssize_t n = call_read(fd, to, size);
 
 	call_close(fd);
 	return (struct span){ to, n > 0 ? (unsigned)n : 0 };

@@ -104,7 +104,7 @@ static void
 errors_read(struct peer *p)
 {
 	char text[1024];
-	ssize_t n = read(p->errors[0], text, sizeof text);
+	ssize_t n = call_read(p->errors[0], text, sizeof text);
 
 	log_about = p->conn;
 	if (n > 0)

@@ -44,7 +44,7 @@ restrain(const struct run *r)
 		return false;
 	if (r->cpu && !limit(RLIMIT_CPU, r->cpu, r->cpu + 1))
 		return false;
-	if (r->nice && setpriority(PRIO_PROCESS, 0, r->nice) < 0)
+	if (r->nice && syscall(SYS_setpriority, PRIO_PROCESS, 0, r->nice) < 0)
 		return false;
 	return !r->user || (geteuid() == r->uid && r->uid) ||
 	    (syscall(CALL_SETGROUPS, 0, NULL) == 0 && syscall(CALL_SETRESGID, r->gid, r->gid, r->gid) == 0 &&
@@ -70,14 +70,14 @@ run(void *argument)
 	const struct program *p = s->program;
 
 	if (s->terminal)
-		setsid();
+		syscall(SYS_setsid);
 	else
-		setpgid(0, 0);
-	if (take_streams(p->fd) && (!p->run || restrain(p->run)) && (!p->dir || chdir(p->dir) == 0)) {
+		syscall(SYS_setpgid, 0, 0);
+	if (take_streams(p->fd) && (!p->run || restrain(p->run)) && (!p->dir || syscall(SYS_chdir, p->dir) == 0)) {
 		if (s->resident)
 			syscall(SYS_prctl, PR_SET_PDEATHSIG, SIGTERM);
 		syscall(SYS_rt_sigprocmask, SIG_SETMASK, none, NULL, _NSIG / 8);
-		execve(p->path, p->argv, p->envp);
+		syscall(SYS_execve, p->path, p->argv, p->envp);
 	}
 	s->error = errno;
 	syscall(SYS_exit, 127);

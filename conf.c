@@ -131,7 +131,7 @@ tell(struct buf *b)
 		return;
 	}
 	b->data[b->w++] = '\n';
-	if (write(STDERR_FILENO, b->data, b->w) < 0)
+	if (call_write(STDERR_FILENO, b->data, b->w) < 0)
 		return;                 /* there is no one left to tell */
 }
 

@@ -101,7 +101,7 @@ collect(const struct conn *c, const struct listing *l)
 	batch.of = l;
 	batch.first = l->shown;
 	batch.n = 0;
-	if (lseek(l->fd, 0, SEEK_SET) < 0)
+	if (syscall(SYS_lseek, l->fd, 0L, SEEK_SET) < 0)
 		return false;
 	while ((d = folder_next(l->fd, &left))) {
 		if (d->name[0] == '.' && (!c->host->dotfiles || !d->name[1] || !strcmp(d->name, "..")))

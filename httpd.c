@@ -249,7 +249,7 @@ write_pid(const struct conf *cf)
 		return true;
 	buf_print(&b, "%d\n", (int)getpid());
 	fd = call_open(AT_FDCWD, cf->pid, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-	if (fd >= 0 && write(fd, text, b.w) == (ssize_t)b.w) {
+	if (fd >= 0 && call_write(fd, text, b.w) == (ssize_t)b.w) {
 		if (cf->uid && call_chown(fd, cf->uid, cf->gid) < 0)
 			log_line(LOG_DEBUG, "%s stays with root: %s", cf->pid, error_text(errno));
 		call_close(fd);
@@ -375,7 +375,7 @@ static void
 take_signals(int argc, char **argv)
 {
 	struct signalfd_siginfo info[4];
-	ssize_t n = read(signal_fd, info, sizeof info);         /* what is more than these comes with the next poll */
+	ssize_t n = call_read(signal_fd, info, sizeof info);         /* what is more than these comes with the next poll */
 
 	for (unsigned i = 0; n > 0 && i < n / sizeof *info; i++) {
 		int number = info[i].ssi_signo;

@@ -315,7 +315,7 @@ read_all(struct reader *r, int fd, const struct stat *st, char **text)
 	if (st->st_size >= FILE_SIZE)
 		return errno = EFBIG, -1;
 	*text = scratch(r, room + 1);
-	while ((got = read(fd, *text + n, room - n)) > 0)
+	while ((got = call_read(fd, *text + n, room - n)) > 0)
 		n += got;
 	if (got == 0 && n == room)
 		return errno = EFBIG, -1;

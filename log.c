@@ -118,7 +118,7 @@ put(int fd, const char *p, size_t n)
 			lost++;
 			return;
 		}
-		k = write(fd, p, n < PIPE_BUF ? n : PIPE_BUF);
+		k = call_write(fd, p, n < PIPE_BUF ? n : PIPE_BUF);
 	}
 	if (lost) {
 		lost = 0;

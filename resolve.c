@@ -94,7 +94,7 @@ lines(const char *path, bool (*line)(void *, struct span), void *arg)
 	ssize_t n = 0;
 	char *lf;
 
-	while (more && (n = read(fd, b.data + b.w, buf_room(&b))) > 0) {
+	while (more && (n = call_read(fd, b.data + b.w, buf_room(&b))) > 0) {
 		b.w += (unsigned)n;
 		while (more && (lf = memchr(b.data + b.r, '\n', buf_used(&b)))) {
 			more = line(arg, (struct span){ b.data + b.r, (unsigned)(lf - b.data) - b.r });

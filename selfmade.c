@@ -414,7 +414,7 @@ file_write(const char *dir, const char *name, const struct conf *owner, struct s
 
 	unlink(draft);
 	fd = call_open(AT_FDCWD, draft, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-	good = fd >= 0 && write(fd, text.p, text.n) == (ssize_t)text.n &&
+	good = fd >= 0 && call_write(fd, text.p, text.n) == (ssize_t)text.n &&
 	    (!owner || !owner->user || geteuid() || call_chown(fd, owner->uid, owner->gid) == 0) && fsync(fd) == 0 &&
 	    rename(draft, path) == 0;
 	if (!good)
@@ -437,7 +437,7 @@ key_take(const char *path, struct selfmade *s)
 {
 	static char text[2048];
 	int fd = call_open(AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
-	ssize_t n = fd >= 0 ? read(fd, text, sizeof text) : -1;
+	ssize_t n = fd >= 0 ? call_read(fd, text, sizeof text) : -1;
 	struct span rest = { text, n > 0 ? (unsigned)n : 0 }, label, body;
 	struct private_key key;
 	bool found = false;

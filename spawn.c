@@ -322,7 +322,7 @@ void
 spawn_take(const struct pollfd *set, unsigned n)
 {
 	char text[1024];
-	ssize_t got = n && set->revents ? read(errors[0], text, sizeof text) : 0;
+	ssize_t got = n && set->revents ? call_read(errors[0], text, sizeof text) : 0;
 
 	if (got > 0)
 		log_backend(SPAN("spawned"), (struct span){ text, got });

@@ -36,7 +36,7 @@ spool_in(struct conn *c)
 	struct buf b = { c->peer->s.in.data, 0, 0, c->peer->s.in.size, false };
 	enum io io = relay(&c->up, &c->client.in, &b);
 
-	if (b.w && write(g->spool, b.data, b.w) != (ssize_t)b.w) {
+	if (b.w && call_write(g->spool, b.data, b.w) != (ssize_t)b.w) {
 		c->status = 507;
 		c->why = "the spool is full";
 		return IO_FAIL;

@@ -105,7 +105,7 @@ refused(struct stream *s, bool *flag)
 unsigned
 stream_send(struct stream *s, const void *p, size_t n)
 {
-	ssize_t k = s->pipes ? write(s->to, p, n) : send(s->fd, p, n, MSG_NOSIGNAL | (s->more ? MSG_MORE : 0));
+	ssize_t k = s->pipes ? call_write(s->to, p, n) : send(s->fd, p, n, MSG_NOSIGNAL | (s->more ? MSG_MORE : 0));
 
 	if (k == (ssize_t)n)
 		return n;
@@ -121,7 +121,7 @@ stream_send(struct stream *s, const void *p, size_t n)
 unsigned
 stream_recv(struct stream *s, void *p, size_t n)
 {
-	ssize_t k = s->pipes ? read(s->fd, p, n) : recv(s->fd, p, n, 0);
+	ssize_t k = s->pipes ? call_read(s->fd, p, n) : recv(s->fd, p, n, 0);
 
 	if (k == (ssize_t)n)
 		return n;

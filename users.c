@@ -29,7 +29,7 @@ line_next(int fd, struct buf *b, struct span *line)
 				passed_over = true;
 				b->r = b->w = 0;
 			}
-			n = read(fd, b->data + b->w, buf_room(b));
+			n = call_read(fd, b->data + b->w, buf_room(b));
 			b->w += n > 0 ? n : 0;
 			continue;
 		}

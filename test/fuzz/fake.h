@@ -200,7 +200,7 @@ fake_poll(struct pollfd *set, unsigned n)
 
 int __real_call_close(int);
 ssize_t __real_pread(int, void *, size_t, off_t);
-ssize_t __real_write(int, const void *, size_t);
+ssize_t __real_call_write(int, const void *, size_t);
 int __wrap_call_close(int);
 int __wrap_call_connect(int, const struct sockaddr *, socklen_t);
 int __wrap_call_epoll_create1(int);
@@ -216,7 +216,7 @@ ssize_t __wrap_sendfile(int, int, off_t *, size_t);
 int __wrap_call_setsockopt(int, int, int, const void *, socklen_t);
 int __wrap_call_shutdown(int, int);
 int __wrap_call_socket(int, int, int);
-ssize_t __wrap_write(int, const void *, size_t);
+ssize_t __wrap_call_write(int, const void *, size_t);
 
 static void
 put_address(struct sockaddr *to, socklen_t *size, unsigned port)
@@ -461,11 +461,11 @@ __wrap_pread(int fd, void *to, size_t n, off_t at)
 }
 
 ssize_t
-__wrap_write(int fd, const void *p, size_t n)
+__wrap_call_write(int fd, const void *p, size_t n)
 {
 	if (fd > STDERR_FILENO && fault(DISK_FULL, 8))
 		return fail_with(ENOSPC);
-	return __real_write(fd, p, n);
+	return __real_call_write(fd, p, n);
 }
 
 int
