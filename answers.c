@@ -294,7 +294,7 @@ static const char *
 hash_line(const char *user)
 {
 	static char password[PASSWORD_MOST + 1], again[PASSWORD_MOST + 1], store[32];
-	struct buf setting = { store, 0, 0, sizeof store, false };
+	struct buf setting = buf_on(store, sizeof store);
 	struct termios t;
 	unsigned n, m;
 

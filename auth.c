@@ -274,7 +274,7 @@ static bool
 matches(struct span password, struct span user)
 {
 	char store[HASH_MOST + 64];
-	struct buf made = { store, 0, 0, sizeof store, false };
+	struct buf made = buf_on(store, sizeof store);
 	struct span hash = job.login.hash;
 	bool known = !job.setting.n || hash_end(&made);
 
@@ -392,7 +392,7 @@ int
 auth_check(struct conn *c, const struct rule *rule, struct span credentials, int refusal)
 {
 	static char store[USER_MOST + PASSWORD_MOST + 4];
-	struct buf b = { store, 0, 0, sizeof store, false };
+	struct buf b = buf_on(store, sizeof store);
 	struct span user, password;
 	int status = refusal;
 

@@ -90,6 +90,7 @@ copy_loose(char *to, const char *p, unsigned n)
 	return end;
 }
 
+struct buf buf_on(char *data, unsigned size);          /* an empty one */
 void buf_take(struct buf *, unsigned n);                /* forget the first n to be read; n <= buf_used() */
 void buf_pack(struct buf *);                            /* gather the free room at the end; moves the bytes */
 void buf_mem(struct buf *, const void *, unsigned n);

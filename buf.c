@@ -168,6 +168,12 @@ span_uint(struct span s, uint64_t *to)
 
 /* -- buffers ------------------------------------------------------------------------------------- */
 
+APART struct buf
+buf_on(char *data, unsigned size)
+{
+	return (struct buf){ data, 0, 0, size, false };
+}
+
 void
 buf_take(struct buf *b, unsigned n)
 {

@@ -63,7 +63,7 @@ is_inside(int fd, int root)
 	ssize_t n[2];
 
 	for (int i = 0; i < 2; i++) {
-		struct buf b = { link, 0, 0, sizeof link - 1, false };
+		struct buf b = buf_on(link, sizeof link - 1);
 
 		buf_print(&b, "/proc/self/fd/%d", fds[i]);
 		link[b.w] = '\0';
@@ -345,7 +345,7 @@ victim(uint32_t hash, bool *found_again)
 static void
 describe(struct cached *f, const struct stat *st, struct span path)
 {
-	struct buf b = { f->etag, 0, 0, sizeof f->etag, false };
+	struct buf b = buf_on(f->etag, sizeof f->etag);
 
 	f->folder = S_ISDIR(st->st_mode);
 	f->size = st->st_size;

@@ -128,7 +128,7 @@ static void
 put_length(struct buf *to, uint64_t length)
 {
 	char digits[24];
-	struct buf b = { digits, 0, 0, sizeof digits, false };
+	struct buf b = buf_on(digits, sizeof digits);
 
 	buf_uint(&b, length);
 	put_pair(to, PAIRS_WORDS, SPAN("CONTENT_LENGTH"), (struct span){ digits, b.w });

@@ -278,7 +278,7 @@ APART static int
 misplaced(struct conn *c, struct request *r)
 {
 	static char store[CLIENT_IN];
-	struct buf b = { store, 0, 0, sizeof store, false };
+	struct buf b = buf_on(store, sizeof store);
 
 	c->secure = c->keep = false;
 	c->why = "plain HTTP came where TLS is spoken";

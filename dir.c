@@ -181,7 +181,7 @@ page_buf(const struct conn *c)
 	unsigned room = buf_room(&c->client.out);
 
 	room = room > 16 ? room - 16 : 0;
-	return (struct buf){ store, 0, 0, room < sizeof store ? room : sizeof store, false };
+	return buf_on(store, room < sizeof store ? room : sizeof store);
 }
 
 static enum io

@@ -48,7 +48,7 @@ fcgi_length(struct buf *to, bool body, uint64_t length)
 	static const char end[2 * HEAD_SIZE] = { 1, PARAMS, 0, 1, [HEAD_SIZE] = 1, STDIN, 0, 1 };
 	static const struct span name = SPAN("CONTENT_LENGTH");
 	char digits[24];
-	struct buf b = { digits, 0, 0, sizeof digits, false };
+	struct buf b = buf_on(digits, sizeof digits);
 
 	if (body) {
 		buf_uint(&b, length);

@@ -123,7 +123,7 @@ parts_length(const struct sending *s)
 	uint64_t sum = 0;
 
 	for (unsigned i = 0; i <= s->n; i++) {
-		struct buf b = { store, 0, 0, sizeof store, false };
+		struct buf b = buf_on(store, sizeof store);
 
 		part_head(&b, s, i);
 		sum += b.w + (i < s->n ? s->ranges[i].size : 0);
@@ -333,7 +333,7 @@ static bool
 open_packed(struct conn *c, struct span path, unsigned coding, struct cached **out)
 {
 	static char store[PATH_STORE + 4];
-	struct buf b = { store, 0, 0, sizeof store - 1, false };
+	struct buf b = buf_on(store, sizeof store - 1);
 
 	buf_span(&b, path);
 	buf_span(&b, codings[coding].suffix);
@@ -579,7 +579,7 @@ static int
 add_slash(struct conn *c, struct request *r)
 {
 	static char store[3 * PATH_STORE + CLIENT_IN];
-	struct buf b = { store, 0, 0, sizeof store, false };
+	struct buf b = buf_on(store, sizeof store);
 
 	buf_url(&b, r->path);
 	buf_char(&b, '/');

@@ -115,7 +115,7 @@ in_use(const struct target *t)
 static void
 target_begin(struct target *t, const struct rule *rule, struct span host, uint16_t port)
 {
-	struct buf b = { t->text, 0, 0, sizeof t->text - 1, false };
+	struct buf b = buf_on(t->text, sizeof t->text - 1);
 	struct from f;
 
 	if (t->rule)
@@ -142,7 +142,7 @@ target_find(const struct rule *rule, struct span host, uint16_t port)
 {
 	static uint32_t uses;
 	static char store[NAME_MOST + 8];
-	struct buf b = { store, 0, 0, sizeof store, false };
+	struct buf b = buf_on(store, sizeof store);
 	struct target *found = NULL;
 
 	buf_span(&b, host);

@@ -211,7 +211,7 @@ static void
 say_ready(const struct conf *cf)
 {
 	static char line[1024];
-	struct buf b = { line, 0, 0, sizeof line, false };
+	struct buf b = buf_on(line, sizeof line);
 	struct addr a;
 
 	for (unsigned i = 0; i < cf->nlisten; i++) {
@@ -242,7 +242,7 @@ static bool
 write_pid(const struct conf *cf)
 {
 	char text[24];
-	struct buf b = { text, 0, 0, sizeof text, false };
+	struct buf b = buf_on(text, sizeof text);
 	int fd;
 
 	if (!cf->pid)

@@ -79,7 +79,7 @@ to_syslog(enum level level, struct span text)
 	static const char severity[] = { 3, 4, 6, 7 };
 	static const struct addr dev_log = { sizeof dev_log.u.un, { .un = { AF_UNIX, "/dev/log" } } };
 	static char store[sizeof line_store + 64];
-	struct buf b = { store, 0, 0, sizeof store, false };
+	struct buf b = buf_on(store, sizeof store);
 
 	if (syslog_fd < 0) {
 		syslog_fd = call_socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -133,7 +133,7 @@ static struct buf
 line_begin(enum level level, unsigned *text)
 {
 	static const char *const names[] = { "error: ", "warning: ", "", "debug: " };
-	struct buf b = { line_store, 0, 0, sizeof line_store - 1, false };
+	struct buf b = buf_on(line_store, sizeof line_store - 1);
 
 	if (error_to == TO_FILE) {
 		buf_char(&b, '[');

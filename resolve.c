@@ -88,7 +88,7 @@ static void
 lines(const char *path, bool (*line)(void *, struct span), void *arg)
 {
 	static char store[2048];
-	struct buf b = { store, 0, 0, sizeof store, false };
+	struct buf b = buf_on(store, sizeof store);
 	int fd = call_open(AT_FDCWD, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK, 0);
 	bool more = fd >= 0;
 	ssize_t n = 0;
@@ -158,7 +158,7 @@ resolv_line(void *arg, struct span rest)
 {
 	struct resolver *r = arg;
 	struct span word = cut_word(&rest);
-	struct buf b = { system_search, 0, 0, sizeof system_search - 1, false };
+	struct buf b = buf_on(system_search, sizeof system_search - 1);
 	struct from f;
 
 	if (span_eq(word, SPAN("nameserver")) && r->n < RESOLVERS_MAX && from_parse(&f, cut_word(&rest)))
@@ -364,7 +364,7 @@ static void
 pose(struct query *q)
 {
 	char store[NAME_MOST + 1];
-	struct buf b = { store, 0, 0, sizeof store, false };
+	struct buf b = buf_on(store, sizeof store);
 
 	q->server = q->round = 0;
 	q->got[0] = q->got[1] = q->refused = false;

@@ -142,7 +142,7 @@ static int
 redirect(struct conn *c, struct request *r, const struct rule *rule)
 {
 	static char store[2 * CLIENT_IN];
-	struct buf b = { store, 0, 0, sizeof store, false };
+	struct buf b = buf_on(store, sizeof store);
 	int status = 0;
 
 	if (CONFIG_TLS && span_eq(rule->value, SPAN("https:")))
@@ -164,7 +164,7 @@ static int
 rewrite(struct request *r, const struct rule *rule)
 {
 	static char store[PATH_STORE];
-	struct buf b = { store, 0, 0, sizeof store, false };
+	struct buf b = buf_on(store, sizeof store);
 	int status;
 
 	target(&b, rule, r, false);

@@ -85,7 +85,7 @@ int
 script_find(struct conn *c, struct request *r, struct script *s)
 {
 	static char store[4 * PATH_STORE];
-	struct buf b = { store, 0, 0, sizeof store - SLACK, false };
+	struct buf b = buf_on(store, sizeof store - SLACK);
 	unsigned end = 0;
 	int status = split(c, r, &end);
 

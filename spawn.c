@@ -32,7 +32,7 @@ spawned_of(struct child *child)
 static void
 name_of(struct sockaddr_un *un, const char *folder, unsigned number)
 {
-	struct buf b = { un->sun_path, 0, 0, sizeof un->sun_path - 1, false };
+	struct buf b = buf_on(un->sun_path, sizeof un->sun_path - 1);
 
 	un->sun_family = AF_UNIX;
 	buf_print(&b, "%s%u", folder, number);
@@ -182,7 +182,7 @@ static bool
 environment(const struct spawn *p, char *envp[WORDS_MOST])
 {
 	static char store[8192];
-	struct buf b = { store, 0, 0, sizeof store, false };
+	struct buf b = buf_on(store, sizeof store);
 
 	memset(envp, 0, WORDS_MOST * sizeof *envp);
 	for (const struct env *env = p->host->env; env; env = env->next)

@@ -15,7 +15,7 @@ int
 spool_open(const char *dir)
 {
 	char name[512];
-	struct buf b = { name, 0, 0, sizeof name - 1, false };
+	struct buf b = buf_on(name, sizeof name - 1);
 	int fd = call_open(AT_FDCWD, dir, NAMELESS | O_RDWR | O_CLOEXEC, 0600);
 
 	if (fd >= 0)
@@ -33,7 +33,7 @@ enum io
 spool_in(struct conn *c)
 {
 	struct gateway *g = STATE(c, gateway);
-	struct buf b = { c->peer->s.in.data, 0, 0, c->peer->s.in.size, false };
+	struct buf b = buf_on(c->peer->s.in.data, c->peer->s.in.size);
 	enum io io = relay(&c->up, &c->client.in, &b);
 
 	if (b.w && call_write(g->spool, b.data, b.w) != (ssize_t)b.w) {

@@ -85,7 +85,7 @@ interim(struct conn *c, const struct answer *a, const struct fields *h)
 	buf_mem(out, "\r\n", 2);
 	if (!out->bad)
 		return IO_MOVED;
-	*out = (struct buf){ out->data, 0, 0, out->size, false };
+	*out = buf_on(out->data, out->size);
 	c->why = "the backend's head is too large";
 	return IO_FAIL;
 }

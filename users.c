@@ -73,7 +73,7 @@ static bool
 look(const char *path, struct span user, struct login *a)
 {
 	static char store[LOGIN_LINE];
-	struct buf b = { store, 0, 0, sizeof store, false };
+	struct buf b = buf_on(store, sizeof store);
 	int fd = call_open(AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
 	struct span line;
 

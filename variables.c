@@ -144,7 +144,7 @@ has_env(const struct conn *c)
 static struct span
 ip_text(const struct from *f, char *store, size_t size)
 {
-	struct buf b = { store, 0, 0, size, false };
+	struct buf b = buf_on(store, size);
 
 	if (f->family == AF_INET || f->family == AF_INET6)
 		from_print(&b, f);
@@ -156,7 +156,7 @@ static struct span
 password_text(const struct conn *c, const struct request *r)
 {
 	static char store[USER_MOST + PASSWORD_MOST + 4];
-	struct buf b = { store, 0, 0, sizeof store, false };
+	struct buf b = buf_on(store, sizeof store);
 	struct span user, password = { NULL, 0 };
 
 	if (CONFIG_AUTH && c->credentials)
@@ -167,7 +167,7 @@ password_text(const struct conn *c, const struct request *r)
 static struct span
 number_text(unsigned n, char *store, size_t size)
 {
-	struct buf b = { store, 0, 0, size, false };
+	struct buf b = buf_on(store, size);
 
 	buf_uint(&b, n);
 	return (struct span){ store, b.w };
@@ -463,7 +463,7 @@ static __attribute__((noinline)) struct span
 joined(const struct request *r, const struct field *f)
 {
 	static char store[CLIENT_IN + SLACK];
-	struct buf b = { store, 0, 0, CLIENT_IN, false };
+	struct buf b = buf_on(store, CLIENT_IN);
 	const char *separator = span_eq_nocase(field_name(r, f), SPAN("Cookie")) ? "; " : ", ";
 
 	for (const struct field *other = r->fields; other < f; other++)
