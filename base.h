@@ -97,6 +97,7 @@ void buf_mem(struct buf *, const void *, unsigned n);
 void buf_span(struct buf *, struct span);
 void buf_text(struct buf *, const char *);
 void buf_char(struct buf *, char);
+void buf_crlf(struct buf *);
 void buf_uint(struct buf *, uint64_t);
 /* Divide *n by less than 2^24, and give back what is left over.  Where a long has 32 bits compilers bring 1 KB for it. */
 uint32_t uint_cut(uint64_t *n, uint32_t by);

@@ -287,6 +287,15 @@ uint_cut(uint64_t *n, uint32_t by)
 	return rest;
 }
 
+void
+buf_crlf(struct buf *b)
+{
+	char *to = buf_reserve(b, 2);
+
+	if (to)
+		memcpy(to, "\r\n", 2);
+}
+
 char *
 uint_before(char *p, uint64_t n)
 {

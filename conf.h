@@ -163,6 +163,8 @@ void conf_release(struct conf *);       /* one user less; the last one of a conf
 /* -h, -V, -t and --hash: true when there was one and the program is to end. */
 bool conf_answers(int argc, char **argv, int *exit_status);
 bool pattern_matches(const struct pattern *, struct span path);
+/* The first of this kind from there on whose pattern matches; NULL: none. */
+const struct rule *rule_find(const struct rule *, enum rule_kind, struct span path);
 /* For what restricts: /dir itself is guarded like what is below /dir/. */
 bool pattern_guards(const struct pattern *, struct span path);
 bool pattern_covers(const struct pattern *all, const struct pattern *some);     /* guards whatever some does */

@@ -90,30 +90,22 @@ validators(struct conn *c, const struct cached *f, bool vary)
 static void
 content_range(struct buf *b, const struct range *r, uint64_t size)
 {
-	buf_text(b, "Content-Range: bytes ");
-	buf_uint(b, r->from);
-	buf_char(b, '-');
-	buf_uint(b, r->from + r->size - 1);
-	buf_char(b, '/');
-	buf_uint(b, size);
-	buf_mem(b, "\r\n", 2);
+	buf_print(b, "Content-Range: bytes %llu-%llu/%llu\r\n", (unsigned long long)r->from,
+	    (unsigned long long)(r->from + r->size - 1), (unsigned long long)size);
 }
 
 /* The head of part i, or the closing delimiter when i is beyond the last. */
 static void
 part_head(struct buf *b, const struct sending *s, unsigned i)
 {
-	buf_text(b, "\r\n--cubhttpd");
-	buf_hex(b, s->boundary);
+	buf_print(b, "\r\n--cubhttpd%x", s->boundary);
 	if (i == s->n) {
 		buf_text(b, "--\r\n");
 		return;
 	}
-	buf_text(b, "\r\nContent-Type: ");
-	buf_span(b, s->mime);
-	buf_mem(b, "\r\n", 2);
+	buf_print(b, "\r\nContent-Type: %.*s\r\n", (int)s->mime.n, s->mime.p);
 	content_range(b, &s->ranges[i], s->size);
-	buf_mem(b, "\r\n", 2);
+	buf_crlf(b);
 }
 
 static uint64_t
@@ -137,9 +129,7 @@ length_and_type(struct conn *c, const struct sending *s)
 	struct buf *out = &c->client.out;
 
 	if (s->parts) {
-		buf_text(out, "Content-Type: multipart/byteranges; boundary=cubhttpd");
-		buf_hex(out, s->boundary);
-		buf_mem(out, "\r\n", 2);
+		buf_print(out, "Content-Type: multipart/byteranges; boundary=cubhttpd%x\r\n", s->boundary);
 		buf_length(&c->client.out, parts_length(s));
 	} else {
 		if (!reply_typed())
@@ -197,9 +187,7 @@ static int
 not_satisfiable(struct conn *c, struct cached *f)
 {
 	reply_start(c, 416);
-	buf_text(&c->client.out, "Content-Range: bytes */");
-	buf_uint(&c->client.out, f->size);
-	buf_mem(&c->client.out, "\r\n", 2);
+	buf_print(&c->client.out, "Content-Range: bytes */%llu\r\n", (unsigned long long)f->size);
 	buf_length(&c->client.out, 0);
 	reply_end(c);
 	cache_release(f);
@@ -512,16 +500,6 @@ exists(struct conn *c, struct span path)
 	return found;
 }
 
-static bool
-listed(const struct conn *c, struct span path)
-{
-	const struct rule *f = c->host->filters;
-
-	while (f && (f->kind != R_LISTING || !pattern_matches(&f->pattern, path)))
-		f = f->next;
-	return f;
-}
-
 /* A method that no file answers.  It is asked only now that there is one, because another route or a fallback may be
  * in charge of what is none. */
 static int
@@ -568,7 +546,7 @@ folder(struct conn *c, struct request *r)
 		return 404;
 	if (r->method != M_GET && r->method != M_HEAD)
 		return unsuited(c, r);
-	if (!CONFIG_LISTING || !listed(c, r->path))
+	if (!CONFIG_LISTING || !rule_find(c->host->filters, R_LISTING, r->path))
 		return 403;
 	c->handler = &dir_handler;
 	c->word = dir_handler.name;

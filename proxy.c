@@ -216,7 +216,7 @@ put_forward(const struct conn *c, const struct request *r, struct buf *to)
 	buf_span(to, r->known[F_HOST]);
 	buf_text(to, "\r\nVia: 1.1 ");
 	buf_span(to, forward_pseudonym());
-	buf_mem(to, "\r\n", 2);
+	buf_crlf(to);
 	put_fields(c, r, to, false, false);
 }
 
@@ -233,7 +233,7 @@ put_host(const struct conn *c, const struct request *r, struct buf *to)
 		buf_span(to, c->route->backends->name->host);
 	else
 		addr_print(to, &c->route->backends->addr);
-	buf_mem(to, "\r\n", 2);
+	buf_crlf(to);
 }
 
 /* The field that was sent is what counts: no URL, and no proxy that is trusted, has named another host. */
@@ -265,7 +265,7 @@ put_upgrade(struct conn *c, const struct request *r, struct buf *to)
 	g->upgrade_n = protocols.n;
 	buf_span(to, SPAN("Connection: Upgrade\r\nUpgrade: "));
 	buf_span(to, protocols);
-	buf_mem(to, "\r\n", 2);
+	buf_crlf(to);
 }
 
 /* Those that mean the same when they are said twice (RFC 9110 9.2.2). */
@@ -311,7 +311,7 @@ proxy_length(struct buf *to, bool body, uint64_t length)
 {
 	if (body)
 		buf_length(to, length);
-	buf_mem(to, "\r\n", 2);
+	buf_crlf(to);
 }
 
 const struct dialect proxy_dialect = {

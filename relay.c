@@ -168,7 +168,7 @@ chunked_put(struct buf *out, const char *p, unsigned n)
 	n = least(least(n, room - OVER), 0xffff);
 	buf_mem(out, (char[]){ hex[n >> 12], hex[n >> 8 & 15], hex[n >> 4 & 15], hex[n & 15], '\r', '\n' }, 6);
 	buf_mem(out, p, n);
-	buf_mem(out, "\r\n", 2);
+	buf_crlf(out);
 	return n;
 }
 
@@ -220,7 +220,7 @@ end_with_trailers(struct relay *r, struct buf *in, struct buf *out)
 			if (may_trail(line_name(line.p)))
 				buf_mem(out, line.p, line.n + 1);
 		}
-		buf_mem(out, "\r\n", 2);
+		buf_crlf(out);
 	}
 	buf_take(in, r->body.skip);
 	return true;

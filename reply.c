@@ -85,7 +85,7 @@ reply_line(struct conn *c, struct span name, struct span value)
 		return;
 	buf_mem(&c->client.out, name.p, name.n);
 	buf_span(&c->client.out, value);
-	buf_mem(&c->client.out, "\r\n", 2);
+	buf_crlf(&c->client.out);
 }
 
 enum { LINE = sizeof "HTTP/1.1 200 OK" - 1 };
@@ -125,7 +125,7 @@ status_line(struct conn *c, int status)
 		buf_mem(out, usual.p + LINE, usual.n - LINE);
 		return;
 	}
-	buf_mem(out, "\r\n", 2);       /* a line of the host may say something else */
+	buf_crlf(out);       /* a line of the host may say something else */
 	reply_field(c, "Server: ", SPAN("cubhttpd"));
 	reply_field(c, "Date: ", (struct span){ usual.p + usual.n - 2 - DATE_SIZE, DATE_SIZE });
 }
@@ -185,7 +185,7 @@ put_mapped(struct buf *out, const struct conn *c, const struct fields *h, const 
 		out->w = w;
 		buf_span(out, value);
 	}
-	buf_mem(out, "\r\n", 2);
+	buf_crlf(out);
 }
 
 /* Lines that stay together go together, as they are, unless one of them ends in LF alone, or `header` lines are to be
@@ -270,12 +270,12 @@ reply_end(struct conn *c)
 			buf_span(out, name_of(r));
 			buf_text(out, ": max-age=");
 			buf_uint(out, r->number);
-			buf_mem(out, "\r\n", 2);
+			buf_crlf(out);
 		} else {
 			put_field(out, r->name, r->value);
 		}
 	}
-	buf_mem(out, "\r\n", 2);
+	buf_crlf(out);
 }
 
 /* -- whole answers ------------------------------------------------------------------------------------ */

@@ -253,22 +253,10 @@ try_routes(struct conn *c, struct request *r)
 	const struct rule *rule = CONFIG_RULES ? find(c->host->routes, r->path) : NULL;
 	int status;
 
-	c->alias = CONFIG_REWRITE ? rule : NULL;
-	while (c->alias && (c->alias->kind != R_ALIAS || !pattern_matches(&c->alias->pattern, r->path)))
-		c->alias = c->alias->next;
+	c->alias = CONFIG_REWRITE && rule ? rule_find(rule, R_ALIAS, r->path) : NULL;
 	while ((status = follow(c, r, rule)) == PASS && CONFIG_RULES)
 		rule = find(rule->next, r->path);
 	return status;
-}
-
-static const struct rule *
-fallback(const struct conn *c, const struct request *r)
-{
-	const struct rule *f = c->host->filters;
-
-	while (f && (f->kind != R_FALLBACK || !pattern_matches(&f->pattern, r->path)))
-		f = f->next;
-	return f;
 }
 
 /* OPTIONS * is about the server, not about anything on it (RFC 9110 9.3.7). */
@@ -306,7 +294,7 @@ dispatch(struct conn *c, struct request *r)
 		status = CONFIG_GUARDS && c->host->guarded && !c->errors ? guard(c, r) : 0;
 		if (!status)
 			status = try_routes(c, r);
-		if (CONFIG_REWRITE && status == 404 && !fell && (f = fallback(c, r))) {
+		if (CONFIG_REWRITE && status == 404 && !fell && (f = rule_find(c->host->filters, R_FALLBACK, r->path))) {
 			fell = true;
 			status = request_set_path(r, f->value);
 			if (!status)

@@ -82,7 +82,7 @@ interim(struct conn *c, const struct answer *a, const struct fields *h)
 		return IO_MOVED;
 	buf_print(out, "HTTP/1.1 %d %.*s\r\n", a->status, (int)status_text(a->status).n, status_text(a->status).p);
 	reply_pass(c, h, false, NULL);
-	buf_mem(out, "\r\n", 2);
+	buf_crlf(out);
 	if (!out->bad)
 		return IO_MOVED;
 	*out = buf_on(out->data, out->size);
@@ -102,9 +102,9 @@ upgrade(struct conn *c, const struct answer *a, const struct fields *h)
 	}
 	buf_text(&c->client.out, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: ");
 	buf_span(&c->client.out, a->upgrade);
-	buf_mem(&c->client.out, "\r\n", 2);
+	buf_crlf(&c->client.out);
 	reply_pass(c, h, false, NULL);
-	buf_mem(&c->client.out, "\r\n", 2);
+	buf_crlf(&c->client.out);
 	c->status = 101;
 	c->begun = true;
 	tunnel_begin(c);

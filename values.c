@@ -121,6 +121,14 @@ pattern_matches(const struct pattern *pattern, struct span path)
 	return (path.n == n || path.p[n] == '/') && span_starts(path, pattern->text);
 }
 
+const struct rule *
+rule_find(const struct rule *rule, enum rule_kind kind, struct span path)
+{
+	while (rule && (rule->kind != kind || !pattern_matches(&rule->pattern, path)))
+		rule = rule->next;
+	return rule;
+}
+
 bool
 pattern_guards(const struct pattern *pattern, struct span path)
 {
