@@ -133,7 +133,7 @@ ip_parse(struct addr *a, struct span host, uint16_t port)
 
 	memset(a, 0, sizeof *a);
 	a->u.in4.sin_port = port;
-	if (!memchr(host.p, ':', host.n)) {
+	if (!find_byte(host.p, ':', host.n)) {
 		a->size = sizeof a->u.in4;
 		a->u.any.sa_family = AF_INET;
 		return ip4_parse(host, &a->u.in4.sin_addr);
@@ -348,10 +348,10 @@ from_parse(struct from *f, struct span text)
 		span_cut(&rest, ':');
 	} else {
 		part = span_cut(&rest, ':');
-		if (rest.n && memchr(rest.p, ':', rest.n))
+		if (rest.n && find_byte(rest.p, ':', rest.n))
 			part = text, rest.n = 0;
 	}
-	if (memchr(part.p, '%', part.n) || !ip_parse(&a, part, 0) || (six && a.u.any.sa_family != AF_INET6))
+	if (find_byte(part.p, '%', part.n) || !ip_parse(&a, part, 0) || (six && a.u.any.sa_family != AF_INET6))
 		return false;
 	*f = from_of(&a);
 	return from_port(f, rest);

@@ -228,7 +228,7 @@ head_end(const char *p, unsigned n, unsigned *seen)
 
 	if (n && p[0] == '\n')
 		return 1;
-	for (; at < n && (lf = memchr(p + at, '\n', n - at)); at = lf + 1 - p) {
+	for (; at < n && (lf = find_byte(p + at, '\n', n - at)); at = lf + 1 - p) {
 		unsigned left = p + n - lf;
 
 		*seen = lf - p;

@@ -200,7 +200,7 @@ auth_basic(struct span field, struct buf *to, struct span *user, struct span *pa
 	if (!span_eq_nocase(scheme, SPAN("Basic")) || !decode(span_trim(field), to))
 		return false;
 	*password = (struct span){ to->data, to->w };
-	if (!memchr(password->p, ':', password->n))
+	if (!find_byte(password->p, ':', password->n))
 		return false;
 	for (unsigned i = 0; i < to->w; i++)    /* a NUL would end the password for crypt(3) */
 		if ((unsigned char)to->data[i] < ' ' || to->data[i] == 127)

@@ -33,14 +33,17 @@ struct span { const char *p; unsigned n; };             /* someone else's text, 
 bool span_eq(struct span, struct span);
 bool span_eq_nocase(struct span, struct span);          /* ASCII letters only */
 bool span_starts(struct span, struct span prefix);
+bool span_starts_nocase(struct span, struct span prefix);
 bool span_ends(struct span, struct span suffix);
 struct span span_of(const char *);                      /* of a C string; NULL is the empty span */
 struct span span_trim(struct span);                     /* without spaces and tabs at both ends */
 /* Cut the text before the first c off *rest and step over c; the last piece has no c behind it. */
 struct span span_cut(struct span *rest, char c);
+struct span span_item(struct span *rest, char c);       /* the same, trimmed */
 /* Decimal digits and nothing else; false when there are none, others, or too many for 63 bits. */
 bool span_uint(struct span, uint64_t *);
 char *find_char(const char *, char);                    /* as strchr, but never the NUL */
+char *find_byte(const char *, char, size_t n);          /* as memchr */
 char *find_last(const char *, char);                    /* as strrchr, as well */
 int hex_digit(char);                                    /* 0 to 15, or -1 */
 char lower(char);

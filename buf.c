@@ -29,6 +29,15 @@ find_char(const char *text, char c)
 }
 
 char *
+find_byte(const char *p, char c, size_t n)
+{
+	for (; n; n--, p++)
+		if (*p == c)
+			return (char *)(uintptr_t)p;
+	return NULL;
+}
+
+char *
 find_last(const char *text, char c)
 {
 	const char *found = NULL;
@@ -110,6 +119,12 @@ span_starts(struct span s, struct span prefix)
 }
 
 bool
+span_starts_nocase(struct span s, struct span prefix)
+{
+	return s.n >= prefix.n && span_eq_nocase((struct span){ s.p, prefix.n }, prefix);
+}
+
+bool
 span_ends(struct span s, struct span suffix)
 {
 	return s.n >= suffix.n && (!suffix.n || same(s.p + (s.n - suffix.n), suffix.p, suffix.n));
@@ -146,6 +161,12 @@ span_cut(struct span *rest, char c)
 		p++;
 	*rest = (struct span){ p, (unsigned)(end - p) };
 	return piece;
+}
+
+struct span
+span_item(struct span *rest, char c)
+{
+	return span_trim(span_cut(rest, c));
 }
 
 bool

@@ -56,7 +56,7 @@ static bool
 take_streams(const int fd[3])
 {
 	for (int i = 0; i < 3; i++)
-		if (fd[i] >= 0 && dup2(fd[i], i) < 0)
+		if (fd[i] >= 0 && syscall(SYS_dup3, fd[i], i, 0) < 0)
 			return false;
 	return true;
 }

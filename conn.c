@@ -361,7 +361,7 @@ head_step(struct conn *c)
 	if (c->client.eof)
 		c->over = true;
 	else if (buf_used(&c->client.in) == c->client.in.size) {
-		bool line = memchr(c->client.in.data, '\n', c->client.in.size);
+		bool line = find_byte(c->client.in.data, '\n', c->client.in.size);
 
 		request_prepare(c, no_request(), true);
 		fail(c, line ? 431 : 414, "the head is too large");

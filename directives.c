@@ -257,7 +257,7 @@ types_line(struct reader *r, char *text)
 		if (word.n && word.p[0] == '#')
 			return;
 		if (word.n && !mime.n) {
-			if (!memchr(word.p, '/', word.n)) {
+			if (!find_byte(word.p, '/', word.n)) {
 				mistake(r, "'%.*s' is no media type, such as text/html", (int)word.n, word.p);
 				return;
 			}

@@ -15,7 +15,7 @@ list_has(struct span list, struct span token)
 	while (list.n) {
 		struct span element = span_cut(&list, ',');
 
-		if (span_eq_nocase(span_trim(span_cut(&element, ';')), token))
+		if (span_eq_nocase(span_item(&element, ';'), token))
 			return true;
 	}
 	return false;
@@ -49,7 +49,7 @@ coding_accepted(struct span field, struct span coding)
 	bool others = field.p && span_eq(coding, SPAN("identity"));
 
 	while (field.n) {
-		struct span rest = span_cut(&field, ','), name = span_trim(span_cut(&rest, ';'));
+		struct span rest = span_cut(&field, ','), name = span_item(&rest, ';');
 
 		if (span_eq_nocase(name, coding))
 			return weight_positive(rest);
@@ -76,7 +76,7 @@ static struct span
 cut_tag(struct span *list)
 {
 	struct span tag = { list->p, 0 };
-	const char *close = list->n && *list->p == '"' ? memchr(list->p + 1, '"', list->n - 1) : NULL;
+	const char *close = list->n && *list->p == '"' ? find_byte(list->p + 1, '"', list->n - 1) : NULL;
 
 	if (close)
 		tag.n = (unsigned)(close - tag.p) + 1;
@@ -359,7 +359,7 @@ range_parse(struct span s, uint64_t size, struct range out[RANGES_MAX])
 	if (!span_eq_nocase(unit, SPAN("bytes")))
 		return 0;
 	while (s.n) {
-		struct span spec = span_trim(span_cut(&s, ','));
+		struct span spec = span_item(&s, ',');
 		struct range range;
 		enum range_kind kind;
 

@@ -139,7 +139,7 @@ head_length(const char *p, unsigned n, unsigned *seen)
 		return n;
 	first = leading(p, n);
 	at = *seen > first ? *seen : first;
-	for (; at < n && (lf = memchr(p + at, '\n', n - at)); at = (unsigned)(lf - p) + 1) {
+	for (; at < n && (lf = find_byte(p + at, '\n', n - at)); at = (unsigned)(lf - p) + 1) {
 		unsigned line = (unsigned)(lf - p);
 
 		if (!line || lf[-1] != '\r' || line == first + 1 || (line > first + 1 && lf[-2] == '\n'))
@@ -366,7 +366,7 @@ on_transfer(struct request *r, struct span value)
 	r->framing = BODY_CHUNKED;
 	if (span_eq_nocase(value, SPAN("chunked")))
 		return 0;
-	coding = span_trim(span_cut(&value, ','));
+	coding = span_item(&value, ',');
 	return !coding.n || span_eq_nocase(coding, SPAN("chunked")) ? 400 : 501;
 }
 

@@ -510,7 +510,7 @@ trim(void)
 	uintptr_t page = told(AT_PAGESZ), here = (uintptr_t)__builtin_frame_address(0) / page * page, moved = 0;
 	bool first = true;
 
-	madvise((void *)(here - DEPTH), DEPTH - page, MADV_DONTNEED);
+	syscall(SYS_madvise, here - DEPTH, DEPTH - page, MADV_DONTNEED);
 	for (unsigned i = 0, n = told(AT_PHNUM); h && i < n; i++) {
 		uintptr_t from = h[i].p_vaddr / page * page, end = (h[i].p_vaddr + h[i].p_memsz) / page * page;
 
@@ -520,7 +520,7 @@ trim(void)
 			moved = (uintptr_t)__executable_start - from;
 		first = false;
 		if (!(h[i].p_flags & PF_W))
-			madvise((void *)(from + moved), end - from, MADV_DONTNEED);
+			syscall(SYS_madvise, from + moved, end - from, MADV_DONTNEED);
 	}
 }
 
@@ -544,7 +544,7 @@ drop_stdin(void)
 {
 	int fd = call_open(AT_FDCWD, "/dev/null", O_RDWR | O_CLOEXEC, 0);
 
-	if (fd >= 0 && dup2(fd, STDIN_FILENO) == STDIN_FILENO)
+	if (fd >= 0 && syscall(SYS_dup3, fd, STDIN_FILENO, 0) == STDIN_FILENO)
 		call_close(fd);
 }
 

@@ -40,7 +40,7 @@ pieces_of(const char *args, struct piece to[PIECES_MAX])
 		open = open && !p->ends;
 		p->text = (struct span){ s.p, s.n - p->ends };
 		p->literal = s.p[0] < 'A' || s.p[0] > 'Z';
-		p->names = p->literal && !memchr(s.p, '|', s.n);
+		p->names = p->literal && !find_byte(s.p, '|', s.n);
 		from = p->starts ? n : from;
 		for (unsigned i = from; p->ends && i <= n; i++)
 			to[i].from = from, to[i].to = n;
@@ -347,7 +347,7 @@ each_line(struct reader *r, char *p, size_t size, void (*line)(struct reader *, 
 
 	*end = '\0';
 	for (r->line = 1; p < end; p = lf + 1, r->line++) {
-		lf = memchr(p, '\n', end - p);
+		lf = find_byte(p, '\n', end - p);
 		if (!lf)
 			lf = end;
 		*lf = '\0';

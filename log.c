@@ -193,7 +193,7 @@ void
 log_backend(struct span who, struct span text)
 {
 	while (text.n) {
-		struct span line = span_trim(span_cut(&text, '\n'));
+		struct span line = span_item(&text, '\n');
 		unsigned at;
 		struct buf b;
 

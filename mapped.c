@@ -14,9 +14,7 @@
 static unsigned
 scheme_of(struct span url)
 {
-	if (url.n > 7 && span_eq_nocase((struct span){ url.p, 7 }, SPAN("http://")))
-		return 7;
-	return url.n > 8 && span_eq_nocase((struct span){ url.p, 8 }, SPAN("https://")) ? 8 : 0;
+	return span_starts_nocase(url, SPAN("http://")) ? 7 : span_starts_nocase(url, SPAN("https://")) ? 8 : 0;
 }
 
 /* http://HOST:PORT/PATH or HOST:PORT, as an authority; the usual ports go without saying. */
@@ -108,7 +106,7 @@ map_refresh(const struct conn *c, struct span value, struct buf *to)
 	struct span url = value, seconds = span_cut(&url, ';');
 
 	url = span_trim(url);
-	if (url.n < 4 || !span_eq_nocase((struct span){ url.p, 4 }, SPAN("url=")))
+	if (!span_starts_nocase(url, SPAN("url=")))
 		return false;
 	url = span_trim((struct span){ url.p + 4, url.n - 4 });
 	if (url.n > 2 && (*url.p == '"' || *url.p == '\'') && url.p[url.n - 1] == *url.p)
@@ -126,7 +124,7 @@ map_cookie(const struct conn *c, struct span value, struct buf *to)
 
 	buf_span(to, span_cut(&value, ';'));
 	while (value.n) {
-		struct span attribute = span_trim(span_cut(&value, ';')), rest = attribute, name = span_trim(span_cut(&rest, '='));
+		struct span attribute = span_item(&value, ';'), rest = attribute, name = span_item(&rest, '=');
 		unsigned w;
 
 		rest = span_trim(rest);

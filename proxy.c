@@ -102,7 +102,7 @@ withheld_name(struct span name)
 	static const struct span names[] = { SPAN("TE"), SPAN("Forwarded"), SPAN("X-Real-IP"), SPAN("Proxy-Connection"),
 		SPAN("Proxy-Authorization") };
 
-	if (name.n > 12 && span_eq_nocase((struct span){ name.p, 12 }, SPAN("X-Forwarded-")))
+	if (span_starts_nocase(name, SPAN("X-Forwarded-")))
 		return true;
 	for (unsigned i = 0; i < sizeof names / sizeof *names; i++)
 		if (span_eq_nocase(name, names[i]))

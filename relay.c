@@ -69,7 +69,7 @@ cut_line(const struct body *body, const struct buf *in, unsigned from, unsigned 
 	const char *p = in->data + in->r + from, *lf;
 	unsigned used = buf_used(in) - from, n = least(used, max);
 
-	lf = n ? memchr(p, '\n', n) : NULL;
+	lf = n ? find_byte(p, '\n', n) : NULL;
 	*io = lf || used >= max || buf_used(in) == in->size || body->ended ? IO_FAIL : IO_WAIT;
 	if (!lf || lf == p || lf[-1] != '\r')
 		return false;
@@ -114,7 +114,7 @@ chunk_line(struct body *body, struct span line)
 		body->skip += line.n + 2;
 		if (!line.n)
 			body->at = CHUNK_END;
-		return !line.n || (*line.p != ' ' && *line.p != '\t' && *line.p != ':' && memchr(line.p, ':', line.n));
+		return !line.n || (*line.p != ' ' && *line.p != '\t' && *line.p != ':' && find_byte(line.p, ':', line.n));
 	}
 }
 
@@ -199,7 +199,7 @@ may_trail(struct span name)
 		SPAN("proxy-") };
 
 	for (unsigned i = 0; i < sizeof never / sizeof *never; i++)
-		if (name.n >= never[i].n && span_eq_nocase((struct span){ name.p, never[i].n }, never[i]))
+		if (span_starts_nocase(name, never[i]))
 			return false;
 	return name.n && field_find(name) == F_OTHER;
 }

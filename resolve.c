@@ -96,7 +96,7 @@ lines(const char *path, bool (*line)(void *, struct span), void *arg)
 
 	while (more && (n = call_read(fd, b.data + b.w, buf_room(&b))) > 0) {
 		b.w += (unsigned)n;
-		while (more && (lf = memchr(b.data + b.r, '\n', buf_used(&b)))) {
+		while (more && (lf = find_byte(b.data + b.r, '\n', buf_used(&b)))) {
 			more = line(arg, (struct span){ b.data + b.r, (unsigned)(lf - b.data) - b.r });
 			b.r = (unsigned)(lf - b.data) + 1;
 		}
@@ -197,7 +197,7 @@ full_name(const struct name *name, unsigned suffix, struct buf *to)
 
 	if (host.p[host.n - 1] == '.')
 		host.n--;
-	else if (!memchr(host.p, '.', host.n))
+	else if (!find_byte(host.p, '.', host.n))
 		rest = span_of(resolver()->search);
 	domain = cut_word(&rest);
 	for (; suffix && domain.n; suffix--)

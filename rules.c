@@ -47,7 +47,7 @@ cut_url(struct reader *r, struct rule *rule, char *text)
 		return NULL;
 	if (https || span_starts(s, SPAN("http://"))) {
 		s = (struct span){ s.p + 7 + https, s.n - 7 - https };
-		slash = memchr(s.p, '/', s.n);
+		slash = find_byte(s.p, '/', s.n);
 		if (slash) {
 			path = (struct span){ slash, s.n - (unsigned)(slash - s.p) };
 			s.n -= path.n;

@@ -135,7 +135,7 @@ index_set(struct reader *r, const struct word *w, char *const *arg, unsigned n)
 	for (host->nindex = 0; host->nindex < n; host->nindex++) {
 		struct span name = span_of(arg[host->nindex]);
 
-		if (!name.n || memchr(name.p, '/', name.n) || !text_clean(name.p))
+		if (!name.n || find_byte(name.p, '/', name.n) || !text_clean(name.p))
 			is_no(r, name.p, "name of a file in a folder");
 		host->index[host->nindex] = keep_span(r, name);
 	}

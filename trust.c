@@ -37,7 +37,7 @@ text_port(struct span text, uint16_t *port)
 static int
 proxy_v1(const char *p, unsigned n, struct from *from)
 {
-	const char *lf = memchr(p, '\n', n < V1_MOST ? n : V1_MOST);
+	const char *lf = find_byte(p, '\n', n < V1_MOST ? n : V1_MOST);
 	struct span rest = { p + 6, lf ? (unsigned)(lf - p) - 7 : 0 }, family, client, server;
 	struct from f, to;
 
@@ -235,7 +235,7 @@ read_fields(const struct request *r, unsigned kind, struct list *l)
 		if (kind == FORWARDED && !read_forwarded(l, rest))
 			return false;
 		while (kind != FORWARDED && rest.n) {
-			struct span one = span_trim(span_cut(&rest, ','));
+			struct span one = span_item(&rest, ',');
 
 			if (one.n)
 				add(l)->from = one;

@@ -22,7 +22,7 @@ line_next(int fd, struct buf *b, struct span *line)
 	ssize_t n = 1;
 
 	while (n > 0) {
-		lf = memchr(b->data + b->r, '\n', buf_used(b));
+		lf = find_byte(b->data + b->r, '\n', buf_used(b));
 		if (!lf) {
 			buf_pack(b);
 			if (!buf_room(b)) {
