@@ -390,13 +390,13 @@ bool stream_flush(struct stream *);
 bool stream_fill(struct stream *);
 
 /* Most of the times that a step asks, there is nothing to do: that much is seen without a call. */
-static inline __attribute__((always_inline)) bool
+static INLINE bool
 stream_write(struct stream *s)
 {
 	return s->out.w != s->out.r && s->writable && stream_flush(s);
 }
 
-static inline __attribute__((always_inline)) bool
+static INLINE bool
 stream_read(struct stream *s)
 {
 	return (s->readable || s->tls) && stream_fill(s);

@@ -215,14 +215,14 @@ buf_pack(struct buf *b)
 }
 
 /* The first and the last so many of n bytes, which are at most twice as many. */
-static inline __attribute__((always_inline)) void
+static INLINE void
 ends(unsigned size, char *to, const char *p, unsigned n)
 {
 	memcpy(to, p, size);
 	memcpy(to + n - size, p + n - size, size);
 }
 
-static inline __attribute__((always_inline)) void
+static INLINE void
 copy_short(char *to, const char *p, unsigned n)
 {
 	enum { LONG = 1024 };           /* from here on the processor knows better */

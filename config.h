@@ -290,6 +290,13 @@
 #define SURELY_INT128   false
 #endif
 
+/* Of a function that is worth being repeated wherever it is used: not where it is flash that is short. */
+#ifdef __LP64__
+#define INLINE          inline __attribute__((always_inline))
+#else
+#define INLINE          inline
+#endif
+
 /* -- what follows from them ------------------------------------------------------------------------ */
 
 #define CONFIG_HTTPS    (CONFIG_TLS && CONFIG_PROXY && CONFIG_TLS_CLIENT)       /* backends may be asked by https */

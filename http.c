@@ -77,13 +77,13 @@ static const uint8_t field_places[128] = { FIELD_TABLE(AS_PLACE) };
 /* -- finding a field ------------------------------------------------------------------------------- */
 
 /* Ours has letters and hyphens only: where it has a letter (0x40), the other one's 0x20 may be anything. */
-static inline __attribute__((always_inline)) bool
+static INLINE bool
 differ(uint64_t other, uint64_t ours)
 {
 	return (other ^ ours) & ~(ours >> 1 & ones * 0x20);
 }
 
-static inline __attribute__((always_inline)) bool
+static INLINE bool
 same_name(const char *p, const char *ours, unsigned n)
 {
 	unsigned last = n - 8;
@@ -96,7 +96,7 @@ same_name(const char *p, const char *ours, unsigned n)
 	return !differ(first8(p + last), first8(ours + last));    /* may look at some bytes again */
 }
 
-static inline __attribute__((always_inline)) enum field_id
+static INLINE enum field_id
 find(const char *p, unsigned n)
 {
 	unsigned id = field_places[PLACE(n, (unsigned char)p[0], (unsigned char)p[n - 1])];
@@ -209,7 +209,7 @@ is_port(const char *p, const char *end)
 }
 
 /* host [ ":" port ] (RFC 3986 3.2 without user information), with a byte behind it that ends a host name */
-static inline __attribute__((always_inline)) bool
+static INLINE bool
 authority(struct span a, struct span *host)
 {
 	const char *p = a.p - 1, *end = a.p + a.n;
@@ -413,7 +413,7 @@ static int (*const on_field[FIELDS])(struct request *, struct span) = {
  * line begins; NULL: it is none.  Of a request the head ends in an empty line, so no line is the last one.  An answer may
  * break off, and then what lies behind its end is taken for more of it, at most FIELDS_AHEAD bytes; a line of it may end in LF
  * alone (*bare). */
-static inline __attribute__((always_inline)) const char *
+static INLINE const char *
 read_field(struct field *f, struct span *said, const char *head, const char *name, const char *end, bool *bare)
 {
 	const char *p = skip_letters(name, bare ? end : end - 8), *value = p + 2, *next;

@@ -440,7 +440,7 @@ take_ahead(const struct pollfd *set, unsigned n, int argc, char **argv)
 }
 
 /* Within main, which linkers put first, near the calls of libc: what waits touches few pages of the program. */
-static inline __attribute__((always_inline)) void
+static INLINE void
 loop(int argc, char **argv)
 {
 	struct pollfd *set = (struct pollfd *)(void *)set_pool.at;

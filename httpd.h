@@ -260,7 +260,7 @@ void slot_free(struct conn *);
 void slot_park(struct conn *);          /* an idle connection goes to sleep, its slot is free */
 void slot_lend(struct conn *);          /* buffers, unless it has them */
 void slot_give_back(struct conn *);
-static inline __attribute__((always_inline)) bool
+static INLINE bool
 slot_idle(const struct conn *c)         /* nothing has come of a next request */
 {
 	return c->phase == HEAD && !c->lent;

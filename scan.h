@@ -60,7 +60,7 @@ lowest(uint64_t marks)
 
 /* The first byte that mark_odd marks; none is looked at beyond `last`, which lies sixteen bytes before the end.  May stop
  * too early, never too late: the caller goes on byte by byte. */
-static inline __attribute__((always_inline)) const char *
+static INLINE const char *
 skip_plain(const char *p, const char *last, unsigned char below)
 {
 	uint64_t stops;
@@ -78,7 +78,7 @@ skip_plain(const char *p, const char *last, unsigned char below)
 }
 
 /* The first byte that is no letter and no hyphen, in the same way, by eights. */
-static inline __attribute__((always_inline)) const char *
+static INLINE const char *
 skip_letters(const char *p, const char *last)
 {
 	uint64_t x, small, stops;

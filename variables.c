@@ -63,7 +63,7 @@ put_size(char *at, unsigned n)
 }
 
 /* What stands before a pair. */
-static inline __attribute__((always_inline)) char *
+static INLINE char *
 put_front(char *at, enum pairs form, unsigned name, unsigned value)
 {
 	if (form == PAIRS_SIZED) {
@@ -348,14 +348,14 @@ put_request(struct conn *c, const struct request *r, const struct script *s, str
 
 /* -- of its fields ------------------------------------------------------------------------------------------------ */
 
-static inline __attribute__((always_inline)) struct span
+static INLINE struct span
 field_name(const struct request *r, const struct field *f)
 {
 	return (struct span){ r->head + f->name, f->name_n };
 }
 
 /* The target's authority goes before Host (RFC 9112 3.2.2), and the parser has put it there. */
-static inline __attribute__((always_inline)) struct span
+static INLINE struct span
 field_value(const struct request *r, const struct field *f)
 {
 	if (f->id == F_HOST)
