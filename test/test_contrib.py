@@ -108,7 +108,6 @@ exec /usr/bin/env PATH=/usr/bin:/bin {command} "$@"
     assert (folder / "root/usr/share/man/man5/cubhttpd.conf.5").exists()
 
 
-@pytest.mark.xdist_group("contrib")
 def test_the_tarball_is_the_same_each_time_and_packages_know_its_sum(folder):
     sums = set()
     for name in ("one", "two"):
@@ -145,7 +144,6 @@ def menu(folder, text, *chosen):
     return (folder / ".config").read_text()
 
 
-@pytest.mark.xdist_group("contrib")
 @pytest.mark.parametrize("tls", [True, False])
 def test_the_package_of_openwrt_builds_what_its_menu_says(folder, packages, tls):
     bearssl = ROOT / "build/bearssl"
@@ -176,7 +174,6 @@ def test_the_package_of_openwrt_builds_what_its_menu_says(folder, packages, tls)
     assert f"CONFIG_TLS {int(tls)}" in built
 
 
-@pytest.mark.xdist_group("contrib")
 @pytest.mark.parametrize("tls", [True, False])
 def test_the_package_of_buildroot_builds_what_its_menu_says(folder, packages, tls):
     there = "config BR2_USE_MMU\n\tbool\n\tdefault y\nconfig BR2_PACKAGE_BEARSSL\n\tbool\n"
@@ -200,6 +197,8 @@ def test_every_script_is_clean():
     scripts = [p for p in CONTRIB.rglob("*") if p.is_file() and re.match(rb"#!.*sh\b|#!.*openrc", p.read_bytes())]
     assert len(scripts) >= 8
     run("shellcheck", "-x", *scripts, CONTRIB / "openwrt/files/uci.sh", cwd=ROOT)
+    for script in [*scripts, CONTRIB / "openwrt/files/uci.sh"]:
+        run("busybox", "sh", "-n", script)
 
 
 # -- what is built in

@@ -207,7 +207,6 @@ def remove_group(path):
     return not os.path.exists(path)
 
 
-@pytest.mark.xdist_group("contrib")
 @pytest.mark.parametrize("user", ["", "user nobody\n"])
 def test_systemd_starts_reloads_and_restarts_it_and_what_it_keeps_stays(systemd, binary, user):
     tls = "listen 127.0.0.1:8443 tls\n" if "CONFIG_TLS 1" in run(binary, "-V") else ""
@@ -233,7 +232,6 @@ def test_systemd_starts_reloads_and_restarts_it_and_what_it_keeps_stays(systemd,
         grep -c 'GET /a.txt' /var/log/cubhttpd/access.log""")
 
 
-@pytest.mark.xdist_group("contrib")
 def test_systemd_hands_sockets_over_and_keeps_them_while_it_restarts(systemd):
     inside = systemd("root /var/lib/www\nuser nobody\n")
     inside("""
@@ -288,7 +286,6 @@ fails curl -s http://127.0.0.1:8001/
 
 
 @root_only
-@pytest.mark.xdist_group("contrib")
 def test_openrc_starts_reloads_and_stops_it_and_a_mistake_ends_nothing(folder, binary):
     if not shutil.which("openrc-run", path="/sbin:/usr/sbin"):
         pytest.skip("no OpenRC (Debian's package openrc, which wants to be the system's init, so test/setup leaves it)")
