@@ -207,6 +207,7 @@ def remove_group(path):
     return not os.path.exists(path)
 
 
+@pytest.mark.xdist_group("systemd")      # they share names of cgroups
 @pytest.mark.parametrize("user", ["", "user nobody\n"])
 def test_systemd_starts_reloads_and_restarts_it_and_what_it_keeps_stays(systemd, binary, user):
     tls = "listen 127.0.0.1:8443 tls\n" if "CONFIG_TLS 1" in run(binary, "-V") else ""
@@ -232,6 +233,7 @@ def test_systemd_starts_reloads_and_restarts_it_and_what_it_keeps_stays(systemd,
         grep -c 'GET /a.txt' /var/log/cubhttpd/access.log""")
 
 
+@pytest.mark.xdist_group("systemd")      # they share names of cgroups
 def test_systemd_hands_sockets_over_and_keeps_them_while_it_restarts(systemd):
     inside = systemd("root /var/lib/www\nuser nobody\n")
     inside("""
