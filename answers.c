@@ -151,20 +151,20 @@ text_show(struct span s)
 }
 
 void
-line_keep(struct reader *r, const char *name, char *const *arg, unsigned n, bool opens)
+line_keep(const char *name, char *const *arg, unsigned n, bool opens)
 {
-	struct kept *kept = r->conf->arena;
+	struct kept *kept = reader.conf->arena;
 	struct text *text;
 
-	if (!shows || r->mistakes)
+	if (!shows || reader.mistakes)
 		return;
-	buf_text(&out, r->block && !opens ? "\t" : "");
+	buf_text(&out, reader.block && !opens ? "\t" : "");
 	buf_text(&out, name);
 	for (unsigned i = 0; i < n; i++)
 		text_show(span_of(arg[i]));
 	buf_text(&out, opens ? " {" : "");
-	text = keep(r, sizeof *text);
-	text->text = keep_span(r, (struct span){ page, out.w }).p;
+	text = keep(sizeof *text);
+	text->text = keep_span((struct span){ page, out.w }).p;
 	out.w = out.bad = 0;
 	*kept->end = text;
 	kept->end = &text->next;

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 struct conf *conf;
+struct reader reader;
 
 /* -- memory ---------------------------------------------------------------------------------------- */
 
@@ -26,7 +27,7 @@ struct box { struct conf conf; struct kept kept; };     /* the first piece of it
 
 /* From the kernel, zeroed, without libc's allocator: nothing else here needs one. */
 static void *
-arena_take(struct reader *r, struct arena *a, size_t n)
+arena_take(struct arena *a, size_t n)
 {
 	struct chunk *chunk;
 	size_t size;
@@ -42,7 +43,7 @@ arena_take(struct reader *r, struct arena *a, size_t n)
 	size = (sizeof *chunk + n + CHUNK_SIZE - 1) / CHUNK_SIZE * CHUNK_SIZE;
 	chunk = call_map(size, 0);
 	if (!chunk)
-		longjmp(r->no_memory, 1);
+		longjmp(reader.no_memory, 1);
 	*chunk = (struct chunk){ a->chunks, size };
 	a->chunks = chunk;
 	size -= sizeof *chunk + n;
@@ -66,22 +67,22 @@ arena_free(const struct arena *a)
 }
 
 void *
-keep(struct reader *r, size_t n)
+keep(size_t n)
 {
-	return arena_take(r, &((struct kept *)r->conf->arena)->arena, n);
+	return arena_take(&((struct kept *)reader.conf->arena)->arena, n);
 }
 
 void *
-scratch(struct reader *r, size_t n)
+scratch(size_t n)
 {
-	return arena_take(r, r->scratch, n);
+	return arena_take(reader.scratch, n);
 }
 
 char *
-scratch_text(struct reader *r, const char *before, size_t n, const char *text)
+scratch_text(const char *before, size_t n, const char *text)
 {
 	size_t size = strlen(text) + 1;
-	char *p = scratch(r, n + size);
+	char *p = scratch(n + size);
 
 	if (n)
 		memcpy(p, before, n);
@@ -90,9 +91,9 @@ scratch_text(struct reader *r, const char *before, size_t n, const char *text)
 }
 
 struct span
-keep_span(struct reader *r, struct span s)
+keep_span(struct span s)
 {
-	char *p = keep(r, s.n + 1);
+	char *p = keep(s.n + 1);
 
 	if (s.n)
 		memcpy(p, s.p, s.n);
@@ -100,24 +101,24 @@ keep_span(struct reader *r, struct span s)
 }
 
 char *
-keep_text(struct reader *r, const char *text)
+keep_text(const char *text)
 {
 	size_t size = strlen(text) + 1;
 
-	return memcpy(keep(r, size), text, size);
+	return memcpy(keep(size), text, size);
 }
 
 char *
-keep_folder(struct reader *r, const char *text)
+keep_folder(const char *text)
 {
 	char here[PATH_STORE];
 	long size;
 
 	/* Not getcwd(3), which may ask malloc for the name. */
 	if (*text == '/' || (size = syscall(SYS_getcwd, here, sizeof here)) < 0 || here[0] != '/')
-		return keep_text(r, text);
+		return keep_text(text);
 	here[size - 1] = '/';
-	return keep_text(r, scratch_text(r, here, size, text));
+	return keep_text(scratch_text(here, size, text));
 }
 
 /* -- mistakes -------------------------------------------------------------------------------------- */
@@ -136,19 +137,19 @@ tell(struct buf *b)
 }
 
 bool
-mistake(struct reader *r, const char *format, ...)
+mistake(const char *format, ...)
 {
 	char store[2 * LINE_SIZE];
 	struct buf b = { .data = store, .size = sizeof store - 1 };
 	va_list args;
 
-	if (r->mistakes++ > MISTAKES_MAX)
+	if (reader.mistakes++ > MISTAKES_MAX)
 		return false;
-	if (r->mistakes > MISTAKES_MAX) {
+	if (reader.mistakes > MISTAKES_MAX) {
 		buf_print(&b, "%d mistakes: the rest is not told", MISTAKES_MAX);
 	} else {
-		if (r->file)
-			buf_print(&b, "%s:%u: ", r->file, r->line);
+		if (reader.file)
+			buf_print(&b, "%s:%u: ", reader.file, reader.line);
 		else
 			buf_text(&b, "command line: ");
 		va_start(args, format);
@@ -160,15 +161,15 @@ mistake(struct reader *r, const char *format, ...)
 }
 
 bool
-is_no(struct reader *r, const char *text, const char *what)
+is_no(const char *text, const char *what)
 {
-	return mistake(r, "'%s' is no %s", text, what);
+	return mistake("'%s' is no %s", text, what);
 }
 
 bool
-too_many(struct reader *r, int most, const char *what)
+too_many(int most, const char *what)
 {
-	return mistake(r, "more than %d %s", most, what);
+	return mistake("more than %d %s", most, what);
 }
 
 /* How many letters there are, of the longer one, between what both begin with and what both end with. */
@@ -185,10 +186,10 @@ differ(const char *a, const char *b)
 }
 
 void
-mistake_unknown(struct reader *r, const char *text)
+mistake_unknown(const char *text)
 {
 	unsigned nearest = (strlen(text) + 2) / 3 + 1, letters;
-	const char *guess = NULL, *what = r->file ? "word" : "option";
+	const char *guess = NULL, *what = reader.file ? "word" : "option";
 
 	for (const struct word *w = words; CONFIG_GUESS && w->name; w++) {
 		letters = differ(text, w->name);
@@ -198,45 +199,45 @@ mistake_unknown(struct reader *r, const char *text)
 		}
 	}
 	if (guess)
-		mistake(r, "unknown %s '%s'; did you mean '%s'?", what, text, guess);
+		mistake("unknown %s '%s'; did you mean '%s'?", what, text, guess);
 	else
-		mistake(r, "unknown %s '%s'", what, text);
+		mistake("unknown %s '%s'", what, text);
 }
 
 const struct place *
-place_of(const struct reader *r, const void *field)
+place_of(const void *field)
 {
 	const struct place *p;
 
-	for (p = r->places; p && p->field != field; p = p->next)
+	for (p = reader.places; p && p->field != field; p = p->next)
 		;
 	return p;
 }
 
 void
-remember(struct reader *r, const void *field)
+remember(const void *field)
 {
-	struct place *p = scratch(r, sizeof *p);
+	struct place *p = scratch(sizeof *p);
 
-	*p = (struct place){ r->places, field, r->file, r->line };
-	r->places = p;
+	*p = (struct place){ reader.places, field, reader.file, reader.line };
+	reader.places = p;
 }
 
 bool
-once(struct reader *r, const void *field, const char *what)
+once(const void *field, const char *what)
 {
-	const struct place *p = place_of(r, field);
+	const struct place *p = place_of(field);
 
 	if (!p) {
-		remember(r, field);
+		remember(field);
 		return true;
 	}
-	if (r->defaults || (!p->file && r->file))
-		r->beaten = true;
+	if (reader.defaults || (!p->file && reader.file))
+		reader.beaten = true;
 	else if (p->file)
-		mistake(r, "'%s' is already set: %s:%u", what, p->file, p->line);
+		mistake("'%s' is already set: %s:%u", what, p->file, p->line);
 	else
-		mistake(r, "'%s' is already set: command line", what);
+		mistake("'%s' is already set: command line", what);
 	return false;
 }
 
@@ -244,51 +245,51 @@ once(struct reader *r, const void *field, const char *what)
 
 /* -x, and how many arguments it took with it; those that conf_answers knows mean nothing here. */
 static int
-short_option(struct reader *r, char **arg, int n, char **file)
+short_option(char **arg, int n, char **file)
 {
 	if (!strcmp(arg[0], "-f") && n > 1 && !*file) {
 		*file = arg[1];
 		return 2;
 	}
 	if (!strcmp(arg[0], "-f"))
-		mistake(r, n > 1 ? "a second -f: one file can include others" : "-f FILE: the name is missing");
+		mistake(n > 1 ? "a second -f: one file can include others" : "-f FILE: the name is missing");
 	else if (word_find(arg[0] + 1))
-		mistake(r, "unknown option '%s'; did you mean '-%s'?", arg[0], arg[0]);
+		mistake("unknown option '%s'; did you mean '-%s'?", arg[0], arg[0]);
 	else if (strlen(arg[0]) != 2 || !find_char("thV", arg[0][1]))
-		mistake(r, "unknown option '%s'; -h shows what there is", arg[0]);
+		mistake("unknown option '%s'; -h shows what there is", arg[0]);
 	return 1;
 }
 
 /* --word and its arguments, which end at the next that begins with "-". */
 static int
-long_option(struct reader *r, char **arg, int n)
+long_option(char **arg, int n)
 {
 	int end = 1;
 
 	while (end < n && arg[end][0] != '-')
 		end++;
 	if (end > WORDS_MAX)
-		mistake(r, "more than %d arguments to '%s'", WORDS_MAX, arg[0]);
+		mistake("more than %d arguments to '%s'", WORDS_MAX, arg[0]);
 	else
-		apply(r, arg[0] + 2, arg + 1, end - 1, false);
+		apply(arg[0] + 2, arg + 1, end - 1, false);
 	return end;
 }
 
 static void
-command_line(struct reader *r, int n, char **arg, char **file)
+command_line(int n, char **arg, char **file)
 {
 	bool options = true;
 
 	for (int i = 0; i < n; i++)
-		take_clean(r, arg[i]);
-	for (int i = 0; i < n && !r->mistakes;) {
+		take_clean(arg[i]);
+	for (int i = 0; i < n && !reader.mistakes;) {
 		if (options && !strcmp(arg[i], "--")) {
 			options = false;
 			i++;
 		} else if (options && arg[i][0] == '-') {
-			i += arg[i][1] == '-' ? long_option(r, arg + i, n - i) : short_option(r, arg + i, n - i, file);
+			i += arg[i][1] == '-' ? long_option(arg + i, n - i) : short_option(arg + i, n - i, file);
 		} else {
-			apply(r, "root", &arg[i++], 1, false);
+			apply("root", &arg[i++], 1, false);
 		}
 	}
 }
@@ -296,9 +297,9 @@ command_line(struct reader *r, int n, char **arg, char **file)
 /* -- the end --------------------------------------------------------------------------------------- */
 
 struct host *
-new_host(struct reader *r)
+new_host(void)
 {
-	struct host *host = keep(r, sizeof *host);
+	struct host *host = keep(sizeof *host);
 
 	host->root.fd = -1;
 	return host;
@@ -314,9 +315,9 @@ append(struct rule **to, struct rule *tail)
 
 /* What a host does not say itself, the first one says for it. */
 static void
-inherit(struct reader *r, struct host *host)
+inherit(struct host *host)
 {
-	const struct host *first = r->conf->hosts;
+	const struct host *first = reader.conf->hosts;
 
 	if (!host->root.path)
 		host->root.path = first->root.path;
@@ -324,9 +325,9 @@ inherit(struct reader *r, struct host *host)
 		memcpy(host->index, first->index, sizeof host->index);
 		host->nindex = first->nindex;
 	}
-	if (!place_of(r, &host->links))
+	if (!place_of(&host->links))
 		host->links = first->links;
-	if (!place_of(r, &host->dotfiles))
+	if (!place_of(&host->dotfiles))
 		host->dotfiles = first->dotfiles;
 	append(&host->routes, first->routes);
 	append(&host->filters, first->filters);
@@ -334,38 +335,38 @@ inherit(struct reader *r, struct host *host)
 
 /* What is told next is about the line of this rule. */
 static void
-stand_at(struct reader *r, const void *rule)
+stand_at(const void *rule)
 {
-	const struct place *p = place_of(r, rule);
+	const struct place *p = place_of(rule);
 
-	r->file = p->file;
-	r->line = p->line;
+	reader.file = p->file;
+	reader.line = p->line;
 }
 
 /* Scripts that are files are looked for below the root, so there must be one. */
 static void
-check_scripts(struct reader *r, const struct host *host)
+check_scripts(const struct host *host)
 {
 	for (const struct rule *rule = host->routes; rule; rule = rule->next) {
 		bool files = rule->kind == R_CGI || (rule->backends && rule->pattern.kind == MATCH_EXT);
 
 		if (!files || rule->remote || host->root.path)
 			continue;
-		stand_at(r, rule);
-		mistake(r, "scripts '%s%.*s' are files below 'root', and there is no 'root'",
+		stand_at(rule);
+		mistake("scripts '%s%.*s' are files below 'root', and there is no 'root'",
 		    rule->pattern.kind == MATCH_EXT ? "*" : "", (int)rule->pattern.text.n, rule->pattern.text.p);
 	}
 }
 
 /* A backend whose certificate nobody looks at has to be asked for in so many words. */
 static void
-check_secure(struct reader *r, const struct host *host)
+check_secure(const struct host *host)
 {
-	for (const struct rule *rule = host->routes; rule && !r->conf->ca; rule = rule->next) {
+	for (const struct rule *rule = host->routes; rule && !reader.conf->ca; rule = rule->next) {
 		if (!rule->secure || rule->secure->check)
 			continue;
-		stand_at(r, rule);
-		mistake(r, "whom to believe that this is the backend? 'ca FILE' names authorities, 'check SHA256' the "
+		stand_at(rule);
+		mistake("whom to believe that this is the backend? 'ca FILE' names authorities, 'check SHA256' the "
 		    "certificate itself, 'check nothing' anybody");
 		return;
 	}
@@ -373,15 +374,15 @@ check_secure(struct reader *r, const struct host *host)
 
 /* A request remembers which lines set fields of its response by their places, in one word of bits. */
 static void
-check_filters(struct reader *r, const struct host *host)
+check_filters(const struct host *host)
 {
 	unsigned n = 0;
 
 	for (const struct rule *rule = host->filters; rule; rule = rule->next) {
 		if (n++ < FILTERS_MAX || (rule->kind != R_HEADER && rule->kind != R_EXPIRES && rule->kind != R_HSTS))
 			continue;
-		stand_at(r, rule);
-		mistake(r, "'%s' comes too late: %d filters are before it, those outside of 'host' counted",
+		stand_at(rule);
+		mistake("'%s' comes too late: %d filters are before it, those outside of 'host' counted",
 		    word_of_rule(rule->kind)->name, FILTERS_MAX);
 		return;
 	}
@@ -395,12 +396,12 @@ is_guard(const struct rule *rule)
 
 /* The line before it that leaves nothing for it; those of the command line are meant to go before a file's. */
 static const struct place *
-covering(struct reader *r, const struct host *host, const struct rule *rule)
+covering(const struct host *host, const struct rule *rule)
 {
-	const struct place *own = place_of(r, rule), *p;
+	const struct place *own = place_of(rule), *p;
 
 	for (const struct rule *before = host->filters; before != rule; before = before->next) {
-		p = place_of(r, before);
+		p = place_of(before);
 		if (before->kind == rule->kind && pattern_covers(&before->pattern, &rule->pattern) && (p->file || !own->file))
 			return p;
 	}
@@ -409,110 +410,112 @@ covering(struct reader *r, const struct host *host, const struct rule *rule)
 
 /* Of these the first that matches decides, so one that could never be asked is a mistake, and a dangerous one. */
 static void
-check_guards(struct reader *r, struct host *host)
+check_guards(struct host *host)
 {
-	const struct rule *end = host == r->conf->hosts ? NULL : r->conf->hosts->filters;
+	const struct rule *end = host == reader.conf->hosts ? NULL : reader.conf->hosts->filters;
 	const struct place *p;
 
 	for (const struct rule *rule = host->filters; rule; rule = rule->next)
 		host->guarded |= is_guard(rule);
 	for (const struct rule *rule = host->filters; rule != end; rule = rule->next) {
-		if (!is_guard(rule) || !(p = covering(r, host, rule)))
+		if (!is_guard(rule) || !(p = covering(host, rule)))
 			continue;
-		stand_at(r, rule);
-		mistake(r, "this line is never asked: '%s' of line %u goes before it and covers it",
+		stand_at(rule);
+		mistake("this line is never asked: '%s' of line %u goes before it and covers it",
 		    word_of_rule(rule->kind)->name, p->line);
 	}
 }
 
 static void
-finish(struct reader *r, const char *file)
+finish(const char *file)
 {
-	struct conf *cf = r->conf;
+	struct conf *cf = reader.conf;
 	struct host *host;
 	bool serves = false;
 
 	cf->listen_default = !cf->nlisten;
-	r->defaults = true;
+	reader.defaults = true;
 	for (const char *line = defaults; *line; line = text_at(line, 1))
-		conf_line(r, scratch_text(r, "", 0, line));
+		conf_line(scratch_text("", 0, line));
 	for (unsigned i = 0; i < cf->nlisten; i++) {
 		if (!CONFIG_TRUST || !(cf->listen[i].flags & LISTEN_PROXIED) || cf->trust)
 			continue;
-		stand_at(r, &cf->listen[i]);
-		mistake(r, "'proxy-protocol' needs a line that says who may speak it: trust RANGE...");
+		stand_at(&cf->listen[i]);
+		mistake("'proxy-protocol' needs a line that says who may speak it: trust RANGE...");
 	}
 	for (host = CONFIG_HOSTS ? cf->hosts->next : NULL; host; host = host->next)
-		inherit(r, host);
+		inherit(host);
 	for (host = cf->hosts; host; host = host->next) {
 		serves = serves || host->root.path || host->routes;
 		if (CONFIG_GATEWAY && (host == cf->hosts || host->root.path != cf->hosts->root.path))
-			check_scripts(r, host);
+			check_scripts(host);
 		if (CONFIG_FIELDS)
-			check_filters(r, host);
+			check_filters(host);
 		if (CONFIG_HTTPS)
-			check_secure(r, host);
+			check_secure(host);
 		if (CONFIG_GUARDS)
-			check_guards(r, host);
+			check_guards(host);
 	}
 	for (host = cf->hosts; host; host = host->next)
 		if (!host->root.path)
 			host->root.path = "";   /* a folder that is never found */
-	if (!serves && !r->mistakes) {
-		r->file = file;
-		r->line = 1;
-		mistake(r, "there is nothing to serve: neither 'root' nor a route");
+	if (!serves && !reader.mistakes) {
+		reader.file = file;
+		reader.line = 1;
+		mistake("there is nothing to serve: neither 'root' nor a route");
 	}
 }
 
 static void
-new_conf(struct reader *r)
+new_conf(void)
 {
 	struct arena arena = { 0 };
-	struct box *box = arena_take(r, &arena, sizeof *box);
+	struct box *box = arena_take(&arena, sizeof *box);
 
 	box->kept.arena = arena;
 	box->kept.end = &box->kept.lines;
 	box->conf.arena = &box->kept;
 	box->conf.users = 1;            /* whoever asked for it, until it is released */
-	r->conf = &box->conf;
+	reader.conf = &box->conf;
 }
 
 static void
-read_everything(struct reader *r, int argc, char **argv)
+read_everything(int argc, char **argv)
 {
 	char *file = NULL;
 
-	r->host = r->conf->hosts = new_host(r);
-	command_line(r, argc - 1, argv + 1, &file);
+	reader.host = reader.conf->hosts = new_host();
+	command_line(argc - 1, argv + 1, &file);
 	if (file)
-		conf_file(r, file);
-	finish(r, file);
+		conf_file(file);
+	finish(file);
 }
 
 static bool
-read_or_fail(struct reader *r, int argc, char **argv)
+read_or_fail(int argc, char **argv)
 {
-	if (setjmp(r->no_memory)) {
-		r->file = NULL;
-		return mistake(r, "no memory for the configuration");
+	if (setjmp(reader.no_memory)) {
+		reader.file = NULL;
+		return mistake("no memory for the configuration");
 	}
-	new_conf(r);
-	read_everything(r, argc, argv);
-	return !r->mistakes;
+	new_conf();
+	read_everything(argc, argv);
+	return !reader.mistakes;
 }
 
 struct conf *
 conf_read(int argc, char **argv)
 {
 	struct arena scratch_arena = { 0 };
-	struct reader r = { .scratch = &scratch_arena };
-	bool good = read_or_fail(&r, argc, argv);
+	bool good;
+
+	reader = (struct reader){ .scratch = &scratch_arena };
+	good = read_or_fail(argc, argv);
 
 	arena_free(&scratch_arena);
-	if (!good && r.conf)
-		conf_release(r.conf);
-	return good ? r.conf : NULL;
+	if (!good && reader.conf)
+		conf_release(reader.conf);
+	return good ? reader.conf : NULL;
 }
 
 static void

@@ -12,111 +12,111 @@ static const struct { const char *word, *lacks; uint8_t flag; } listen_options[]
 enum { LISTEN_OPTIONS = sizeof listen_options / sizeof *listen_options };
 
 static uint8_t
-listen_option(struct reader *r, const char *text)
+listen_option(const char *text)
 {
 	unsigned i = 0;
 
 	while (strcmp(listen_options[i].word, text))    /* it fits the pattern, so it is one of them */
 		i++;
 	if (listen_options[i].lacks)
-		mistake(r, "'%s' is not in this build (%s)", text, listen_options[i].lacks);
+		mistake("'%s' is not in this build (%s)", text, listen_options[i].lacks);
 	return listen_options[i].flag;
 }
 
 static void
-listen_one(struct reader *r, const char *text, uint8_t flags)
+listen_one(const char *text, uint8_t flags)
 {
-	struct conf *cf = r->conf;
+	struct conf *cf = reader.conf;
 	struct listener *l = &cf->listen[cf->nlisten];
 
 	if (cf->nlisten == LISTEN_MAX) {
-		too_many(r, LISTEN_MAX, "addresses to listen on");
+		too_many(LISTEN_MAX, "addresses to listen on");
 		return;
 	}
 	if (!addr_parse(&l->addr, text, "*")) {
-		is_no(r, text, "address to listen on: those are PORT, NUMBER:PORT, localhost:PORT, [V6]:PORT and unix:PATH");
+		is_no(text, "address to listen on: those are PORT, NUMBER:PORT, localhost:PORT, [V6]:PORT and unix:PATH");
 		return;
 	}
 	for (unsigned i = 0; i < cf->nlisten; i++)
 		if (addr_same(&cf->listen[i].addr, &l->addr) &&
 		    (addr_port(&l->addr) || l->addr.u.any.sa_family == AF_UNIX) &&
-		    !once(r, &cf->listen[i], cf->listen[i].text))
+		    !once(&cf->listen[i], cf->listen[i].text))
 			return;
-	l->text = keep_text(r, text);
+	l->text = keep_text(text);
 	l->fd = -1;
 	l->flags = flags;
 	cf->nlisten++;
-	remember(r, l);
+	remember(l);
 }
 
 /* The addresses of the command line take the place of those in files. */
 void
-listen_set(struct reader *r, const struct word *w, char *const *arg, unsigned n)
+listen_set(const struct word *w, char *const *arg, unsigned n)
 {
-	const struct place *first = place_of(r, &r->conf->listen[0]);
+	const struct place *first = place_of(&reader.conf->listen[0]);
 	uint8_t flags = 0;
 
 	(void)w;
-	r->beaten = first && (r->defaults || (!first->file && r->file));
-	if (r->beaten)
+	reader.beaten = first && (reader.defaults || (!first->file && reader.file));
+	if (reader.beaten)
 		return;
-	for (; n && !r->key[n - 1].n; n--)      /* words of their own stand at the end */
-		flags |= listen_option(r, arg[n - 1]);
+	for (; n && !reader.key[n - 1].n; n--)      /* words of their own stand at the end */
+		flags |= listen_option(arg[n - 1]);
 	for (unsigned i = 0; i < n; i++)
-		listen_one(r, arg[i], flags);
+		listen_one(arg[i], flags);
 }
 
 void
-certificate_set(struct reader *r, const struct word *w, char *const *arg, unsigned n)
+certificate_set(const struct word *w, char *const *arg, unsigned n)
 {
 	struct credential **end, *c;
 
-	for (end = &r->host->credentials; *end; end = &(*end)->next)
-		if (!strcmp((*end)->file, arg[0]) && !once(r, *end, w->name))
+	for (end = &reader.host->credentials; *end; end = &(*end)->next)
+		if (!strcmp((*end)->file, arg[0]) && !once(*end, w->name))
 			return;
-	c = keep(r, sizeof *c);
-	c->file = keep_text(r, arg[0]);
-	c->key = n > 1 ? keep_text(r, arg[1]) : NULL;
-	remember(r, c);
+	c = keep(sizeof *c);
+	c->file = keep_text(arg[0]);
+	c->key = n > 1 ? keep_text(arg[1]) : NULL;
+	remember(c);
 	*end = c;
 }
 
 static bool
-forward_part(struct reader *r, struct rule *rule, struct span key, char *text)
+forward_part(struct rule *rule, struct span key, char *text)
 {
 	struct forward *f = rule->forward;
 	uint64_t port;
 
 	if (span_eq(key, SPAN("RANGE")))
-		return take_net(r, text, &rule->nets);
+		return take_net(text, &rule->nets);
 	if (span_eq(key, SPAN("to")))
-		return take_net(r, text, &f->to);
+		return take_net(text, &f->to);
 	if (span_eq(key, SPAN("auth"))) {
-		rule->root.path = keep_folder(r, text);
-		return CONFIG_AUTH || mistake(r, "'auth' is not in this build (CONFIG_AUTH)");
+		rule->root.path = keep_folder(text);
+		return CONFIG_AUTH || mistake("'auth' is not in this build (CONFIG_AUTH)");
 	}
 	if (!span_eq(key, SPAN("port")))
 		return true;
 	if (f->nports == FORWARD_PORTS)
-		return too_many(r, FORWARD_PORTS, "ports");
-	if (!take_number(r, text, 1, 65535, &port))
+		return too_many(FORWARD_PORTS, "ports");
+	if (!take_number(text, 1, 65535, &port))
 		return false;
 	f->port[f->nports++] = (uint16_t)port;
 	return true;
 }
 
 void
-forward_set(struct reader *r, const struct word *w, char *const *arg, unsigned n)
+forward_set(const struct word *w, char *const *arg, unsigned n)
 {
-	struct rule *rule = keep(r, sizeof *rule), **end = &r->conf->forwards;
+	struct rule *rule = keep(sizeof *rule), **end = &reader.conf->forwards;
 
 	rule->kind = R_FORWARD;
 	rule->pattern = (struct pattern){ MATCH_BELOW, SPAN("/") };
 	rule->value = SPAN("cubhttpd");
 	rule->root.fd = -1;
-	rule->forward = keep(r, sizeof *rule->forward);
+	rule->forward = keep(sizeof *rule->forward);
 	for (unsigned i = 0; i < n; i++)
-		if (!forward_part(r, rule, r->key[i], arg[i]))
+		if (!forward_part(rule, reader.key[i], arg[i]))
 			return;
 	(void)w;
 	while (*end)
@@ -125,40 +125,40 @@ forward_set(struct reader *r, const struct word *w, char *const *arg, unsigned n
 }
 
 static void
-resolver_add(struct reader *r, struct resolver *to, const char *text)
+resolver_add(struct resolver *to, const char *text)
 {
 	struct from f;
 
 	if (!from_parse(&f, span_of(text)))
-		is_no(r, text, "address of a resolver, such as 192.0.2.1 or [2001:db8::1]:5353");
+		is_no(text, "address of a resolver, such as 192.0.2.1 or [2001:db8::1]:5353");
 	else if (to->n == RESOLVERS_MAX)
-		too_many(r, RESOLVERS_MAX, "resolvers");
+		too_many(RESOLVERS_MAX, "resolvers");
 	else
 		to->server[to->n++] = addr_of(&f, f.port ? f.port : net16(53));
 }
 
 void
-resolver_set(struct reader *r, const struct word *w, char *const *arg, unsigned n)
+resolver_set(const struct word *w, char *const *arg, unsigned n)
 {
-	struct resolver *to = &r->conf->resolver;
+	struct resolver *to = &reader.conf->resolver;
 	char *search = "";
 
-	if (!once(r, to, w->name))
+	if (!once(to, w->name))
 		return;
 	for (unsigned i = 0; i < n; i++) {
-		if (span_eq(r->key[i], SPAN("ADDR")))
-			resolver_add(r, to, arg[i]);
-		else if (r->key[i].n)
-			search = scratch_text(r, scratch_text(r, search, strlen(search), " "), strlen(search) + 1, arg[i]);
+		if (span_eq(reader.key[i], SPAN("ADDR")))
+			resolver_add(to, arg[i]);
+		else if (reader.key[i].n)
+			search = scratch_text(scratch_text(search, strlen(search), " "), strlen(search) + 1, arg[i]);
 	}
-	to->search = keep_text(r, search);
+	to->search = keep_text(search);
 }
 
 /* A line of /etc/passwd or /etc/group: name:password:number:..., and for a user the number of its group. */
 static void
-account_line(struct reader *r, char *text)
+account_line(char *text)
 {
-	struct account *a = r->account;
+	struct account *a = reader.account;
 	struct span rest = span_of(text);
 	uint64_t id, group = 0;
 
@@ -173,29 +173,29 @@ account_line(struct reader *r, char *text)
 /* By name or number.  The files are read here because getpwnam(3) brings 15 KB of stdio, and in a static program
  * reads nothing else.  A number stands for the group of the same number too. */
 static bool
-account_find(struct reader *r, struct account *a, const char *name, bool user)
+account_find(struct account *a, const char *name, bool user)
 {
 	*a = (struct account){ .name = span_of(name), .user = user };
 	a->found = span_uint(a->name, &a->id) && a->id < UINT32_MAX;
 	a->group = a->id;
-	r->account = a;
+	reader.account = a;
 	if (!a->found && CONFIG_USER_NAMES && a->name.n)
-		file_lines(r, user ? "/etc/passwd" : "/etc/group", account_line);
+		file_lines(user ? "/etc/passwd" : "/etc/group", account_line);
 	if (!a->found)
-		mistake(r, "there is no %s '%s'%s", user ? "user" : "group", name, CONFIG_USER_NAMES ? "" :
+		mistake("there is no %s '%s'%s", user ? "user" : "group", name, CONFIG_USER_NAMES ? "" :
 		    "; only numbers are known to this build (CONFIG_USER_NAMES)");
 	return a->found;
 }
 
 bool
-take_user(struct reader *r, const char *text, uid_t *uid, gid_t *gid)
+take_user(const char *text, uid_t *uid, gid_t *gid)
 {
-	char *name = scratch_text(r, "", 0, text), *colon = find_char(name, ':');
+	char *name = scratch_text("", 0, text), *colon = find_char(name, ':');
 	struct account user, group;
 
 	if (colon)
 		*colon++ = '\0';
-	if (!account_find(r, &user, name, true) || (colon && !account_find(r, &group, colon, false)))
+	if (!account_find(&user, name, true) || (colon && !account_find(&group, colon, false)))
 		return false;
 	*uid = user.id;
 	*gid = colon ? group.id : user.group;
@@ -203,48 +203,48 @@ take_user(struct reader *r, const char *text, uid_t *uid, gid_t *gid)
 }
 
 void
-user_set(struct reader *r, const struct word *w, char *const *arg, unsigned n)
+user_set(const struct word *w, char *const *arg, unsigned n)
 {
 	uid_t uid;
 	gid_t gid;
 
 	(void)n;
-	if (!take_user(r, arg[0], &uid, &gid) || !once(r, &r->conf->user, w->name))
+	if (!take_user(arg[0], &uid, &gid) || !once(&reader.conf->user, w->name))
 		return;
-	r->conf->user = keep_text(r, arg[0]);
-	r->conf->uid = uid;
-	r->conf->gid = gid;
+	reader.conf->user = keep_text(arg[0]);
+	reader.conf->uid = uid;
+	reader.conf->gid = gid;
 }
 
 void
-log_set(struct reader *r, const struct word *w, char *const *arg, unsigned n)
+log_set(const struct word *w, char *const *arg, unsigned n)
 {
-	struct conf *cf = r->conf;
+	struct conf *cf = reader.conf;
 	bool errors = arg[0][0] == 'e';
-	enum log_target to = choice_of(r->key[1], arg[1]);
+	enum log_target to = choice_of(reader.key[1], arg[1]);
 
 	(void)w;
 	if (to > TO_NOWHERE)
 		to = TO_FILE;
 	if (to == TO_FILE && arg[1][0] != '/')
-		is_no(r, arg[1], "place to log to: those are stderr, syslog, off and /path");
+		is_no(arg[1], "place to log to: those are stderr, syslog, off and /path");
 	else if (to == TO_SYSLOG && !CONFIG_SYSLOG)
-		mistake(r, "'syslog' is not in this build (CONFIG_SYSLOG)");
+		mistake("'syslog' is not in this build (CONFIG_SYSLOG)");
 	else if (!errors && n > 2)
-		mistake(r, "a level is for 'log errors'");
+		mistake("a level is for 'log errors'");
 	else if (!errors && to != TO_NOWHERE && !CONFIG_ACCESS_LOG)
-		mistake(r, "'log access' is not in this build (CONFIG_ACCESS_LOG)");
-	else if (once(r, errors ? &cf->error_to : &cf->access_to, errors ? "log errors" : "log access")) {
+		mistake("'log access' is not in this build (CONFIG_ACCESS_LOG)");
+	else if (once(errors ? &cf->error_to : &cf->access_to, errors ? "log errors" : "log access")) {
 		*(errors ? &cf->error_to : &cf->access_to) = to;
-		*(errors ? &cf->error_log : &cf->access_log) = keep_text(r, arg[1]);
+		*(errors ? &cf->error_log : &cf->access_log) = keep_text(arg[1]);
 		if (errors)
-			cf->level = n > 2 ? choice_of(r->key[2], arg[2]) : LOG_INFO;
+			cf->level = n > 2 ? choice_of(reader.key[2], arg[2]) : LOG_INFO;
 	}
 }
 
 /* A line in the form of /etc/mime.types: a type, then its extensions, or none. */
 static void
-types_line(struct reader *r, char *text)
+types_line(char *text)
 {
 	struct span rest = span_of(text), word, mime = { 0 };
 	struct type *type;
@@ -258,26 +258,26 @@ types_line(struct reader *r, char *text)
 			return;
 		if (word.n && !mime.n) {
 			if (!find_byte(word.p, '/', word.n)) {
-				mistake(r, "'%.*s' is no media type, such as text/html", (int)word.n, word.p);
+				mistake("'%.*s' is no media type, such as text/html", (int)word.n, word.p);
 				return;
 			}
-			mime = keep_span(r, word);
+			mime = keep_span(word);
 		} else if (word.n) {
-			type = keep(r, sizeof *type);
-			*type = (struct type){ r->conf->types, keep_span(r, word), mime };
+			type = keep(sizeof *type);
+			*type = (struct type){ reader.conf->types, keep_span(word), mime };
 			for (p = (char *)(uintptr_t)type->ext.p; *p; p++)
 				*p = lower(*p);
-			r->conf->types = type;
+			reader.conf->types = type;
 		}
 	}
 }
 
 void
-types_set(struct reader *r, const struct word *w, char *const *arg, unsigned n)
+types_set(const struct word *w, char *const *arg, unsigned n)
 {
 	(void)w;
 	(void)n;
-	file_lines(r, arg[0], types_line);
+	file_lines(arg[0], types_line);
 }
 
 /* The names that shells know. */
@@ -292,37 +292,37 @@ is_variable(const char *name)
 }
 
 void
-env_set(struct reader *r, const struct word *w, char *const *arg, unsigned n)
+env_set(const struct word *w, char *const *arg, unsigned n)
 {
-	struct env *env = keep(r, sizeof *env), **end;
+	struct env *env = keep(sizeof *env), **end;
 
 	(void)w;
 	(void)n;
 	if (!is_variable(arg[0])) {
-		is_no(r, arg[0], "name of a variable: those have letters, digits and '_'");
+		is_no(arg[0], "name of a variable: those have letters, digits and '_'");
 		return;
 	}
-	env->name = span_of(keep_text(r, arg[0]));
-	env->value = span_of(keep_text(r, arg[1]));
-	for (end = &r->host->env; *end; end = &(*end)->next)
-		if (span_eq((*end)->name, env->name) && !once(r, (*end)->name.p, arg[0]))
+	env->name = span_of(keep_text(arg[0]));
+	env->value = span_of(keep_text(arg[1]));
+	for (end = &reader.host->env; *end; end = &(*end)->next)
+		if (span_eq((*end)->name, env->name) && !once((*end)->name.p, arg[0]))
 			return;
-	remember(r, env->name.p);
+	remember(env->name.p);
 	*end = env;
 }
 
 void
-include_set(struct reader *r, const struct word *w, char *const *arg, unsigned n)
+include_set(const struct word *w, char *const *arg, unsigned n)
 {
 	(void)w;
 	(void)n;
-	include(r, arg[0]);
-	r->beaten = true;               /* its lines stand for it */
+	include(arg[0]);
+	reader.beaten = true;               /* its lines stand for it */
 }
 
 /* A name, "*.example.org", a number or [v6]; without port. */
 static bool
-host_name(struct reader *r, char *name)
+host_name(char *name)
 {
 	bool six = name[0] == '[' && name[strlen(name) - 1] == ']', good = name[0];
 
@@ -332,39 +332,39 @@ host_name(struct reader *r, char *name)
 		    (*p == '*' && p == name && p[1] == '.' && p[2]) || (six && find_char("[]:", *p)));
 	}
 	if (!good)
-		is_no(r, name, "name of a host, such as example.org, *.example.org, 192.0.2.1 or [2001:db8::1]");
+		is_no(name, "name of a host, such as example.org, *.example.org, 192.0.2.1 or [2001:db8::1]");
 	return good;
 }
 
 static bool
-host_is_new(struct reader *r, struct span name)
+host_is_new(struct span name)
 {
-	for (const struct host *host = r->conf->hosts; host; host = host->next)
+	for (const struct host *host = reader.conf->hosts; host; host = host->next)
 		for (unsigned i = 0; i < host->nnames; i++)
 			if (span_eq(host->names[i], name))
-				return once(r, host->names[i].p, name.p);
+				return once(host->names[i].p, name.p);
 	return true;
 }
 
-/* r->host is the block that has just been opened. */
+/* reader.host is the block that has just been opened. */
 void
-host_set(struct reader *r, const struct word *w, char *const *arg, unsigned n)
+host_set(const struct word *w, char *const *arg, unsigned n)
 {
-	struct host *host = r->host, **end;
+	struct host *host = reader.host, **end;
 
 	(void)w;
-	host->names = keep(r, n * sizeof *host->names);
-	for (end = &r->conf->hosts; *end; end = &(*end)->next)
+	host->names = keep(n * sizeof *host->names);
+	for (end = &reader.conf->hosts; *end; end = &(*end)->next)
 		;
-	if (r->conf->hosts != host)
+	if (reader.conf->hosts != host)
 		*end = host;
 	for (unsigned i = 0; i < n; i++) {
 		struct span name;
 
-		if (!host_name(r, arg[i]) || !host_is_new(r, span_of(arg[i])))
+		if (!host_name(arg[i]) || !host_is_new(span_of(arg[i])))
 			continue;
-		name = keep_span(r, span_of(arg[i]));
-		remember(r, name.p);
+		name = keep_span(span_of(arg[i]));
+		remember(name.p);
 		host->names[host->nnames++] = name;
 	}
 }

@@ -115,25 +115,25 @@ fits(const char *args, char *const *arg, unsigned n, bool opens, struct span *ke
 }
 
 void
-apply(struct reader *r, const char *name, char *const *arg, unsigned n, bool opens)
+apply(const char *name, char *const *arg, unsigned n, bool opens)
 {
 	const struct word *w = word_find(name);
 
-	r->beaten = r->defaults && (!w || !w->set);
-	if (r->beaten)
+	reader.beaten = reader.defaults && (!w || !w->set);
+	if (reader.beaten)
 		return;
 	if (!w)
-		mistake_unknown(r, name);
+		mistake_unknown(name);
 	else if (!w->set)
-		mistake(r, "'%s' is not in this build (%s)", name, word_text(w, W_FEATURE));
-	else if (r->block && !opens && w->section == G_SERVER)
-		mistake(r, "'%s' is for the whole server: it stands outside of 'host'", name);
-	else if (!fits(word_text(w, W_ARGS), arg, n, opens, r->key))
-		mistake(r, "'%s' is written: %s%s %s", name, r->file ? "" : "--", name, word_text(w, W_ARGS));
+		mistake("'%s' is not in this build (%s)", name, word_text(w, W_FEATURE));
+	else if (reader.block && !opens && w->section == G_SERVER)
+		mistake("'%s' is for the whole server: it stands outside of 'host'", name);
+	else if (!fits(word_text(w, W_ARGS), arg, n, opens, reader.key))
+		mistake("'%s' is written: %s%s %s", name, reader.file ? "" : "--", name, word_text(w, W_ARGS));
 	else
-		w->set(r, w, arg, n);
-	if (CONFIG_SHOW && !r->beaten)
-		line_keep(r, name, arg, n, opens);
+		w->set(w, arg, n);
+	if (CONFIG_SHOW && !reader.beaten)
+		line_keep(name, arg, n, opens);
 }
 
 bool
@@ -184,14 +184,14 @@ brace_at(const char *p)
 
 /* Cut the word at *at out of its line; NULL after a mistake. */
 static char *
-word_at(struct reader *r, char **at)
+word_at(char **at)
 {
 	char *p = *at, *end;
 
 	if (*p == '"') {
 		end = unquote(++p);
 		if (!end || (*end && !is_blank(*end))) {
-			mistake(r, end ? "a blank is missing after '\"'" : "a closing '\"' is missing");
+			mistake(end ? "a blank is missing after '\"'" : "a closing '\"' is missing");
 			return NULL;
 		}
 	} else {
@@ -205,7 +205,7 @@ word_at(struct reader *r, char **at)
 
 /* Cut a line into words; -1 after a mistake. */
 static int
-split(struct reader *r, char *text, char *word[WORDS_MAX], enum brace *brace)
+split(char *text, char *word[WORDS_MAX], enum brace *brace)
 {
 	int n = 0;
 
@@ -216,7 +216,7 @@ split(struct reader *r, char *text, char *word[WORDS_MAX], enum brace *brace)
 		if (!*text || *text == '#')
 			return n;
 		if (*brace) {
-			mistake(r, *brace == OPENS ? "'{' ends its line" : "'}' stands on a line of its own");
+			mistake(*brace == OPENS ? "'{' ends its line" : "'}' stands on a line of its own");
 			return -1;
 		}
 		*brace = brace_at(text);
@@ -225,69 +225,69 @@ split(struct reader *r, char *text, char *word[WORDS_MAX], enum brace *brace)
 			continue;
 		}
 		if (n == WORDS_MAX) {
-			too_many(r, WORDS_MAX, "words in a line");
+			too_many(WORDS_MAX, "words in a line");
 			return -1;
 		}
-		word[n] = word_at(r, &text);
+		word[n] = word_at(&text);
 		if (!word[n++])
 			return -1;
 	}
 }
 
 static void
-block_end(struct reader *r)
+block_end(void)
 {
-	if (r->nested) {
-		r->nested--;
+	if (reader.nested) {
+		reader.nested--;
 		return;
 	}
-	if (!r->block || r->opened != r->source) {
-		mistake(r, "'}' without '{'");
+	if (!reader.block || reader.opened != reader.source) {
+		mistake("'}' without '{'");
 		return;
 	}
-	r->block = 0;
-	r->host = r->conf->hosts;
+	reader.block = 0;
+	reader.host = reader.conf->hosts;
 	if (CONFIG_SHOW)
-		line_keep(r, "}", NULL, 0, false);
+		line_keep("}", NULL, 0, false);
 }
 
 /* The block of a misspelt word is read as well, for the mistakes in it, into a host that nobody will find. */
 static bool
-block_begin(struct reader *r)
+block_begin(void)
 {
-	if (r->block) {
-		mistake(r, "'{' within the '{' of line %u", r->block);
-		r->nested++;
+	if (reader.block) {
+		mistake("'{' within the '{' of line %u", reader.block);
+		reader.nested++;
 		return false;
 	}
-	r->host = new_host(r);
-	r->block = r->line;
-	r->opened = r->source;
+	reader.host = new_host();
+	reader.block = reader.line;
+	reader.opened = reader.source;
 	return true;
 }
 
 void
-conf_line(struct reader *r, char *text)
+conf_line(char *text)
 {
 	char *word[WORDS_MAX];
 	enum brace brace;
 	int n;
 
 	if (strlen(text) > LINE_SIZE) {
-		too_many(r, LINE_SIZE, "bytes in a line");
+		too_many(LINE_SIZE, "bytes in a line");
 		return;
 	}
-	n = split(r, text, word, &brace);
+	n = split(text, word, &brace);
 	if (brace == CLOSES && n)
-		mistake(r, "'}' stands on a line of its own");
+		mistake("'}' stands on a line of its own");
 	if (CONFIG_HOSTS && brace == CLOSES)
-		block_end(r);
-	if (CONFIG_HOSTS && brace == OPENS && !block_begin(r))
+		block_end();
+	if (CONFIG_HOSTS && brace == OPENS && !block_begin())
 		return;
 	if (brace == OPENS && !n)
-		mistake(r, "a word is missing before '{'");
+		mistake("a word is missing before '{'");
 	if (n > 0 && brace != CLOSES)
-		apply(r, word[0], word + 1, n - 1, brace == OPENS);
+		apply(word[0], word + 1, n - 1, brace == OPENS);
 }
 
 /* -- files ----------------------------------------------------------------------------------------- */
@@ -296,25 +296,25 @@ struct source { struct source *outer; dev_t dev; ino_t ino; };
 
 /* Is this file being read already? */
 static bool
-within_itself(const struct reader *r, const struct stat *st)
+within_itself(const struct stat *st)
 {
 	const struct source *s;
 
-	for (s = r->source; s && (s->dev != st->st_dev || s->ino != st->st_ino); s = s->outer)
+	for (s = reader.source; s && (s->dev != st->st_dev || s->ino != st->st_ino); s = s->outer)
 		;
 	return s;
 }
 
 /* What is in fd, into the scratch arena, with room for a byte behind it; -1 with errno. */
 static ssize_t
-read_all(struct reader *r, int fd, const struct stat *st, char **text)
+read_all(int fd, const struct stat *st, char **text)
 {
 	size_t room = st->st_size < CLIENT_OUT ? CLIENT_OUT : (size_t)st->st_size + 1, n = 0;
 	ssize_t got;
 
 	if (st->st_size >= FILE_SIZE)
 		return errno = EFBIG, -1;
-	*text = scratch(r, room + 1);
+	*text = scratch(room + 1);
 	while ((got = call_read(fd, *text + n, room - n)) > 0)
 		n += got;
 	if (got == 0 && n == room)
@@ -324,7 +324,7 @@ read_all(struct reader *r, int fd, const struct stat *st, char **text)
 
 /* A byte that no text has means that this is no configuration, and one mistake is enough to say so. */
 static bool
-is_text(struct reader *r, const char *p, size_t n)
+is_text(const char *p, size_t n)
 {
 	unsigned line = 1;
 
@@ -333,20 +333,20 @@ is_text(struct reader *r, const char *p, size_t n)
 
 		line += c == '\n';
 		if ((c < ' ' && c != '\n' && c != '\t' && c != '\r') || c == 127) {
-			r->line = line;
-			return mistake(r, "this is no text: there is a byte 0x%x", c);
+			reader.line = line;
+			return mistake("this is no text: there is a byte 0x%x", c);
 		}
 	}
 	return true;
 }
 
 static void
-each_line(struct reader *r, char *p, size_t size, void (*line)(struct reader *, char *))
+each_line(char *p, size_t size, void (*line)(char *))
 {
 	char *end = p + size, *lf;
 
 	*end = '\0';
-	for (r->line = 1; p < end; p = lf + 1, r->line++) {
+	for (reader.line = 1; p < end; p = lf + 1, reader.line++) {
 		lf = find_byte(p, '\n', end - p);
 		if (!lf)
 			lf = end;
@@ -354,98 +354,98 @@ each_line(struct reader *r, char *p, size_t size, void (*line)(struct reader *, 
 		if (lf > p && lf[-1] == '\r')
 			lf[-1] = '\0';
 		if (find_char(p, '\r'))
-			mistake(r, "there is a carriage return in the middle of this line");
+			mistake("there is a carriage return in the middle of this line");
 		else
-			line(r, p);
+			line(p);
 	}
 }
 
-/* Open and read before r->file changes: when it fails, the line that names the file is where the mistake is. */
+/* Open and read before reader.file changes: when it fails, the line that names the file is where the mistake is. */
 static ssize_t
-file_read(struct reader *r, const char *path, struct source *source, char **text)
+file_read(const char *path, struct source *source, char **text)
 {
 	int fd = call_open(AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0), error;
 	struct stat st;
 	ssize_t n = -1;
 
 	if (fd >= 0 && call_stat(fd, NULL, 0, &st) == 0) {
-		*source = (struct source){ r->source, st.st_dev, st.st_ino };
-		errno = within_itself(r, &st) ? ELOOP : S_ISDIR(st.st_mode) ? EISDIR : 0;
-		n = errno ? -1 : read_all(r, fd, &st, text);
+		*source = (struct source){ reader.source, st.st_dev, st.st_ino };
+		errno = within_itself(&st) ? ELOOP : S_ISDIR(st.st_mode) ? EISDIR : 0;
+		n = errno ? -1 : read_all(fd, &st, text);
 	}
 	error = errno;
 	if (fd >= 0)
 		call_close(fd);
 	if (n < 0 && error == ELOOP)
-		mistake(r, "%s includes itself", path);
+		mistake("%s includes itself", path);
 	else if (n < 0)
-		mistake(r, "%s: %s", path, error_text(error));
+		mistake("%s: %s", path, error_text(error));
 	return n;
 }
 
 struct span
-file_text(struct reader *r, const char *path)
+file_text(const char *path)
 {
 	struct source source;
 	char *text = NULL;
-	ssize_t n = file_read(r, path, &source, &text);
+	ssize_t n = file_read(path, &source, &text);
 
 	return n < 0 ? (struct span){ NULL, 0 } : (struct span){ text, (unsigned)n };
 }
 
 bool
-file_lines(struct reader *r, const char *path, void (*line)(struct reader *, char *))
+file_lines(const char *path, void (*line)(char *))
 {
-	const char *outer_file = r->file;
-	unsigned outer_line = r->line;
+	const char *outer_file = reader.file;
+	unsigned outer_line = reader.line;
 	struct source source;
 	char *text = NULL;
 	ssize_t n;
 	bool good;
 
-	n = file_read(r, path, &source, &text);
+	n = file_read(path, &source, &text);
 	if (n < 0)
 		return false;
-	r->file = scratch_text(r, "", 0, path);
-	r->source = &source;
-	good = is_text(r, text, n);
+	reader.file = scratch_text("", 0, path);
+	reader.source = &source;
+	good = is_text(text, n);
 	if (good)
-		each_line(r, text, n, line);
-	r->source = source.outer;
-	r->file = outer_file;
-	r->line = outer_line;
+		each_line(text, n, line);
+	reader.source = source.outer;
+	reader.file = outer_file;
+	reader.line = outer_line;
 	return good;
 }
 
 /* A block ends in the file where it began. */
 void
-conf_file(struct reader *r, const char *path)
+conf_file(const char *path)
 {
-	unsigned block = r->block, nested = r->nested;
-	struct host *host = r->host;
-	const char *file = r->file;
-	unsigned line = r->line;
+	unsigned block = reader.block, nested = reader.nested;
+	struct host *host = reader.host;
+	const char *file = reader.file;
+	unsigned line = reader.line;
 
-	file_lines(r, path, conf_line);
-	if (CONFIG_HOSTS && r->block && !block) {
-		r->file = path;
-		r->line = r->block;
-		mistake(r, "this '{' is never closed");
-		r->file = file;
-		r->line = line;
+	file_lines(path, conf_line);
+	if (CONFIG_HOSTS && reader.block && !block) {
+		reader.file = path;
+		reader.line = reader.block;
+		mistake("this '{' is never closed");
+		reader.file = file;
+		reader.line = line;
 	}
-	r->block = block;
-	r->nested = nested;
-	r->host = host;
+	reader.block = block;
+	reader.nested = nested;
+	reader.host = host;
 }
 
 /* Relative to the folder of the file that includes it. */
 static const char *
-beside(struct reader *r, const char *path)
+beside(const char *path)
 {
-	const char *slash = r->file && path[0] != '/' ? find_last(r->file, '/') : NULL;
+	const char *slash = reader.file && path[0] != '/' ? find_last(reader.file, '/') : NULL;
 
-	return scratch_text(r, r->file, slash ? slash + 1 - r->file : 0, path);
+	return scratch_text(reader.file, slash ? slash + 1 - reader.file : 0, path);
 }
 
 /* "*" is any text, "?" any letter.  The one star that may still take more is where to go back to. */
@@ -476,9 +476,9 @@ like(const char *pattern, const char *name)
 struct entry { struct entry *next; const char *path; };
 
 static void
-entry_add(struct reader *r, struct entry **list, const char *path)
+entry_add(struct entry **list, const char *path)
 {
-	struct entry *entry = scratch(r, sizeof *entry);
+	struct entry *entry = scratch(sizeof *entry);
 
 	while (*list && strcmp((*list)->path, path) < 0)
 		list = &(*list)->next;
@@ -489,9 +489,9 @@ entry_add(struct reader *r, struct entry **list, const char *path)
 /* The files in a folder that match, in the order of their names: glob(3) would do the same, and weigh 30 KB.  An empty
  * folder of additions is no mistake, and neither is one that is not there. */
 static struct entry *
-matching(struct reader *r, const char *pattern, const char *file)
+matching(const char *pattern, const char *file)
 {
-	const char *folder = file == pattern ? "." : scratch_text(r, pattern, file - pattern, "");
+	const char *folder = file == pattern ? "." : scratch_text(pattern, file - pattern, "");
 	int fd = call_open(AT_FDCWD, folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
 	const struct folder_entry *d;
 	struct entry *list = NULL;
@@ -499,31 +499,31 @@ matching(struct reader *r, const char *pattern, const char *file)
 
 	while (left >= 0 && (d = folder_next(fd, &left)))
 		if (d->name[0] != '.' && like(file, d->name))
-			entry_add(r, &list, scratch_text(r, pattern, file - pattern, d->name));
+			entry_add(&list, scratch_text(pattern, file - pattern, d->name));
 	if (left < 0 && errno != ENOENT)
-		mistake(r, "%s: %s", pattern, error_text(errno));
+		mistake("%s: %s", pattern, error_text(errno));
 	if (fd >= 0)
 		call_close(fd);
 	return list;
 }
 
 void
-include(struct reader *r, const char *pattern)
+include(const char *pattern)
 {
-	struct entry one = { .path = pattern = beside(r, pattern) }, *entry = &one;
+	struct entry one = { .path = pattern = beside(pattern) }, *entry = &one;
 	const char *slash = find_last(pattern, '/'), *file = slash ? slash + 1 : pattern;
 
 	if (find_char(file, '*') || find_char(file, '?'))
-		entry = matching(r, pattern, file);
-	if (r->depth == INCLUDE_DEPTH) {
-		mistake(r, "files that include each other, more than %d deep", INCLUDE_DEPTH);
+		entry = matching(pattern, file);
+	if (reader.depth == INCLUDE_DEPTH) {
+		mistake("files that include each other, more than %d deep", INCLUDE_DEPTH);
 		return;
 	}
-	for (r->depth++; entry; entry = entry->next) {
-		if (r->files++ < INCLUDE_FILES)
-			conf_file(r, entry->path);
-		else if (r->files == INCLUDE_FILES + 1)
-			too_many(r, INCLUDE_FILES, "files");
+	for (reader.depth++; entry; entry = entry->next) {
+		if (reader.files++ < INCLUDE_FILES)
+			conf_file(entry->path);
+		else if (reader.files == INCLUDE_FILES + 1)
+			too_many(INCLUDE_FILES, "files");
 	}
-	r->depth--;
+	reader.depth--;
 }

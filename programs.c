@@ -12,24 +12,24 @@
 enum { ARGUMENTS_MOST = 63, CHILDREN_MOST = 64, IDLE = 60, IDLE_MOST = 30 * 86400 };
 
 static struct spawn *
-spawn_of(struct reader *r, struct rule *rule)
+spawn_of(struct rule *rule)
 {
 	if (!rule->spawn) {
-		rule->spawn = keep(r, sizeof *rule->spawn);
+		rule->spawn = keep(sizeof *rule->spawn);
 		rule->spawn->most = 1;
 		rule->spawn->idle = IDLE;
-		rule->spawn->conf = r->conf;
-		rule->spawn->host = r->host;
+		rule->spawn->conf = reader.conf;
+		rule->spawn->host = reader.host;
 	}
 	return rule->spawn;
 }
 
 /* The words of the command, which no shell will see. */
 static char **
-words_of(struct reader *r, const char *text)
+words_of(const char *text)
 {
 	char *word[ARGUMENTS_MOST + 1], **argv;
-	struct span rest = span_of(keep_text(r, text)), s;
+	struct span rest = span_of(keep_text(text)), s;
 	unsigned n = 0;
 
 	while (rest.n && n < ARGUMENTS_MOST) {
@@ -39,48 +39,48 @@ words_of(struct reader *r, const char *text)
 		word[n] = (char *)(uintptr_t)s.p;
 		word[n++][s.n] = '\0';
 	}
-	argv = keep(r, (n + 1) * sizeof *argv);
+	argv = keep((n + 1) * sizeof *argv);
 	memcpy(argv, word, n * sizeof *argv);
 	return argv;
 }
 
 bool
-set_spawn(struct reader *r, struct rule *rule, char *text)
+set_spawn(struct rule *rule, char *text)
 {
 	if (!CONFIG_SPAWN)
-		return mistake(r, "'spawn' is not in this build (CONFIG_SPAWN)");
-	spawn_of(r, rule)->argv = words_of(r, text);
-	return *text == '/' || is_no(r, text, "program: its name begins with '/'");
+		return mistake("'spawn' is not in this build (CONFIG_SPAWN)");
+	spawn_of(rule)->argv = words_of(text);
+	return *text == '/' || is_no(text, "program: its name begins with '/'");
 }
 
 bool
-set_children(struct reader *r, struct rule *rule, char *text)
+set_children(struct rule *rule, char *text)
 {
-	return take_count(r, text, 1, CHILDREN_MOST, &spawn_of(r, rule)->most);
+	return take_count(text, 1, CHILDREN_MOST, &spawn_of(rule)->most);
 }
 
 bool
-set_ready(struct reader *r, struct rule *rule, char *text)
+set_ready(struct rule *rule, char *text)
 {
-	return take_count(r, text, 0, CHILDREN_MOST, &spawn_of(r, rule)->least);
+	return take_count(text, 0, CHILDREN_MOST, &spawn_of(rule)->least);
 }
 
 bool
-set_idle(struct reader *r, struct rule *rule, char *text)
+set_idle(struct rule *rule, char *text)
 {
-	return take_count(r, text, 1, IDLE_MOST, &spawn_of(r, rule)->idle);
+	return take_count(text, 1, IDLE_MOST, &spawn_of(rule)->idle);
 }
 
 /* A backend for each process. */
 static void
-make_places(struct reader *r, struct rule *rule)
+make_places(struct rule *rule)
 {
 	struct spawn *spawn = rule->spawn;
 	struct backend **end = &rule->backends;
 
-	spawn->place = keep(r, spawn->most * sizeof *spawn->place);
+	spawn->place = keep(spawn->most * sizeof *spawn->place);
 	for (unsigned i = 0; i < spawn->most; i++, end = &(*end)->next) {
-		struct backend *b = keep(r, sizeof *b);
+		struct backend *b = keep(sizeof *b);
 
 		b->text = spawn->argv[0];
 		b->own = &spawn->place[i];
@@ -89,24 +89,24 @@ make_places(struct reader *r, struct rule *rule)
 		*end = b;
 	}
 	spawn->run = rule->run;
-	spawn->next = r->conf->spawns;
-	r->conf->spawns = spawn;
+	spawn->next = reader.conf->spawns;
+	reader.conf->spawns = spawn;
 }
 
 bool
-programs_finish(struct reader *r, const struct word *w, struct rule *rule)
+programs_finish(const struct word *w, struct rule *rule)
 {
 	struct spawn *spawn = CONFIG_SPAWN ? rule->spawn : NULL;
 	const struct run *run = rule->run;
 
 	if (spawn ? !spawn->argv : run->user != NULL)
-		return mistake(r, "'children', 'ready', 'idle' and 'user' are about a program: 'spawn' is missing");
+		return mistake("'children', 'ready', 'idle' and 'user' are about a program: 'spawn' is missing");
 	if (!spawn == !rule->backends)
-		return mistake(r, "'%s' wants an address, or 'spawn' and a program, and not both", w->name);
+		return mistake("'%s' wants an address, or 'spawn' and a program, and not both", w->name);
 	if (!spawn)
 		return true;
 	if (spawn->least > spawn->most)
-		return mistake(r, "%u of %u children cannot be ready", spawn->least, spawn->most);
-	make_places(r, rule);
+		return mistake("%u of %u children cannot be ready", spawn->least, spawn->most);
+	make_places(rule);
 	return true;
 }

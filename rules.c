@@ -13,37 +13,38 @@ enum { RUN_MOST = 30 * 86400 };         /* seconds that a program may be given *
 /* -- parts of rules: what stands between the blanks ------------------------------------------------ */
 
 static bool
-set_pattern(struct reader *r, struct rule *rule, char *text)
+set_pattern(struct rule *rule, char *text)
 {
-	return take_pattern(r, text, &rule->pattern);
+	return take_pattern(text, &rule->pattern);
 }
 
-static const char one_of_a_kind[] = "the addresses of a line have one scheme and one path, and '%s' is not as the first";
+static const char one_of_a_kind[] =
+    "the addresses of a line have one scheme and one path, and '%s' is not as the first";
 
 /* One line speaks by https to all of its addresses, or to none. */
 static bool
-set_scheme(struct reader *r, struct rule *rule, bool https, const char *text)
+set_scheme(struct rule *rule, bool https, const char *text)
 {
 	if (https && !CONFIG_HTTPS)
-		return mistake(r, "'https' is not in this build (CONFIG_TLS_CLIENT)");
+		return mistake("'https' is not in this build (CONFIG_TLS_CLIENT)");
 	if (rule->backends && https != (rule->secure != NULL))
-		return mistake(r, one_of_a_kind, text);
+		return mistake(one_of_a_kind, text);
 	if (https && !rule->secure)
-		rule->secure = keep(r, sizeof *rule->secure);
-	r->conf->https |= https;
+		rule->secure = keep(sizeof *rule->secure);
+	reader.conf->https |= https;
 	return true;
 }
 
 /* Of http://HOST[:PORT][/PATH] the address alone; the path is kept for all addresses of the line. */
 static char *
-cut_url(struct reader *r, struct rule *rule, char *text)
+cut_url(struct rule *rule, char *text)
 {
 	struct span s = span_of(text), path = SPAN("");
 	bool https = span_starts(s, SPAN("https://"));
 	const char *slash, *end;
 	char *address = text;
 
-	if (!set_scheme(r, rule, https, text))
+	if (!set_scheme(rule, https, text))
 		return NULL;
 	if (https || span_starts(s, SPAN("http://"))) {
 		s = (struct span){ s.p + 7 + https, s.n - 7 - https };
@@ -51,15 +52,15 @@ cut_url(struct reader *r, struct rule *rule, char *text)
 		if (slash) {
 			path = (struct span){ slash, s.n - (unsigned)(slash - s.p) };
 			s.n -= path.n;
-			if (!take_path(r, slash))
+			if (!take_path(slash))
 				return NULL;
 		}
 		for (end = s.p + s.n; end > s.p && end[-1] >= '0' && end[-1] <= '9'; end--)
 			;
-		address = scratch_text(r, s.p, s.n, end > s.p && end[-1] == ':' ? "" : https ? ":443" : ":80");
+		address = scratch_text(s.p, s.n, end > s.p && end[-1] == ':' ? "" : https ? ":443" : ":80");
 	}
 	if (rule->backends && !span_eq(rule->value, path)) {
-		mistake(r, one_of_a_kind, text);
+		mistake(one_of_a_kind, text);
 		return NULL;
 	}
 	rule->value = path;
@@ -67,13 +68,13 @@ cut_url(struct reader *r, struct rule *rule, char *text)
 }
 
 static struct backend *
-keep_name(struct reader *r, const struct name *parsed, const char *text)
+keep_name(const struct name *parsed, const char *text)
 {
-	struct name *name = keep(r, sizeof *name);
-	struct backend *backends = keep(r, NAME_ADDRS * sizeof *backends);
+	struct name *name = keep(sizeof *name);
+	struct backend *backends = keep(NAME_ADDRS * sizeof *backends);
 
 	*name = *parsed;
-	name->host = keep_span(r, parsed->host);
+	name->host = keep_span(parsed->host);
 	name_begin(name, backends, text);
 	return backends;
 }
@@ -81,20 +82,20 @@ keep_name(struct reader *r, const struct name *parsed, const char *text)
 #define ADDRESSES "address: those are HOST:PORT, [V6]:PORT, PORT and unix:PATH"
 
 static bool
-set_backend(struct reader *r, struct rule *rule, char *text)
+set_backend(struct rule *rule, char *text)
 {
-	struct backend *backend = keep(r, sizeof *backend), **end;
+	struct backend *backend = keep(sizeof *backend), **end;
 	const char *written = text;
 	struct name name;
 
 	backend->text = text;
-	if (rule->kind == R_PROXY && !(text = cut_url(r, rule, text)))
+	if (rule->kind == R_PROXY && !(text = cut_url(rule, text)))
 		return false;
 	if (CONFIG_RESOLVE && !addr_parse(&backend->addr, text, "127.0.0.1") && name_parse(&name, text))
-		backend = keep_name(r, &name, written);
+		backend = keep_name(&name, written);
 	else if (!addr_parse(&backend->addr, text, "127.0.0.1") ||
 	    (backend->addr.u.any.sa_family != AF_UNIX && !addr_port(&backend->addr)))
-		return is_no(r, text, CONFIG_RESOLVE ? ADDRESSES : ADDRESSES ", without names in this build (CONFIG_RESOLVE)");
+		return is_no(text, CONFIG_RESOLVE ? ADDRESSES : ADDRESSES ", without names in this build (CONFIG_RESOLVE)");
 	for (end = &rule->backends; *end; end = &(*end)->next)
 		;
 	*end = backend;
@@ -105,14 +106,14 @@ static const char about_certificates[] = "'%s' is about certificates: it needs h
 
 /* The SHA-256 of the certificate, with or without colons, or `nothing`. */
 static bool
-set_check(struct reader *r, struct rule *rule, char *text)
+set_check(struct rule *rule, char *text)
 {
-	unsigned char *pin = keep(r, 32);
+	unsigned char *pin = keep(32);
 	unsigned n = 0;
 	int digit;
 
 	if (!rule->secure)
-		return mistake(r, about_certificates, "check");
+		return mistake(about_certificates, "check");
 	rule->secure->check = text;
 	rule->secure->unchecked = !strcmp(text, "nothing");
 	if (rule->secure->unchecked)
@@ -124,35 +125,34 @@ set_check(struct reader *r, struct rule *rule, char *text)
 		n += digit >= 0 ? 1 : *p == ':' ? 0 : 65;
 	}
 	rule->secure->pin = pin;
-	return n == 64 || mistake(r, "'%s' is neither 'nothing' nor a SHA-256 of 64 hexadecimal digits", text);
+	return n == 64 || mistake("'%s' is neither 'nothing' nor a SHA-256 of 64 hexadecimal digits", text);
 }
 
 static bool
-set_secure_name(struct reader *r, struct rule *rule, char *text)
+set_secure_name(struct rule *rule, char *text)
 {
 	if (!rule->secure)
-		return mistake(r, about_certificates, "name");
+		return mistake(about_certificates, "name");
 	rule->secure->name = span_of(text);
-	return take_name(r, text);
+	return take_name(text);
 }
 
 #define BALANCES "in-turn|least-busy|sticky"
 
 static bool
-set_balance(struct reader *r, struct rule *rule, char *text)
+set_balance(struct rule *rule, char *text)
 {
-	(void)r;
 	rule->number = IN_TURN + choice_of(SPAN(BALANCES), text);
 	return true;
 }
 
 bool
-take_net(struct reader *r, const char *text, struct net **end)
+take_net(const char *text, struct net **end)
 {
-	struct net *net = keep(r, sizeof *net);
+	struct net *net = keep(sizeof *net);
 
 	if (!net_parse(net, text)) {
-		return is_no(r, text, "range of addresses, such as 192.168.1.0/24, fd00::/8, 192.0.2.1, unix or *");
+		return is_no(text, "range of addresses, such as 192.168.1.0/24, fd00::/8, 192.0.2.1, unix or *");
 	}
 	while (*end)
 		end = &(*end)->next;
@@ -161,175 +161,174 @@ take_net(struct reader *r, const char *text, struct net **end)
 }
 
 static bool
-set_net(struct reader *r, struct rule *rule, char *text)
+set_net(struct rule *rule, char *text)
 {
-	return take_net(r, text, &rule->nets);
+	return take_net(text, &rule->nets);
 }
 
 static bool
-set_value(struct reader *r, struct rule *rule, char *text)
+set_value(struct rule *rule, char *text)
 {
 	rule->value = span_trim(span_of(text));
-	return take_clean(r, text);
+	return take_clean(text);
 }
 
 static bool
-set_users(struct reader *r, struct rule *rule, char *text)
+set_users(struct rule *rule, char *text)
 {
 	rule->value = SPAN("cubhttpd");
 	rule->root.path = strcmp(text, "off") ? strcmp(text, "system") ? text : "" : NULL;
-	return take_name(r, text);
+	return take_name(text);
 }
 
 /* It goes out between quotes (RFC 9110 5.6.4). */
 static bool
-set_realm(struct reader *r, struct rule *rule, char *text)
+set_realm(struct rule *rule, char *text)
 {
 	if (find_char(text, '"') || find_char(text, '\\'))
-		return mistake(r, "a realm has no quotes and backslashes in it");
-	return set_value(r, rule, text);
+		return mistake("a realm has no quotes and backslashes in it");
+	return set_value(rule, text);
 }
 
 static bool
-set_remote(struct reader *r, struct rule *rule, char *text)
+set_remote(struct rule *rule, char *text)
 {
 	rule->remote = text;
-	return take_name(r, text);
+	return take_name(text);
 }
 
 static bool
-set_sendfile(struct reader *r, struct rule *rule, char *text)
+set_sendfile(struct rule *rule, char *text)
 {
-	struct rule *root = keep(r, sizeof *root), **end;
+	struct rule *root = keep(sizeof *root), **end;
 
 	root->kind = R_ALIAS;
 	root->pattern = (struct pattern){ MATCH_BELOW, SPAN("/") };
-	root->root = (struct root){ .path = keep_folder(r, text), .fd = -1 };
+	root->root = (struct root){ .path = keep_folder(text), .fd = -1 };
 	for (end = &rule->sendfile; *end; end = &(*end)->next)
 		;
 	*end = root;
-	return take_name(r, text);
+	return take_name(text);
 }
 
 static bool
-set_root(struct reader *r, struct rule *rule, char *text)
+set_root(struct rule *rule, char *text)
 {
-	rule->root.path = keep_folder(r, text);
-	return take_name(r, text);
+	rule->root.path = keep_folder(text);
+	return take_name(text);
 }
 
 static bool
-set_path(struct reader *r, struct rule *rule, char *text)
+set_path(struct rule *rule, char *text)
 {
 	rule->value = span_of(text);
-	return take_path(r, text);
+	return take_path(text);
 }
 
 static bool
-set_target(struct reader *r, struct rule *rule, char *text)
+set_target(struct rule *rule, char *text)
 {
 	rule->value = span_of(text);
 	if (*text && !find_char(text, ' '))
-		return take_clean(r, text);
-	return is_no(r, text, "target: that is a path or an URL, without blanks");
+		return take_clean(text);
+	return is_no(text, "target: that is a path or an URL, without blanks");
 }
 
 /* None of the fields that say where a message ends. */
 static bool
-set_name(struct reader *r, struct rule *rule, char *text)
+set_name(struct rule *rule, char *text)
 {
-	rule->name = line_name(scratch_text(r, text, strlen(text), ":"));
+	rule->name = line_name(scratch_text(text, strlen(text), ":"));
 	if (!rule->name.n || text[rule->name.n])
-		return is_no(r, text, "name of a field");
+		return is_no(text, "name of a field");
 	rule->name.p = text;
 	rule->field = field_find(rule->name);
 	if (rule->field != F_CONTENT_LENGTH && rule->field != F_TRANSFER_ENCODING && rule->field != F_CONNECTION)
 		return true;
-	return mistake(r, "'%s' is for the server alone to say", text);
+	return mistake("'%s' is for the server alone to say", text);
 }
 
 static bool
-set_count(struct reader *r, struct rule *rule, char *text)
+set_count(struct rule *rule, char *text)
 {
 	const struct word *w = word_of_rule(rule->kind);
 
-	return take_number(r, text, w->min, w->max ? w->max : NUMBER_MAX, &rule->number);
+	return take_number(text, w->min, w->max ? w->max : NUMBER_MAX, &rule->number);
 }
 
 static bool
-set_status(struct reader *r, struct rule *rule, char *text)
+set_status(struct rule *rule, char *text)
 {
-	(void)r;
 	return span_uint(span_of(text), &rule->number);
 }
 
 static bool
-set_body(struct reader *r, struct rule *rule, char *text)
+set_body(struct rule *rule, char *text)
 {
-	return take_size(r, text, &rule->number);
+	return take_size(text, &rule->number);
 }
 
 /* How a program is started. */
 static struct run *
-run_of(struct reader *r, struct rule *rule)
+run_of(struct rule *rule)
 {
 	if (!rule->run)
-		rule->run = keep(r, sizeof *rule->run);
+		rule->run = keep(sizeof *rule->run);
 	return rule->run;
 }
 
 static bool
-set_interpreter(struct reader *r, struct rule *rule, char *text)
+set_interpreter(struct rule *rule, char *text)
 {
 	rule->value = span_of(text);
-	return *text == '/' || is_no(r, text, "program: its name begins with '/'");
+	return *text == '/' || is_no(text, "program: its name begins with '/'");
 }
 
 static bool
-set_folder(struct reader *r, struct rule *rule, char *text)
+set_folder(struct rule *rule, char *text)
 {
-	run_of(r, rule)->at_root = *text == 'r';
+	run_of(rule)->at_root = *text == 'r';
 	return true;
 }
 
 static bool
-set_location(struct reader *r, struct rule *rule, char *text)
+set_location(struct rule *rule, char *text)
 {
-	run_of(r, rule)->local = *text == 's';
+	run_of(rule)->local = *text == 's';
 	return true;
 }
 
 static bool
-set_account(struct reader *r, struct rule *rule, char *text)
+set_account(struct rule *rule, char *text)
 {
-	struct run *run = run_of(r, rule);
+	struct run *run = run_of(rule);
 
 	run->user = text;
-	return take_user(r, text, &run->uid, &run->gid);
+	return take_user(text, &run->uid, &run->gid);
 }
 
 static bool
-set_memory(struct reader *r, struct rule *rule, char *text)
+set_memory(struct rule *rule, char *text)
 {
-	return take_size(r, text, &run_of(r, rule)->memory);
+	return take_size(text, &run_of(rule)->memory);
 }
 
 static bool
-set_cpu(struct reader *r, struct rule *rule, char *text)
+set_cpu(struct rule *rule, char *text)
 {
-	return take_count(r, text, 1, RUN_MOST, &run_of(r, rule)->cpu);
+	return take_count(text, 1, RUN_MOST, &run_of(rule)->cpu);
 }
 
 static bool
-set_time(struct reader *r, struct rule *rule, char *text)
+set_time(struct rule *rule, char *text)
 {
-	return take_count(r, text, 1, RUN_MOST, &run_of(r, rule)->time);
+	return take_count(text, 1, RUN_MOST, &run_of(rule)->time);
 }
 
 static bool
-set_nice(struct reader *r, struct rule *rule, char *text)
+set_nice(struct rule *rule, char *text)
 {
-	return take_count(r, text, 1, 19, &run_of(r, rule)->nice);
+	return take_count(text, 1, 19, &run_of(rule)->nice);
 }
 
 /* A part that only words of these features have; nobody comes to the row without them. */
@@ -382,9 +381,9 @@ part_find(struct span piece)
 }
 
 void
-rule_set(struct reader *r, const struct word *w, char *const *arg, unsigned n)
+rule_set(const struct word *w, char *const *arg, unsigned n)
 {
-	struct rule *rule = keep(r, sizeof *rule), **end = w->section == G_ROUTE ? &r->host->routes : &r->host->filters;
+	struct rule *rule = keep(sizeof *rule), **end = w->section == G_ROUTE ? &reader.host->routes : &reader.host->filters;
 	const struct part *part;
 
 	rule->kind = w->kind;
@@ -392,15 +391,15 @@ rule_set(struct reader *r, const struct word *w, char *const *arg, unsigned n)
 	rule->pattern = (struct pattern){ MATCH_BELOW, SPAN("/") };
 	rule->root.fd = -1;
 	if ((CONFIG_CGI && rule->kind == R_CGI) || rule->kind == R_FASTCGI || rule->kind == R_SCGI)
-		run_of(r, rule);
+		run_of(rule);
 	for (unsigned i = 0; i < n; i++) {
-		part = part_find(r->key[i]);
-		if (part && !part->set(r, rule, keep_text(r, arg[i])))
+		part = part_find(reader.key[i]);
+		if (part && !part->set(rule, keep_text(arg[i])))
 			return;
 	}
-	if ((rule->kind == R_FASTCGI || rule->kind == R_SCGI) && !programs_finish(r, w, rule))
+	if ((rule->kind == R_FASTCGI || rule->kind == R_SCGI) && !programs_finish(w, rule))
 		return;
-	remember(r, rule);
+	remember(rule);
 	while (*end)
 		end = &(*end)->next;
 	*end = rule;

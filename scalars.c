@@ -6,73 +6,73 @@
 enum { DAY = 86400 };
 
 static void *
-field_of(const struct reader *r, const struct word *w)
+field_of(const struct word *w)
 {
-	return (w->section == G_SERVER ? (char *)r->conf : (char *)r->host) + w->at;
+	return (w->section == G_SERVER ? (char *)reader.conf : (char *)reader.host) + w->at;
 }
 
 void
-text_set(struct reader *r, const struct word *w, char *const *arg, unsigned n)
+text_set(const struct word *w, char *const *arg, unsigned n)
 {
-	const char **to = field_of(r, w);
+	const char **to = field_of(w);
 
 	(void)n;
-	if (take_name(r, arg[0]) && once(r, to, w->name))
-		*to = keep_text(r, arg[0]);
+	if (take_name(arg[0]) && once(to, w->name))
+		*to = keep_text(arg[0]);
 }
 
 void
-nets_set(struct reader *r, const struct word *w, char *const *arg, unsigned n)
+nets_set(const struct word *w, char *const *arg, unsigned n)
 {
-	struct net **list = field_of(r, w);
+	struct net **list = field_of(w);
 
 	for (unsigned i = 0; i < n; i++)
-		take_net(r, arg[i], list);
+		take_net(arg[i], list);
 }
 
 void
-root_set(struct reader *r, const struct word *w, char *const *arg, unsigned n)
+root_set(const struct word *w, char *const *arg, unsigned n)
 {
-	const char **to = field_of(r, w);
+	const char **to = field_of(w);
 
-	text_set(r, w, arg, n);
+	text_set(w, arg, n);
 	if (*to && *to[0] != '/')
-		*to = keep_folder(r, *to);
+		*to = keep_folder(*to);
 }
 
 /* A second one, which may be missing, goes into the next field. */
 void
-number_set(struct reader *r, const struct word *w, char *const *arg, unsigned n)
+number_set(const struct word *w, char *const *arg, unsigned n)
 {
-	unsigned *to = field_of(r, w), number;
+	unsigned *to = field_of(w), number;
 
 	for (unsigned i = 0; i < n; i++) {
-		if (!take_count(r, arg[i], i ? 0 : w->min, i ? 65535 : w->max, &number))
+		if (!take_count(arg[i], i ? 0 : w->min, i ? 65535 : w->max, &number))
 			return;
-		if (once(r, to + i, w->name))
+		if (once(to + i, w->name))
 			to[i] = number;
-		else if (!r->defaults)
+		else if (!reader.defaults)
 			return;
 	}
 }
 
 void
-memory_set(struct reader *r, const struct word *w, char *const *arg, unsigned n)
+memory_set(const struct word *w, char *const *arg, unsigned n)
 {
 	uint64_t size;
 
 	(void)n;
-	if (!take_size(r, arg[0], &size))
+	if (!take_size(arg[0], &size))
 		return;
 	if (!size)
-		mistake(r, "'memory 0' leaves nothing to run in");
-	else if (once(r, &r->conf->memory, w->name))
-		r->conf->memory = size;
+		mistake("'memory 0' leaves nothing to run in");
+	else if (once(&reader.conf->memory, w->name))
+		reader.conf->memory = size;
 }
 
 /* Seconds with up to three decimals, as milliseconds. */
 static bool
-take_time(struct reader *r, const char *text, unsigned *to)
+take_time(const char *text, unsigned *to)
 {
 	struct span part = span_of(text), whole = span_cut(&part, '.');
 	bool point = find_char(text, '.');
@@ -85,59 +85,59 @@ take_time(struct reader *r, const char *text, unsigned *to)
 		if (*to)
 			return true;
 	}
-	return mistake(r, "'%s' is no time in seconds from 0.001 to %d", text, DAY);
+	return mistake("'%s' is no time in seconds from 0.001 to %d", text, DAY);
 }
 
 void
-timeout_set(struct reader *r, const struct word *w, char *const *arg, unsigned n)
+timeout_set(const struct word *w, char *const *arg, unsigned n)
 {
-	unsigned *to = &r->conf->timeout[choice_of(r->key[0], arg[0])], ms;
+	unsigned *to = &reader.conf->timeout[choice_of(reader.key[0], arg[0])], ms;
 
 	(void)w;
 	(void)n;
-	if (take_time(r, arg[1], &ms) && once(r, to, arg[0]))
+	if (take_time(arg[1], &ms) && once(to, arg[0]))
 		*to = ms;
 }
 
 void
-spool_set(struct reader *r, const struct word *w, char *const *arg, unsigned n)
+spool_set(const struct word *w, char *const *arg, unsigned n)
 {
 	uint64_t size;
 
 	(void)n;
-	if (!take_name(r, arg[0]) || !take_size(r, arg[1], &size) || !once(r, &r->conf->spool, w->name))
+	if (!take_name(arg[0]) || !take_size(arg[1], &size) || !once(&reader.conf->spool, w->name))
 		return;
-	r->conf->spool = keep_text(r, arg[0]);
-	r->conf->spool_size = size;
+	reader.conf->spool = keep_text(arg[0]);
+	reader.conf->spool_size = size;
 }
 
 void
-choice_set(struct reader *r, const struct word *w, char *const *arg, unsigned n)
+choice_set(const struct word *w, char *const *arg, unsigned n)
 {
-	uint8_t *to = field_of(r, w);
+	uint8_t *to = field_of(w);
 
 	(void)n;
-	if (once(r, to, w->name))
-		*to = choice_of(r->key[0], arg[0]);
+	if (once(to, w->name))
+		*to = choice_of(reader.key[0], arg[0]);
 }
 
 void
-index_set(struct reader *r, const struct word *w, char *const *arg, unsigned n)
+index_set(const struct word *w, char *const *arg, unsigned n)
 {
-	struct host *host = r->host;
+	struct host *host = reader.host;
 
 	if (n > INDEX_MAX) {
-		too_many(r, INDEX_MAX, "names in 'index'");
+		too_many(INDEX_MAX, "names in 'index'");
 		return;
 	}
-	if (!once(r, host->index, w->name))
+	if (!once(host->index, w->name))
 		return;
 	for (host->nindex = 0; host->nindex < n; host->nindex++) {
 		struct span name = span_of(arg[host->nindex]);
 
 		if (!name.n || find_byte(name.p, '/', name.n) || !text_clean(name.p))
-			is_no(r, name.p, "name of a file in a folder");
-		host->index[host->nindex] = keep_span(r, name);
+			is_no(name.p, "name of a file in a folder");
+		host->index[host->nindex] = keep_span(name);
 	}
 }
 

@@ -4,19 +4,19 @@
 #include <string.h>
 
 bool
-take_number(struct reader *r, const char *text, uint64_t min, uint64_t max, uint64_t *to)
+take_number(const char *text, uint64_t min, uint64_t max, uint64_t *to)
 {
 	if (span_uint(span_of(text), to) && *to >= min && *to <= max)
 		return true;
-	return mistake(r, "'%s' is no number from %llu to %llu", text, (unsigned long long)min, (unsigned long long)max);
+	return mistake("'%s' is no number from %llu to %llu", text, (unsigned long long)min, (unsigned long long)max);
 }
 
 bool
-take_count(struct reader *r, const char *text, unsigned min, unsigned max, unsigned *to)
+take_count(const char *text, unsigned min, unsigned max, unsigned *to)
 {
 	uint64_t n;
 
-	if (!take_number(r, text, min, max, &n))
+	if (!take_number(text, min, max, &n))
 		return false;
 	*to = n;
 	return true;
@@ -34,7 +34,7 @@ choice_of(struct span choices, const char *text)
 
 /* 500, 64k, 1m, 2g */
 bool
-take_size(struct reader *r, const char *text, uint64_t *to)
+take_size(const char *text, uint64_t *to)
 {
 	struct span s = span_of(text);
 	const char *unit = s.n ? find_char("kmg", lower(s.p[s.n - 1])) : NULL;
@@ -45,25 +45,25 @@ take_size(struct reader *r, const char *text, uint64_t *to)
 		*to <<= shift;
 		return true;
 	}
-	return is_no(r, text, "size, such as 500, 64k, 1m or 2g");
+	return is_no(text, "size, such as 500, 64k, 1m or 2g");
 }
 
 bool
-take_name(struct reader *r, const char *text)
+take_name(const char *text)
 {
-	return *text || is_no(r, text, "name");
+	return *text || is_no(text, "name");
 }
 
 bool
-take_clean(struct reader *r, const char *text)
+take_clean(const char *text)
 {
 	if (text_clean(text))
 		return true;
-	return mistake(r, "there is a control character in '%s'", text);
+	return mistake("there is a control character in '%s'", text);
 }
 
 bool
-take_path(struct reader *r, const char *text)
+take_path(const char *text)
 {
 	bool good = *text == '/' && text_clean(text) && !find_char(text, '?');
 	const char *end;
@@ -74,11 +74,11 @@ take_path(struct reader *r, const char *text)
 		end += end > p && *end == '.';
 		good = *end ? *end != '/' : end == p;
 	}
-	return good || is_no(r, text, "path: it begins with '/', without '//', '/./', '/../' and '?'");
+	return good || is_no(text, "path: it begins with '/', without '//', '/./', '/../' and '?'");
 }
 
 bool
-take_pattern(struct reader *r, const char *text, struct pattern *to)
+take_pattern(const char *text, struct pattern *to)
 {
 	struct span s = span_of(text);
 
@@ -89,9 +89,9 @@ take_pattern(struct reader *r, const char *text, struct pattern *to)
 	}
 	if (s.n && s.p[0] == '/' && !find_char(text, '*')) {
 		*to = (struct pattern){ s.p[s.n - 1] == '/' ? MATCH_BELOW : MATCH_PATH, s };
-		return take_path(r, text);
+		return take_path(text);
 	}
-	return is_no(r, text, "pattern: those are /dir/, /path and *.ext");
+	return is_no(text, "pattern: those are /dir/, /path and *.ext");
 }
 
 /* One of its segments ends in the extension; it is not shorter than that. */

@@ -46,23 +46,23 @@ key_of(const struct public_key *k)
 
 /* The file itself is not kept, only names and keys. */
 static br_x509_trust_anchor
-anchor_of(struct reader *r, const struct certificate *c)
+anchor_of(const struct certificate *c)
 {
 	struct public_key k = c->key;
-	struct span name = keep_span(r, c->subject);
+	struct span name = keep_span(c->subject);
 
-	k.n = keep_span(r, k.n);
-	k.e = keep_span(r, k.e);
-	k.point = keep_span(r, k.point);
+	k.n = keep_span(k.n);
+	k.e = keep_span(k.e);
+	k.point = keep_span(k.point);
 	return (br_x509_trust_anchor){ { bytes(name), name.n }, BR_X509_TA_CA, key_of(&k) };
 }
 
 static struct anchors *
-anchors_read(struct reader *r, const char *path)
+anchors_read(const char *path)
 {
-	br_x509_trust_anchor *all = scratch(r, ANCHORS_MAX * sizeof *all);
-	struct span text = file_text(r, path), label, body;
-	struct anchors *a = keep(r, sizeof *a);
+	br_x509_trust_anchor *all = scratch(ANCHORS_MAX * sizeof *all);
+	struct span text = file_text(path), label, body;
+	struct anchors *a = keep(sizeof *a);
 	struct certificate c;
 
 	if (!text.p)
@@ -70,32 +70,32 @@ anchors_read(struct reader *r, const char *path)
 	while (pem_next(&text, &label, &body))
 		if (span_ends(label, SPAN("CERTIFICATE")) && certificate_parse(body, &c) && a->n < ANCHORS_MAX &&
 		    (c.key.kind == KEY_RSA || curve_of(c.key.curve)))
-			all[a->n++] = anchor_of(r, &c);
+			all[a->n++] = anchor_of(&c);
 	if (!a->n) {
-		mistake(r, "%s: there is no certificate in it, in PEM", path);
+		mistake("%s: there is no certificate in it, in PEM", path);
 		return NULL;
 	}
-	a->all = memcpy(keep(r, a->n * sizeof *all), all, a->n * sizeof *all);
+	a->all = memcpy(keep(a->n * sizeof *all), all, a->n * sizeof *all);
 	return a;
 }
 
 void
-ca_set(struct reader *r, const struct word *w, char *const *arg, unsigned n)
+ca_set(const struct word *w, char *const *arg, unsigned n)
 {
 	(void)n;
-	if (!once(r, &r->conf->ca, w->name))
+	if (!once(&reader.conf->ca, w->name))
 		return;
-	r->conf->ca = anchors_read(r, arg[0]);
+	reader.conf->ca = anchors_read(arg[0]);
 }
 
 void
-client_ca_set(struct reader *r, const struct word *w, char *const *arg, unsigned n)
+client_ca_set(const struct word *w, char *const *arg, unsigned n)
 {
-	struct conf *cf = r->conf;
+	struct conf *cf = reader.conf;
 
-	if (!once(r, &cf->client_ca, w->name))
+	if (!once(&cf->client_ca, w->name))
 		return;
-	cf->client_ca = anchors_read(r, arg[0]);
+	cf->client_ca = anchors_read(arg[0]);
 	cf->client_ca_optional = n > 1 && arg[1][0] == 'o';
 }
 

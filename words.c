@@ -1,8 +1,8 @@
 /* words.c - the directives: one table
  *
  * A new scalar is a row with a setter that exists already, and a line of defaults[] (scalars.c; directives.c has those
- * with a mind of their own).  A new route or filter is a row whose pattern of arguments names its parts; a part that no other rule has
- * is a row of parts[] in rules.c.
+ * with a mind of their own).  A new route or filter is a row whose pattern of arguments names its parts; a part that no
+ * other rule has is a row of parts[] in rules.c.
  */
 #include "words.h"
 

@@ -27,11 +27,10 @@ enum {
 	MISTAKES_MAX = 200,             /* that are told */
 };
 
-struct reader;
 struct word;
 
 /* The arguments fit the word's pattern already. */
-typedef void setter(struct reader *, const struct word *, char *const *arg, unsigned n);
+typedef void setter(const struct word *, char *const *arg, unsigned n);
 
 enum section { G_SERVER, G_SITE, G_ROUTE, G_FILTER, GROUPS };     /* those of G_SERVER stand outside of `host` */
 
@@ -49,7 +48,7 @@ struct word {
 /* -- words.c: the table of directives -------------------------------------------------------------- */
 
 extern const struct word words[];       /* the last has no name */
-extern const char defaults[];           /* lines that are read after all others and lose against them; the last is empty */
+extern const char defaults[];           /* lines that are read last and lose against others; an empty one ends them */
 const char *text_at(const char *, unsigned i);          /* the i-th of texts that lie one behind the other */
 enum word_text { W_NAME, W_ARGS, W_FEATURE, W_HELP };   /* a help is there with CONFIG_HELP alone */
 const char *word_text(const struct word *, enum word_text);
@@ -62,39 +61,40 @@ setter nets_set, text_set, root_set, number_set, memory_set, timeout_set, spool_
 setter forward_set, listen_set, certificate_set, user_set, log_set, types_set, include_set, host_set, resolver_set;
 setter ca_set, client_ca_set;           /* verify.c */
 setter env_set;
-unsigned choice_of(struct span choices, const char *text);      /* the how-manyth of a|b|c it is; how many there are: none */
 
 /* -- rules.c, programs.c: routes and filters ------------------------------------------------------- */
 
 setter rule_set;
-typedef bool set_part(struct reader *, struct rule *, char *text);
+typedef bool set_part(struct rule *, char *text);
 set_part set_spawn, set_children, set_ready, set_idle;          /* programs.c */
-bool programs_finish(struct reader *, const struct word *, struct rule *);      /* all parts are there; false after a mistake */
+bool programs_finish(const struct word *, struct rule *);       /* all parts are there; false after a mistake */
 
 /* -- values.c: values out of text, false after a mistake -------------------------------------------- */
 
-bool take_number(struct reader *, const char *text, uint64_t min, uint64_t max, uint64_t *to);
-bool take_count(struct reader *, const char *text, unsigned min, unsigned max, unsigned *to);
-bool take_size(struct reader *, const char *text, uint64_t *to);
-bool take_name(struct reader *, const char *text);      /* it is not empty */
-bool take_clean(struct reader *, const char *text);     /* for a response head: no controls (RFC 9110 5.5) */
-bool take_path(struct reader *, const char *text);      /* as requests have it once they are decoded */
-bool take_pattern(struct reader *, const char *text, struct pattern *to);
-bool take_net(struct reader *, const char *text, struct net **list);
-bool take_user(struct reader *, const char *text, uid_t *, gid_t *);    /* NAME[:GROUP], or numbers */
+bool take_number(const char *text, uint64_t min, uint64_t max, uint64_t *to);
+bool take_count(const char *text, unsigned min, unsigned max, unsigned *to);
+bool take_size(const char *text, uint64_t *to);
+bool take_name(const char *text);                       /* it is not empty */
+bool take_clean(const char *text);                      /* for a response head: no controls (RFC 9110 5.5) */
+bool take_path(const char *text);                       /* as requests have it once they are decoded */
+bool take_pattern(const char *text, struct pattern *to);
+bool take_net(const char *text, struct net **list);
+/* The how-manyth of a|b|c it is; how many there are: none. */
+unsigned choice_of(struct span choices, const char *text);
+bool take_user(const char *text, uid_t *, gid_t *);     /* NAME[:GROUP], or numbers */
 
 /* -- lines.c: the grammar -------------------------------------------------------------------------- */
 
 /* What is in a file, for the time of reading, which may change it; p is NULL after a mistake. */
-struct span file_text(struct reader *, const char *path);
+struct span file_text(const char *path);
 /* Set what a word and its arguments say.  opens: there is a `{` behind them. */
-void apply(struct reader *, const char *name, char *const *arg, unsigned n, bool opens);
+void apply(const char *name, char *const *arg, unsigned n, bool opens);
 /* The same for a line, which is changed. */
-void conf_line(struct reader *, char *text);
-/* The lines of a file, each with r->file and r->line set; false after a mistake when it cannot be read. */
-bool file_lines(struct reader *, const char *path, void (*line)(struct reader *, char *text));
-void conf_file(struct reader *, const char *path);
-void include(struct reader *, const char *pattern);     /* the configuration files that match */
+void conf_line(char *text);
+/* The lines of a file, each with reader.file and reader.line set; false after a mistake when it cannot be read. */
+bool file_lines(const char *path, void (*line)(char *text));
+void conf_file(const char *path);
+void include(const char *pattern);                      /* the configuration files that match */
 bool text_clean(const char *);          /* no control characters */
 
 /* -- conf.c: memory, mistakes, and what was set where ---------------------------------------------- */
@@ -122,6 +122,8 @@ struct reader {
 	jmp_buf no_memory;
 };
 
+extern struct reader reader;            /* one configuration is read at a time */
+
 struct arena { struct chunk *chunks; char *p; size_t left; };
 struct text { struct text *next; const char *text; };
 
@@ -130,31 +132,31 @@ struct kept {                           /* what a conf keeps besides its structu
 	struct text *lines, **end;      /* those that took effect, for -t alone */
 };
 
-/* -- answers.c: -t ---------------------------------------------------------------------------------- */
-
-/* Keep a line that took effect, to be shown when the reading has ended. */
-void line_keep(struct reader *, const char *name, char *const *arg, unsigned n, bool opens);
-
 /* Memory is zeroed; when there is none the reading ends as a whole. */
-void *keep(struct reader *, size_t n);
-void *scratch(struct reader *, size_t n);       /* until the reading ends */
-char *keep_text(struct reader *, const char *);
+void *keep(size_t n);
+void *scratch(size_t n);                                /* until the reading ends */
+char *keep_text(const char *);
 /* The name of a folder from "/" on: backends are told it, and stand elsewhere. */
-char *keep_folder(struct reader *, const char *);
-char *scratch_text(struct reader *, const char *before, size_t n, const char *text);    /* n bytes, then text */
-struct host *new_host(struct reader *);
-struct span keep_span(struct reader *, struct span);
+char *keep_folder(const char *);
+char *scratch_text(const char *before, size_t n, const char *text);     /* n bytes, then text */
+struct host *new_host(void);
+struct span keep_span(struct span);
 
 /* Tell "file:line: sentence" on stderr and count it; verbs as in buf_print.  False, to be passed on. */
-bool mistake(struct reader *, const char *format, ...) __attribute__((format(printf, 2, 3)));
-bool is_no(struct reader *, const char *text, const char *what);        /* a mistake: "'text' is no WHAT" */
-bool too_many(struct reader *, int most, const char *what);             /* another: "more than MOST WHAT" */
-void mistake_unknown(struct reader *, const char *text);        /* it is no word; the nearest, when there is one near enough */
+bool mistake(const char *format, ...) __attribute__((format(printf, 1, 2)));
+bool is_no(const char *text, const char *what);         /* a mistake: "'text' is no WHAT" */
+bool too_many(int most, const char *what);              /* another: "more than MOST WHAT" */
+void mistake_unknown(const char *text);                 /* it is no word; and which one is near */
 
 /* May this field be set here?  The first time, yes.  A value of the command line stays, in silence, whatever a file
  * says, and any value whatever the defaults say; anything else is a mistake. */
-bool once(struct reader *, const void *field, const char *what);
-void remember(struct reader *, const void *field);
-const struct place *place_of(const struct reader *, const void *field);
+bool once(const void *field, const char *what);
+void remember(const void *field);
+const struct place *place_of(const void *field);
+
+/* -- answers.c: -t ---------------------------------------------------------------------------------- */
+
+/* Keep a line that took effect, to be shown when the reading has ended. */
+void line_keep(const char *name, char *const *arg, unsigned n, bool opens);
 
 #endif
