@@ -337,9 +337,12 @@ bool
 from_parse(struct from *f, struct span text)
 {
 	struct span rest = text, part;
-	bool six = text.n && *text.p == '[';
 	struct addr a;
+	bool six;
 
+	if (!text.n)
+		return false;
+	six = *text.p == '[';
 	if (six) {
 		rest = (struct span){ text.p + 1, text.n - 1 };
 		part = span_cut(&rest, ']');
