@@ -33,38 +33,18 @@ alert_name(unsigned code)
 static unsigned
 alert_for(int error)
 {
-	switch (error) {
-	case BR_ERR_UNSUPPORTED_VERSION:
-	case BR_ERR_BAD_VERSION:
-		return 70;
-	case BR_ERR_TOO_LARGE:
-	case BR_ERR_BAD_LENGTH:
-		return 22;
-	case BR_ERR_BAD_MAC:
-		return 20;
-	case BR_ERR_UNKNOWN_TYPE:
-	case BR_ERR_UNEXPECTED:
-	case BR_ERR_BAD_CCS:
-		return 10;
-	case BR_ERR_BAD_FINISHED:
-	case BR_ERR_BAD_SIGNATURE:
-		return 51;
-	case BR_ERR_NO_RANDOM:
-	case BR_ERR_BAD_STATE:
-		return 80;
-	case BR_ERR_BAD_SECRENEG:
-	case BR_ERR_RESUME_MISMATCH:
-	case BR_ERR_NO_CLIENT_AUTH:
-		return 40;
-	case BR_ERR_BAD_FRAGLEN:
-		return 47;
-	case BR_ERR_X509_EXPIRED:
-		return 45;
-	case BR_ERR_X509_NOT_TRUSTED:
-		return 48;
-	default:
-		return error > BR_ERR_X509_OK && error < BR_ERR_X509_NOT_TRUSTED ? 42 : 50;
-	}
+	static const struct { uint8_t error, alert; } of[] = {
+		{ BR_ERR_UNSUPPORTED_VERSION, 70 }, { BR_ERR_BAD_VERSION, 70 }, { BR_ERR_TOO_LARGE, 22 }, { BR_ERR_BAD_LENGTH, 22 },
+		{ BR_ERR_BAD_MAC, 20 }, { BR_ERR_UNKNOWN_TYPE, 10 }, { BR_ERR_UNEXPECTED, 10 }, { BR_ERR_BAD_CCS, 10 },
+		{ BR_ERR_BAD_FINISHED, 51 }, { BR_ERR_BAD_SIGNATURE, 51 }, { BR_ERR_NO_RANDOM, 80 }, { BR_ERR_BAD_STATE, 80 },
+		{ BR_ERR_BAD_SECRENEG, 40 }, { BR_ERR_RESUME_MISMATCH, 40 }, { BR_ERR_NO_CLIENT_AUTH, 40 },
+		{ BR_ERR_BAD_FRAGLEN, 47 }, { BR_ERR_X509_EXPIRED, 45 }, { BR_ERR_X509_NOT_TRUSTED, 48 },
+	};
+
+	for (unsigned i = 0; i < sizeof of / sizeof *of; i++)
+		if (of[i].error == error)
+			return of[i].alert;
+	return error > BR_ERR_X509_OK && error < BR_ERR_X509_NOT_TRUSTED ? 42 : 50;
 }
 
 void

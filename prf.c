@@ -7,9 +7,12 @@
 #include "cert.h"
 #include "digest.h"
 
+#include <assert.h>
 #include <sys/random.h>
 
 /* -- HMAC (RFC 2104) and the PRF (RFC 5246 5) ---------------------------------------------------------------------- */
+
+enum { SEEDS_MOST = 2 };                /* the engine has one, or both random numbers of a hello */
 
 struct hmac { struct digest inner, outer; };    /* once they have seen the key */
 
@@ -24,33 +27,32 @@ keyed(struct digest *d, const unsigned char *key, size_t n, unsigned char pad)
 	digest_add(d, &sha256, block, sizeof block);
 }
 
-/* The end of what the inner one was given; h itself can begin again. */
+/* Of a digest, unless it is NULL, and of what follows it. */
 static void
-hmac_end(const struct hmac *h, struct digest *inner, unsigned char to[32])
+hmac(const struct hmac *h, const unsigned char *a, const br_tls_prf_seed_chunk *rest, size_t n, unsigned char to[32])
 {
-	struct digest outer = h->outer;
+	struct digest d = h->inner;
 
-	digest_end(inner, &sha256, to);
-	digest_add(&outer, &sha256, to, 32);
-	digest_end(&outer, &sha256, to);
-}
-
-static void
-add_seed(struct digest *d, const char *label, size_t n, const br_tls_prf_seed_chunk *seed)
-{
-	digest_add(d, &sha256, label, strlen(label));
-	for (; n; n--, seed++)
-		digest_add(d, &sha256, seed->data, seed->len);
+	if (a)
+		digest_add(&d, &sha256, a, 32);
+	for (; n; n--, rest++)
+		digest_add(&d, &sha256, rest->data, rest->len);
+	digest_end(&d, &sha256, to);
+	d = h->outer;
+	digest_add(&d, &sha256, to, 32);
+	digest_end(&d, &sha256, to);
 }
 
 void
 tls12_prf(void *to, size_t size, const void *secret, size_t secret_n, const char *label, size_t n,
     const br_tls_prf_seed_chunk *seed)
 {
+	br_tls_prf_seed_chunk all[1 + SEEDS_MOST] = { { label, strlen(label) } };
 	unsigned char key[32], a[32], sum[32], *at = to;
 	struct hmac h;
-	struct digest d;
 
+	assert(n <= SEEDS_MOST);
+	memcpy(all + 1, seed, n * sizeof *seed);
 	if (secret_n > 64) {                    /* of a block at the most */
 		sha256_sum(key, secret, secret_n);
 		secret = key;
@@ -58,18 +60,12 @@ tls12_prf(void *to, size_t size, const void *secret, size_t secret_n, const char
 	}
 	keyed(&h.inner, secret, secret_n, 0x36);
 	keyed(&h.outer, secret, secret_n, 0x5c);
-	d = h.inner;
-	add_seed(&d, label, n, seed);
+	hmac(&h, NULL, all, 1 + n, a);
 	for (size_t piece; size; at += piece, size -= piece) {
-		hmac_end(&h, &d, a);
-		d = h.inner;
-		digest_add(&d, &sha256, a, sizeof a);
-		add_seed(&d, label, n, seed);
-		hmac_end(&h, &d, sum);
+		hmac(&h, a, all, 1 + n, sum);
+		hmac(&h, a, NULL, 0, a);
 		piece = size < sizeof sum ? size : sizeof sum;
 		memcpy(at, sum, piece);
-		d = h.inner;
-		digest_add(&d, &sha256, a, sizeof a);
 	}
 }
 

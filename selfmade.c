@@ -340,10 +340,8 @@ base64(struct buf *b, struct span s)
 		unsigned left = s.n - i;
 		unsigned bits = (unsigned)p[i] << 16 | (left > 1 ? p[i + 1] << 8 : 0) | (left > 2 ? p[i + 2] : 0);
 
-		buf_char(b, digits[bits >> 18]);
-		buf_char(b, digits[bits >> 12 & 63]);
-		buf_char(b, left > 1 ? digits[bits >> 6 & 63] : '=');
-		buf_char(b, left > 2 ? digits[bits & 63] : '=');
+		for (unsigned k = 0; k < 4; k++, bits <<= 6)
+			buf_char(b, k <= left ? digits[bits >> 18 & 63] : '=');
 		if (i % 48 == 45 || left <= 3)
 			buf_char(b, '\n');
 	}
