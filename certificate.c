@@ -250,34 +250,27 @@ read_file(int fd, char *to, size_t size)
 {
 	ssize_t n = call_read(fd, to, size);
 
-	call_close(fd);
 	return (struct span){ to, n > 0 ? (unsigned)n : 0 };
 }
 
 struct identity *
 identity_load(const char *file, const char *key, const char **why)
 {
-	size_t size, key_size = 0;
-	int fd = open_file(file, &size, why), key_fd = -1;
-	struct span text, key_text = SPAN("");
+	size_t size[2] = { 0, 0 };
+	int fd[2] = { open_file(file, &size[0], why), -1 };
 	struct identity *id = NULL;
+	struct span text[2];
 
-	if (fd < 0)
-		return NULL;
-	if (key)
-		key_fd = open_file(key, &key_size, why);
-	if (!*why && !(id = identity_new(size + key_size)))
+	if (!*why && key)
+		fd[1] = open_file(key, &size[1], why);
+	if (!*why && !(id = identity_new(size[0] + size[1])))
 		*why = "no memory";
-	if (!id) {
-		call_close(fd);
-		if (key_fd >= 0)
-			call_close(key_fd);
-		return NULL;
+	for (unsigned i = 0; i < 2; i++) {
+		text[i] = id && fd[i] >= 0 ? read_file(fd[i], id->text + i * size[0], size[i]) : SPAN("");
+		if (fd[i] >= 0)
+			call_close(fd[i]);
 	}
-	text = read_file(fd, id->text, size);
-	if (key)
-		key_text = read_file(key_fd, id->text + size, key_size);
-	return identity_from(id, text, key_text, why);
+	return id ? identity_from(id, text[0], text[1], why) : NULL;
 }
 
 void
