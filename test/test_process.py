@@ -665,9 +665,8 @@ def test_no_allocation_after_the_start(start, files, folder, backend):
     for i in range(300):
         (files / f"list/{i}").touch()
     out = os.open(folder / "allocs", os.O_CREAT | os.O_RDWR | os.O_APPEND)
-    counter = {"LD_PRELOAD": str(folder / "allocs.so"), "ALLOCS_FD": "60"}
-    os.dup2(out, 60)
-    subprocess.run(["ls", "-l", files], env={**os.environ, **counter}, pass_fds=[60], stdout=subprocess.DEVNULL, check=True)
+    counter = {"LD_PRELOAD": str(folder / "allocs.so"), "ALLOCS_FD": str(out)}
+    subprocess.run(["ls", "-l", files], env={**os.environ, **counter}, pass_fds=[out], stdout=subprocess.DEVNULL, check=True)
     assert os.fstat(out).st_size > 0, "the counter does not count"
     server = start(f"""
 clients 4 100
@@ -680,8 +679,7 @@ error 404 /a.txt
 host other {{
     root {files}
 }}
-""", env=counter, pass_fds=[60])
-    os.close(60)
+""", env=counter, pass_fds=[out])
     server.get("/a.txt")
     size = os.fstat(out).st_size
     idle = [server.connect() for _ in range(30)]

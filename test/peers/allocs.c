@@ -16,8 +16,13 @@ static void
 tell(const char *what)
 {
 	const char *fd = getenv("ALLOCS_FD");
+	int n = 0;
 
-	if (fd && write((fd[0] - '0') * 10 + (fd[1] - '0'), what, strlen(what)) < 0)
+	if (!fd)
+		return;
+	while (*fd)
+		n = n * 10 + (*fd++ - '0');
+	if (write(n, what, strlen(what)) < 0)
 		return;
 }
 
