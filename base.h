@@ -139,8 +139,7 @@ struct stat;
 int call_open(int dir, const char *path, int flags, int mode);
 int call_pipe(int fd[2]);               /* close-on-exec */
 int call_chown(int fd, uid_t, gid_t);
-/* path NULL: of the descriptor.  Type, owner, number, size and times; what else there is may be as it was. */
-int call_stat(int dir, const char *path, int flags, struct stat *);
+int call_stat(int dir, const char *path, int flags, struct stat *);     /* path NULL: of the descriptor */
 void *call_map(size_t n, int flags);    /* zeroed pages; NULL with errno */
 void call_default(int signal);
 int call_close(int fd);

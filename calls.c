@@ -51,40 +51,10 @@ call_chown(int fd, uid_t uid, gid_t gid)
 	return syscall(CALL_FCHOWN, fd, uid, gid);
 }
 
-/* statx(2), whose structure is the same everywhere. */
-static int
-stat_anywhere(int dir, const char *path, int flags, struct stat *st)
-{
-	enum { EMPTY_PATH = 0x1000, USUAL = 0x7ff };
-	struct {
-		uint32_t mask, block;
-		uint64_t attributes;
-		uint32_t links, uid, gid;
-		uint16_t mode, none;
-		uint64_t ino, size, blocks, attributes_known;
-		struct { int64_t s; uint32_t ns, none; } accessed, born, changed, modified;
-		uint32_t of_device[2], device[2];
-		uint64_t more[14];
-	} x;
-
-	if (syscall(CALL_STATX, dir, path ? path : "", path ? flags : EMPTY_PATH, USUAL, &x) < 0)
-		return -1;
-	st->st_mode = x.mode;
-	st->st_uid = x.uid;
-	st->st_ino = x.ino;
-	st->st_size = x.size;
-	st->st_dev = (uint64_t)x.device[0] << 32 | x.device[1];         /* to be compared, and no more */
-	st->st_mtim = (struct timespec){ .tv_sec = x.modified.s, .tv_nsec = x.modified.ns };
-	st->st_ctim = (struct timespec){ .tv_sec = x.changed.s, .tv_nsec = x.changed.ns };
-	return 0;
-}
-
 /* Where a long has 64 bits, libc's structure is the kernel's. */
 int
 call_stat(int dir, const char *path, int flags, struct stat *st)
 {
-	if (CALL_FSTATAT < 0 && CALL_STATX >= 0)
-		return stat_anywhere(dir, path, flags, st);
 	if (CALL_FSTATAT < 0)
 		return path ? fstatat(dir, path, st, flags) : fstat(dir, st);
 	return path ? syscall(CALL_FSTATAT, dir, path, st, flags) : syscall(SYS_fstat, dir, st);

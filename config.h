@@ -264,15 +264,7 @@
 #if defined SYS_newfstatat && defined __LP64__
 #define CALL_FSTATAT    SYS_newfstatat
 #else
-#define CALL_FSTATAT    -1              /* its times have 32 bits */
-#endif
-
-#ifndef CALL_STATX                      /* there it is asked instead; it came with Linux 4.11 */
-#ifdef SYS_statx
-#define CALL_STATX      SYS_statx
-#else
-#define CALL_STATX      -1              /* no such call: libc knows a way */
-#endif
+#define CALL_FSTATAT    -1              /* its times have 32 bits: libc knows a way */
 #endif
 
 /* -- what the processor surely has, so that the linker may drop the code for those that lack it ------------------- */
