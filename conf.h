@@ -115,8 +115,8 @@ struct credential {                     /* a `certificate` line */
 	bool told;                      /* the log has what is wrong with them */
 };
 
-/* Bits: what comes on a connection before HTTP, or around it. */
-enum { LISTEN_PROXIED = 1, LISTEN_TLS = 2, LISTEN_LEGACY = 4 };
+/* Bits: what comes on a connection before HTTP, or around it; the last, that whoever started us has the socket, too. */
+enum { LISTEN_PROXIED = 1, LISTEN_TLS = 2, LISTEN_LEGACY = 4, LISTEN_HANDED = 8 };
 
 struct listener { struct addr addr; const char *text; int fd; int64_t rests_until; uint8_t flags; };
 

@@ -73,6 +73,7 @@ inherit(struct listener *l, const struct conf *cf, const struct conf *from)
 		if (!addr_same(&l->addr, &from->listen[i].addr) || listens_on(cf, from->listen[i].fd))
 			continue;
 		l->fd = from->listen[i].fd;
+		l->flags |= from->listen[i].flags & LISTEN_HANDED;
 		return true;
 	}
 	return false;
@@ -120,7 +121,7 @@ take_activated(struct conf *cf)
 		fresh = false;
 		if (i == LISTEN_MAX)
 			continue;
-		l.flags = i < cf->nlisten ? cf->listen[i].flags : 0;
+		l.flags = LISTEN_HANDED | (i < cf->nlisten ? cf->listen[i].flags : 0);
 		cf->nlisten += i == cf->nlisten;
 		cf->listen[i] = l;
 	}
@@ -189,20 +190,22 @@ accept_one(struct listener *l)
 	return true;
 }
 
-/* Those of the old configuration that the new one has no use for, or the other way round.  For clients in their queues, which would be reset, the
- * connection is made already: as many come in as find places. */
+/* Those of the old configuration that the new one has no use for, or the other way round.  For clients in their queues,
+ * which would be reset, the connection is made already: as many come in as find places.  What was handed to us is open
+ * elsewhere, too: who waits there is left to whoever comes after us. */
 static void
 listen_drop(struct conf *old, const struct conf *cf)
 {
 	for (unsigned i = 0; i < old->nlisten; i++) {
 		struct listener *l = &old->listen[i];
+		bool ours = !CONFIG_ACTIVATION || !(l->flags & LISTEN_HANDED);
 
 		if (l->fd < 0 || listens_on(cf, l->fd))
 			continue;
-		for (unsigned most = conf->clients; most && slots_left() && accept_one(l); most--)
+		for (unsigned most = conf->clients; ours && most && slots_left() && accept_one(l); most--)
 			;
 		call_close(l->fd);
-		if (l->addr.u.any.sa_family == AF_UNIX)
+		if (ours && l->addr.u.any.sa_family == AF_UNIX)
 			unlink(l->addr.u.un.sun_path);
 	}
 }

@@ -107,17 +107,18 @@ def test_a_left_over_unix_socket_is_no_obstacle(start, files, folder):
 
 
 @contextlib.contextmanager
-def activated(folder, files):
-    """A server without a listen line that gets its socket as descriptor 3: process and port."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        sock.listen(5)
+def activated(folder, files, address=("127.0.0.1", 0)):
+    """A server without a listen line that gets its socket as descriptor 3: process and socket."""
+    with socket.socket(socket.AF_INET if isinstance(address, tuple) else socket.AF_UNIX) as sock:
+        sock.bind(address)
+        sock.listen(50)
+        sock.settimeout(PATIENCE)
         (folder / "s.conf").write_text(f"root {files}\n")
         process = subprocess.Popen(["/bin/sh", "-c", 'LISTEN_PID=$$ LISTEN_FDS=1 exec "$0" -f s.conf',
                                     os.environ.get("CUBHTTPD") or ROOT / "cubhttpd"], cwd=folder, stderr=subprocess.PIPE,
                                    preexec_fn=lambda: os.dup2(sock.fileno(), 3), close_fds=False)
         try:
-            yield process, sock.getsockname()[1]
+            yield process, sock
         finally:
             process.terminate()
             assert process.wait(PATIENCE) == 0
@@ -126,13 +127,33 @@ def activated(folder, files):
 
 def test_inherited_sockets(folder, files):
     """LISTEN_FDS: descriptors from 3 on, and LISTEN_PID is ours.  A reload without a listen line went to port 8000."""
-    with activated(folder, files) as (process, port):
+    with activated(folder, files) as (process, sock):
         for _ in range(2):
             line = process.stderr.readline().decode()
-            assert f"127.0.0.1:{port}" in line and "8000" not in line, "the default port was opened too"
-            with Client(("127.0.0.1", port)) as c:
+            assert f"127.0.0.1:{sock.getsockname()[1]}" in line and "8000" not in line, "the default port was opened too"
+            with Client(sock.getsockname()) as c:
                 assert c.get("/a.txt").body == b"hello"
             process.send_signal(signal.SIGHUP)
+
+
+def test_who_waits_in_an_inherited_socket_is_left_to_the_next_server(folder, files):
+    """What was handed over is listened on by others as well.  All were taken in, and those who had not spoken hung up on."""
+    with activated(folder, files) as (process, sock), contextlib.ExitStack() as stack:
+        process.stderr.readline()
+        process.send_signal(signal.SIGSTOP)
+        eventually(lambda: status(process.pid)["State"][0] == "T", "a server that stands still")
+        for _ in range(30):     # more than are taken in one turn
+            stack.enter_context(socket.create_connection(sock.getsockname()))
+        process.terminate()
+        process.send_signal(signal.SIGCONT)
+        assert process.wait(PATIENCE) == 0
+        sock.accept()[0].close()
+
+
+def test_an_inherited_unix_socket_keeps_its_name(folder, files):
+    with activated(folder, files, str(folder / "inherited.sock")) as (process, _):
+        process.stderr.readline()
+    assert (folder / "inherited.sock").exists()
 
 
 def test_listen_fds_of_another_process_are_not_ours(start, files):
