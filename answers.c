@@ -81,7 +81,7 @@ help(void)
 		for (const struct word *w = words; w->name; w++) {
 			unsigned n = 3 + strlen(w->name) + strlen(word_text(w, W_ARGS));
 
-			if (w->section != g)
+			if (w->section != g || !w->set)
 				continue;
 			buf_print(&out, "  %s %s", w->name, word_text(w, W_ARGS));
 			if (n >= COLUMN)

@@ -56,7 +56,7 @@ int
 call_stat(int dir, const char *path, int flags, struct stat *st)
 {
 	if (CALL_FSTATAT < 0)
-		return path ? fstatat(dir, path, st, flags) : fstat(dir, st);
+		return fstatat(dir, path ? path : "", st, path ? flags : AT_EMPTY_PATH);
 	return path ? syscall(CALL_FSTATAT, dir, path, st, flags) : syscall(SYS_fstat, dir, st);
 }
 

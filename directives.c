@@ -34,7 +34,7 @@ listen_one(const char *text, uint8_t flags)
 		return;
 	}
 	if (!addr_parse(&l->addr, text, "*")) {
-		is_no(text, "address to listen on: those are PORT, NUMBER:PORT, localhost:PORT, [V6]:PORT and unix:PATH");
+		is_no(text, "address to listen on: those are PORT, V4:PORT, [V6]:PORT, localhost:PORT and unix:PATH");
 		return;
 	}
 	for (unsigned i = 0; i < cf->nlisten; i++)

@@ -14,11 +14,10 @@
 #define FILTER(of) .section = G_FILTER, .kind = of
 
 /* How it is set where `in` holds, and then its texts, packed: name, arguments, `in` where it does not hold, help, each
- * ended by NUL.  A build without help knows no more of what is not in it than the name, or nothing. */
+ * ended by NUL.  Of what is not in it a build knows no more than the name, or nothing. */
 #define WORD(in, setting, word, args, help) \
-	.set = (in) ? (setting) : NULL, .name = CONFIG_HELP \
-	    ? (in) ? word "\0" args "\0\0" help : word "\0" args "\0" #in "\0" help \
-	    : (in) ? word "\0" args : CONFIG_GUESS ? word "\0\0" #in : ""
+	.set = (in) ? (setting) : NULL, .name = !(in) ? CONFIG_GUESS ? word "\0\0" #in : "" \
+	    : CONFIG_HELP ? word "\0" args "\0\0" help : word "\0" args
 
 #define BACKENDS "PATTERN [ADDR]... [spawn COMMAND] [children N] [ready N] [idle SECONDS] [user NAME] " \
 	"[remote DIR] [sendfile DIR]..."
