@@ -15,27 +15,27 @@
 
 /* -- features ------------------------------------------------------------------------------------ */
 
-/* FastCGI: php-fpm and its like, on unix and TCP sockets. 1,420, and 22,290 for what all backends share */
+/* FastCGI: php-fpm and its like, on unix and TCP sockets. 1,550, and 21,660 for what all backends share */
 #ifndef CONFIG_FCGI
 #define CONFIG_FCGI 1
 #endif
 
-/* SCGI: rtorrent, uwsgi and their like. 380, and what all backends share */
+/* SCGI: rtorrent, uwsgi and their like. 510, and what all backends share */
 #ifndef CONFIG_SCGI
 #define CONFIG_SCGI 1
 #endif
 
-/* CGI: a program is started for each request. 4,240 */
+/* CGI: a program is started for each request. 4,290 */
 #ifndef CONFIG_CGI
 #define CONFIG_CGI 1
 #endif
 
-/* HTTP: a proxy in front of other servers. 12,560 with https to them, and what all backends share */
+/* HTTP: a proxy in front of other servers. 12,690 with https to them, and what all backends share */
 #ifndef CONFIG_PROXY
 #define CONFIG_PROXY 1
 #endif
 
-/* `spawn`: FastCGI and SCGI programs that the server starts, keeps and ends. 3,100 */
+/* `spawn`: FastCGI and SCGI programs that the server starts, keeps and ends. 3,020 */
 #ifndef CONFIG_SPAWN
 #define CONFIG_SPAWN 1
 #endif
@@ -45,22 +45,22 @@
 #define CONFIG_LISTING 1
 #endif
 
-/* `host`: sites of their own, by the name that is asked for. 1,700 */
+/* `host`: sites of their own, by the name that is asked for. 1,740 */
 #ifndef CONFIG_HOSTS
 #define CONFIG_HOSTS 1
 #endif
 
-/* `alias`, `redirect`, `rewrite`, `fallback` and `error`: paths that something else answers. 1,300 */
+/* `alias`, `redirect`, `rewrite`, `fallback` and `error`: paths that something else answers. 1,490 */
 #ifndef CONFIG_REWRITE
 #define CONFIG_REWRITE 1
 #endif
 
-/* `header` and `expires`: fields for responses. 270 */
+/* `header` and `expires`: fields for responses. 340 */
 #ifndef CONFIG_HEADER
 #define CONFIG_HEADER 1
 #endif
 
-/* `types`: media types by extension out of a file, besides the built-in ones. 430 */
+/* `types`: media types by extension out of a file, besides the built-in ones. 460 */
 #ifndef CONFIG_TYPES
 #define CONFIG_TYPES 1
 #endif
@@ -70,32 +70,32 @@
 #define CONFIG_INCLUDE 1
 #endif
 
-/* Listening sockets that another program has opened and hands over, as systemd does (LISTEN_FDS). 660 */
+/* Listening sockets that another program has opened and hands over, as systemd does (LISTEN_FDS). 700 */
 #ifndef CONFIG_ACTIVATION
 #define CONFIG_ACTIVATION 1
 #endif
 
-/* A mistake that is a misspelt word is told with the one that was meant, or with the feature that a build lacks. 270 */
+/* A mistake that is a misspelt word is told with the one that was meant, or with the feature that a build lacks. 260 */
 #ifndef CONFIG_GUESS
 #define CONFIG_GUESS 1
 #endif
 
-/* `allow`: who may ask, by address. 140 */
+/* `allow`: who may ask, by address. 210 */
 #ifndef CONFIG_ALLOW
 #define CONFIG_ALLOW 1
 #endif
 
-/* `auth`: who may ask, by password. 10,420 */
+/* `auth`: who may ask, by password. 10,370 */
 #ifndef CONFIG_AUTH
 #define CONFIG_AUTH 1
 #endif
 
-/* Passwords kept as MD5, $1$ and htpasswd's $apr1$. 620 */
+/* Passwords kept as MD5, $1$ and htpasswd's $apr1$. 640 */
 #ifndef CONFIG_APR1
 #define CONFIG_APR1 1
 #endif
 
-/* Passwords kept as bcrypt, $2y$ of `htpasswd -B`. 1,490 */
+/* Passwords kept as bcrypt, $2y$ of `htpasswd -B`. 1,470 */
 #ifndef CONFIG_BCRYPT
 #define CONFIG_BCRYPT 1
 #endif
@@ -105,17 +105,17 @@
 #define CONFIG_CRYPT 1
 #endif
 
-/* Ranges: resumed downloads, seeking in films. 1,040 */
+/* Ranges: resumed downloads, seeking in films. 1,100 */
 #ifndef CONFIG_RANGE
 #define CONFIG_RANGE 1
 #endif
 
-/* name.gz and name.br served in place of name to those who accept them. 1,060 */
+/* name.gz and name.br served in place of name to those who accept them. 1,070 */
 #ifndef CONFIG_PRECOMPRESSED
 #define CONFIG_PRECOMPRESSED 1
 #endif
 
-/* The access log in the combined format. 560 */
+/* The access log in the combined format. 540 */
 #ifndef CONFIG_ACCESS_LOG
 #define CONFIG_ACCESS_LOG 1
 #endif
@@ -125,7 +125,7 @@
 #define CONFIG_SYSLOG 1
 #endif
 
-/* `trust`: clients as proxies in front tell of them, by X-Forwarded-For, Forwarded and the PROXY protocol. 3,870 */
+/* `trust`: clients as proxies in front tell of them, by X-Forwarded-For, Forwarded and the PROXY protocol. 3,730 */
 #ifndef CONFIG_TRUST
 #define CONFIG_TRUST 1
 #endif
@@ -135,7 +135,7 @@
 #define CONFIG_RESOLVE 1
 #endif
 
-/* `forward`: a proxy for clients of this network, by CONNECT and by URL. 3,710 */
+/* `forward`: a proxy for clients of this network, by CONNECT and by URL. 3,700 */
 #ifndef CONFIG_FORWARD
 #define CONFIG_FORWARD 1
 #endif
@@ -145,12 +145,12 @@
 #define CONFIG_USER_NAMES 1
 #endif
 
-/* Sleeping connections stand behind one epoll descriptor in the poll set; without it each is polled. 30 */
+/* Sleeping connections stand behind one epoll descriptor in the poll set; without it each is polled. 20 */
 #ifndef CONFIG_EPOLL
 #define CONFIG_EPOLL 1
 #endif
 
-/* TLS by BearSSL: `listen ... tls` and certificates.  87,520, and without its headers at hand this is 0. */
+/* TLS by BearSSL: `listen ... tls` and certificates.  93,690, and without its headers at hand this is 0. */
 #ifndef CONFIG_TLS
 #if defined __has_include
 #if __has_include(<bearssl.h>)
@@ -162,28 +162,28 @@
 #define CONFIG_TLS 0
 #endif
 
-/* Certificates of clients: `client-ca`, and what it proved as SSL_CLIENT_* for programs. 2,480 */
+/* Certificates of clients: `client-ca`, and what it proved as SSL_CLIENT_* for programs. 2,540 */
 #ifndef CONFIG_CLIENT_CERTS
 #define CONFIG_CLIENT_CERTS 1
 #endif
 
 /* Older TLS: `listen ... tls legacy`, with AES in CBC and key exchange by RSA, for devices that know nothing newer.
- * 15,500, so it has to be asked for. */
+ * 14,150, so it has to be asked for. */
 #ifndef CONFIG_TLS_LEGACY
 #define CONFIG_TLS_LEGACY 0
 #endif
 
-/* HTTPS to other servers: `proxy PATTERN https://...`, their certificates checked. 10,430 */
+/* HTTPS to other servers: `proxy PATTERN https://...`, their certificates checked. 10,510 */
 #ifndef CONFIG_TLS_CLIENT
 #define CONFIG_TLS_CLIENT 1
 #endif
 
-/* -h tells of every word in a sentence, and -V of limits; without it -h names the manual. 3,330 */
+/* -h tells of every word in a sentence, and -V of limits; without it -h names the manual. 3,340 */
 #ifndef CONFIG_HELP
 #define CONFIG_HELP 1
 #endif
 
-/* -t prints all that is in force, as lines of a configuration, besides the memory plan and what is wrong. 540 */
+/* -t prints all that is in force, as lines of a configuration, besides the memory plan and what is wrong. 530 */
 #ifndef CONFIG_SHOW
 #define CONFIG_SHOW 1
 #endif
