@@ -243,6 +243,9 @@ def test_a_file_that_shrinks_and_grows_never_mixes_lengths(server, files):
         for _ in range(300):
             try:
                 answer = server.get("/pulse")
+                if answer.status == 500:        # where the server is much slower than the writer
+                    assert b"aaa" not in answer.body and server.line("never the same")
+                    continue
                 assert answer.status == 200 and len(answer.body) <= 5000
             except (Cut, ConnectionResetError):
                 pass

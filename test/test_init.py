@@ -140,13 +140,16 @@ def test_the_units_of_systemd_are_understood_and_closed(folder, binary):
 
 FAILS = 'fails() { if "$@"; then echo "no failure: $*"; exit 1; fi; }\n'         # because `sh -e` passes over !
 # In namespaces of its own, over an /etc, /var and /run of its own, with the units that are named and nothing else.
-BOOT = """
+UNSHARE = ["unshare", "--pid", "--mount", "--net", "--ipc", "--uts", "--fork", "--kill-child", "sh", "-ec"]
+MOUNTS = """
 mount --make-rprivate /
 mount -t proc proc /proc
 mount -t tmpfs tmpfs /run
 mount -t tmpfs tmpfs /sys/fs/cgroup
 mkdir -p /run/systemd /run/up /run/work /run/units
 mount -t overlay overlay -o lowerdir=/etc,upperdir=/run/up,workdir=/run/work /etc
+"""
+BOOT = MOUNTS + """
 for d in /opt /var/lib /var/log; do mount -t tmpfs tmpfs $d; done
 cp @DIR@/units/* /run/units
 cp @PROGRAM@ /opt/cubhttpd
@@ -166,6 +169,11 @@ def systemd(folder, binary):
         pytest.skip("only root can boot a systemd, and where it is installed")
     if os.path.exists("/run/systemd/system"):
         pytest.skip("a systemd is running here already, which another one would disturb")
+    if glob.glob("/sys/fs/cgroup/*/system.slice") + glob.glob("/sys/fs/cgroup/system.slice"):
+        pytest.skip("the cgroups of another systemd are seen here")
+    tried = subprocess.run([*UNSHARE, MOUNTS], stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    if tried.returncode:
+        pytest.skip(f"no namespaces can be had here: {tried.stderr}")
     shutil.copytree(CONTRIB / "systemd", folder / "units")
     for name in ("cubhttpd.service", "cubhttpd.socket"):
         text = (folder / "units" / name).read_text().replace("/usr/sbin/", "/opt/")
@@ -178,8 +186,7 @@ def systemd(folder, binary):
     def boot(configuration):
         (folder / "cubhttpd.conf").write_text(configuration)
         script = BOOT.replace("@DIR@", str(folder)).replace("@PROGRAM@", str(binary))
-        outer = subprocess.Popen(["unshare", "--pid", "--mount", "--net", "--ipc", "--uts", "--fork", "--kill-child",
-                                  "sh", "-ec", script], stdin=subprocess.DEVNULL, start_new_session=True)
+        outer = subprocess.Popen([*UNSHARE, script], stdin=subprocess.DEVNULL, start_new_session=True)
         booted.append(outer)
         children = f"/proc/{outer.pid}/task/{outer.pid}/children"
         pid = eventually(lambda: open(children).read().strip(), "its first process")
