@@ -171,6 +171,7 @@ def test_a_client_that_leaves_the_queue(house):
     assert server.begun() == ["a", "c"]
 
 
+@pytest.mark.native
 def test_a_script_deleted_while_its_request_waits(house, www):
     server = house("scripts 1\n")
     first = ask(server, "a")
