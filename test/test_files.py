@@ -224,6 +224,7 @@ def test_a_grown_file_is_seen_whole_or_as_it_was(server, files):
         t.join()
 
 
+@pytest.mark.native      # the writer would be native, and be done with ten files at each look
 def test_a_file_that_shrinks_and_grows_never_mixes_lengths(server, files):
     """An answer whose file became shorter is cut; none is filled up or runs into the next."""
     path, stop = files / "pulse", threading.Event()
@@ -243,9 +244,6 @@ def test_a_file_that_shrinks_and_grows_never_mixes_lengths(server, files):
         for _ in range(300):
             try:
                 answer = server.get("/pulse")
-                if answer.status == 500:        # where the server is much slower than the writer
-                    assert b"aaa" not in answer.body and server.line("never the same")
-                    continue
                 assert answer.status == 200 and len(answer.body) <= 5000
             except (Cut, ConnectionResetError):
                 pass
