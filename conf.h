@@ -33,6 +33,7 @@ struct backend {
 	struct backend *next;
 };
 
+enum { ADDRESSES_MOST = 64 };           /* of backends, in a line; a name has NAME_ADDRS */
 enum share { FOR_SCRIPTS, FOR_PROXY, SHARES };          /* of the places for connections to backends */
 enum balance { IN_ORDER, IN_TURN, LEAST_BUSY, STICKY }; /* which of several backends is asked first */
 

@@ -165,18 +165,17 @@ gateway_dial(struct conn *c)
 {
 	struct gateway *g = STATE(c, gateway);
 	bool forward = CONFIG_FORWARD && c->route->kind == R_FORWARD;
-	unsigned n = count(c->route->backends), tries = c->route->spawn ? 1 : n < 64 ? n : 64;  /* a process is one's own */
+	unsigned n = count(c->route->backends), tries = c->route->spawn ? 1 : n;        /* a process is one's own */
 
 	for (int resting = 0; resting < 2; resting++) {
 		for (unsigned i = 0; i < tries; i++) {
-			unsigned at = (g->first + i) % n;
-			struct backend *b = backend_at(c->route, at);
+			struct backend *b = backend_at(c->route, (g->first + i) % n);
 
 			if (CONFIG_RESOLVE && b->name)
 				name_want(b->name);
-			if (g->tried >> at & 1 || (b->rests_until > now) != resting || (resting && b->silent))
+			if (g->tried >> i & 1 || (b->rests_until > now) != resting || (resting && b->silent))
 				continue;
-			g->tried |= (uint64_t)1 << at;
+			g->tried |= (uint64_t)1 << i;
 			if (forward && !forward_lets(c->route, &b->addr))
 				g->refused = true;
 			else if (dial(c, b))

@@ -111,7 +111,7 @@ enum { UPGRADE_MOST = 32, HOST_MOST = 96 };     /* bytes of an Upgrade field tha
 struct gateway {                        /* the handler's state */
 	const struct dialect *dialect;
 	struct relay down;
-	uint64_t tried;                 /* bit i: the i-th address was dialled */
+	uint64_t tried;                 /* bit i: the i-th address from `first` on was dialled (ADDRESSES_MOST) */
 	unsigned first;                 /* the address that was chosen; the others follow it */
 	unsigned seen, gathered;        /* of a head that comes in pieces: they lie at client.out */
 	bool headed;                    /* the response head has been passed on */

@@ -86,6 +86,7 @@ set_backend(struct rule *rule, char *text)
 {
 	struct backend *backend = keep(sizeof *backend), **end;
 	const char *written = text;
+	unsigned n = 0;
 	struct name name;
 
 	backend->text = text;
@@ -97,9 +98,12 @@ set_backend(struct rule *rule, char *text)
 	    (backend->addr.u.any.sa_family != AF_UNIX && !addr_port(&backend->addr)))
 		return is_no(text, CONFIG_RESOLVE ? ADDRESSES : ADDRESSES ", without names in this build (CONFIG_RESOLVE)");
 	for (end = &rule->backends; *end; end = &(*end)->next)
-		;
+		n++;
 	*end = backend;
-	return true;
+	for (; backend; backend = backend->next)
+		n++;
+	return n <= ADDRESSES_MOST || mistake("a line has %d addresses at the most, and a name counts as %d",
+	    ADDRESSES_MOST, NAME_ADDRS);
 }
 
 static const char about_certificates[] = "'%s' is about certificates: it needs https://";

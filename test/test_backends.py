@@ -6,6 +6,7 @@ import time
 import pytest
 
 from peers import fcgi
+from test_conf import check
 from test_fastcgi import app
 from wire import PATIENCE, eventually
 
@@ -23,6 +24,12 @@ def test_the_next_address_when_one_is_dead(start, backend):
 def test_all_addresses_dead_is_503(start, backend):
     a, b = (backend(tcp=True, listening=False) for _ in range(2))
     assert start(f"fastcgi /app {a.address} {b.address}\n").get("/app").status == 503
+
+
+def test_more_addresses_than_can_be_told_apart_are_a_mistake(folder):
+    """Which were tried is a bit for each: the 65th would be taken for the first."""
+    assert "64 addresses at the most" in check(folder, f"fastcgi /app{' a.example:1' * 17}\n").stderr
+    assert "64 addresses" not in check(folder, f"fastcgi /app{' a.example:1' * 16}\n").stderr
 
 
 def test_a_post_moves_on_to_the_next_address_whole(start, backend):
