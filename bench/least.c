@@ -48,7 +48,7 @@ prepare(struct answer *a, const char *site)
 	a->file = open(name, O_RDONLY);
 	if (a->file < 0 || fstat(a->file, &st) < 0)
 		exit(1);
-	a->size = (size_t)sprintf(a->text, "HTTP/1.1 200 OK\r\nDate: Tue, 14 Nov 2023 22:13:20 GMT\r\n"
+	a->size = (size_t)snprintf(a->text, sizeof a->text, "HTTP/1.1 200 OK\r\nDate: Tue, 14 Nov 2023 22:13:20 GMT\r\n"
 	    "Content-Type: text/plain\r\nLast-Modified: Tue, 14 Nov 2023 22:13:20 GMT\r\nETag: \"655402b0-64\"\r\n"
 	    "Accept-Ranges: bytes\r\nContent-Length: %lld\r\n\r\n", (long long)st.st_size);
 	if (st.st_size <= SMALL)
@@ -189,7 +189,7 @@ main(int argc, char **argv)
 	signal(SIGPIPE, SIG_IGN);
 	for (unsigned i = 0; i < sizeof answers / sizeof *answers; i++)
 		prepare(&answers[i], argv[2]);
-	a.sin_port = htons((uint16_t)atoi(argv[1]));
+	a.sin_port = htons((uint16_t)strtoul(argv[1], NULL, 10));
 	setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
 	if (bind(listener, (struct sockaddr *)&a, sizeof a) < 0 || listen(listener, 128) < 0)
 		return 1;

@@ -31,12 +31,18 @@ dial(int port)
 	return fd;
 }
 
-/* From what has come of the first answer, its head at least. */
+static int
+number(const char *text)
+{
+	return (int)strtol(text, NULL, 10);
+}
+
+/* From the n bytes that have come of the first answer, its head at least; in[n] is 0. */
 static size_t
-length(void)
+length(size_t n)
 {
 	static const char field[] = "\r\nContent-Length: ";
-	const char *body = strstr(in, "\r\n\r\n"), *value = strcasestr(in, field);
+	const char *body = memmem(in, n, "\r\n\r\n", 4), *value = strcasestr(in, field);
 
 	if (strncmp(in, "HTTP/1.1 200", 12) || !body || !value || value > body)
 		exit(1);
@@ -56,7 +62,7 @@ take(int fd)
 		n += (size_t)k;
 		in[n] = 0;
 		if (!whole)
-			whole = length();
+			whole = length(n);
 	} while (n < whole);
 }
 
@@ -67,12 +73,15 @@ main(int argc, char **argv)
 	char request[256];
 	int n, size;
 
-	if (argc != 5 || (n = atoi(argv[3])) < 1 || n > CONNECTIONS)
+	if (argc != 5)
+		return 2;
+	n = number(argv[3]);
+	if (n < 1 || n > CONNECTIONS)
 		return 2;
 	size = snprintf(request, sizeof request, "GET %s HTTP/1.1\r\nHost: x\r\n\r\n", argv[2]);
 	for (int i = 0; i < n; i++)
-		fd[i] = dial(atoi(argv[1]));
-	for (int round = atoi(argv[4]); round > 0; round--) {
+		fd[i] = dial(number(argv[1]));
+	for (int round = number(argv[4]); round > 0; round--) {
 		for (int i = 0; i < n; i++)
 			if (send(fd[i], request, (size_t)size, MSG_NOSIGNAL) != size)
 				return 1;
