@@ -434,12 +434,12 @@ until(int64_t due)
 static void
 take_ahead(const struct pollfd *set, unsigned n, int argc, char **argv)
 {
-	for (unsigned i = 1; i < n; i++)
+	if (set[0].revents)
+		take_signals(argc, argv);
+	for (unsigned i = 1; i < n && ahead.made; i++)  /* no signal has taken the sockets away */
 		if (set[i].revents)
 			for (unsigned most = ACCEPTS_MAX; most && !conn_full() && accept_one(&conf->listen[i - 1]); most--)
 				;
-	if (set[0].revents)
-		take_signals(argc, argv);
 }
 
 /* Within main, which linkers put first, near the calls of libc: what waits touches few pages of the program. */
