@@ -128,6 +128,7 @@ struct gateway {                        /* the handler's state */
 	bool spooling, spooled;
 	int spool;
 	off_t spool_at;
+	uint8_t untold;                 /* interim responses that a client of HTTP/1.0 is not told of: 255 are enough */
 	uint8_t upgrade_n;              /* the protocols that the client would switch to: a 101 names one of them */
 	uint8_t host_n;                 /* its Host, when it is not too long */
 	_Alignas(8) char upgrade[UPGRADE_MOST]; /* from here on all is as it was: nothing is cleared */

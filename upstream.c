@@ -78,8 +78,12 @@ interim(struct conn *c, const struct answer *a, const struct fields *h)
 	struct buf *out = &c->client.out;
 
 	c->continues = false;
-	if (!c->chunks)
+	if (!c->chunks && ++STATE(c, gateway)->untold)
 		return IO_MOVED;
+	if (!c->chunks) {
+		c->why = "the backend answers only that it will answer";
+		return IO_FAIL;
+	}
 	buf_print(out, "HTTP/1.1 %d %.*s\r\n", a->status, (int)status_text(a->status).n, status_text(a->status).p);
 	reply_pass(c, h, false, NULL);
 	buf_crlf(out);

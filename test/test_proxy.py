@@ -1,4 +1,5 @@
 """The proxy: what other servers are asked, what they may answer, and what happens when they misbehave."""
+import contextlib
 import socket
 import threading
 
@@ -180,6 +181,18 @@ def test_interim_responses_pass(start, peer):
         assert c.answer().body == b"hello"
         c.request("GET", "/", version="1.0")
         assert c.answer(interim=True).body == b"hello"
+
+
+def test_interim_responses_for_ever_hold_no_place_for_who_has_left(start, peer):
+    """A client of HTTP/1.0 is told of none of them, so no write ever failed, and the backend held a place for good."""
+    def script(call):
+        with contextlib.suppress(OSError):
+            while True:
+                call.raw("HTTP/1.1 102 Processing\r\n\r\n" * 100)
+    server = front(start, peer(script))
+    with server.connect() as c:
+        c.request("GET", "/", version="1.0").half_close()
+        assert c.answer().status == 502
 
 
 def test_expect_passes_and_the_backend_decides(start, peer):
