@@ -17,9 +17,8 @@
 #include <string.h>
 #include <unistd.h>
 
-static struct { bool stopping; } house;
-
-static struct request request;
+static bool stopping;                   /* the server ends: nobody new, and no second request */
+static struct request request;          /* the one that is being started */
 
 /* -- phases ------------------------------------------------------------------------------------------ */
 
@@ -34,7 +33,7 @@ enter(struct conn *c, enum phase phase)
 bool
 conn_full(void)
 {
-	return house.stopping || (park_full() && !slots_left());
+	return stopping || (park_full() && !slots_left());
 }
 
 bool
@@ -174,15 +173,6 @@ body_begin(struct relay *up, const struct request *r)
 	up->done = !chunks && !r->length;
 }
 
-/* For a refusal without a request: nothing of the last one may show. */
-static const struct request *
-no_request(void)
-{
-	memset(&request, 0, offsetof(struct request, fields));
-	request.minor = 1;
-	return &request;
-}
-
 /* Of a head that is refused: it has no body that could be found, and no other will follow it. */
 static void
 request_distrust(struct request *r)
@@ -209,7 +199,7 @@ request_prepare(struct conn *c, const struct request *r, bool refused)
 	c->host = conf->hosts;
 	c->begun = c->errors = c->until_close = c->hold = c->tunnel = false;
 	c->parting = !(r->keep | refused);
-	c->keep = r->keep & !house.stopping;
+	c->keep = r->keep & !stopping;
 	c->chunks = r->minor > 0;
 	c->head_only = r->method == M_HEAD;     /* a refused head may have shown that much */
 	c->continues = r->continues;
@@ -221,6 +211,17 @@ request_prepare(struct conn *c, const struct request *r, bool refused)
 	log_request(c, r);
 }
 
+/* Without having read its head, so nothing of the last one may show. */
+static void
+refuse(struct conn *c, int status, const char *why)
+{
+	memset(&request, 0, offsetof(struct request, fields));
+	request.minor = 1;
+	request_prepare(c, &request, true);
+	fail(c, status, why);
+}
+
+/* Nobody may look at the head any more. */
 static void
 poison(struct conn *c, unsigned n)
 {
@@ -228,8 +229,17 @@ poison(struct conn *c, unsigned n)
 		memset(c->client.in.data + c->client.in.r, 0xdd, n);
 }
 
-/* It has to wait for a backend: the head stays where it is and is read again when there is a place.  False: too many
- * do already. */
+/* It cannot begin yet: the head stays where it is, and is read again. */
+static void
+postpone(struct conn *c, int64_t since)
+{
+	conf_release(c->conf);
+	c->conf = NULL;
+	enter(c, HEAD);
+	c->since = since;
+}
+
+/* It waits for a place, since then if it has waited before.  False: too many do already. */
 static bool
 queue(struct conn *c, int64_t since)
 {
@@ -237,26 +247,9 @@ queue(struct conn *c, int64_t since)
 
 	if (!queue_join(c))
 		return false;
-	conf_release(c->conf);
-	c->conf = NULL;
-	enter(c, HEAD);
+	postpone(c, waited ? since : now);
 	c->retry = false;
-	if (waited)
-		c->since = since;
 	return true;
-}
-
-/* The same, until a time that is in c->since. */
-static void
-doze(struct conn *c)
-{
-	int64_t until = c->since;
-
-	conf_release(c->conf);
-	c->conf = NULL;
-	enter(c, HEAD);
-	c->since = until;
-	c->dozes = true;
 }
 
 /* The head that was made has no room: none of it may go out.  It may be the `header` lines that are too long. */
@@ -316,7 +309,8 @@ request_begin(struct conn *c, unsigned n)
 	}
 	queue_leave(c);
 	if (status == LATER) {
-		doze(c);
+		postpone(c, c->since);
+		c->dozes = true;
 		return;
 	}
 	c->requests++;
@@ -363,8 +357,7 @@ head_step(struct conn *c)
 	else if (buf_used(&c->client.in) == c->client.in.size) {
 		bool line = find_byte(c->client.in.data, '\n', c->client.in.size);
 
-		request_prepare(c, no_request(), true);
-		fail(c, line ? 431 : 414, "the head is too large");
+		refuse(c, line ? 431 : 414, "the head is too large");
 	}
 	return moved && !c->over;
 }
@@ -489,6 +482,15 @@ step(struct conn *c)
 
 /* -- turns -------------------------------------------------------------------------------------------- */
 
+/* Whatever it was waiting for, or being given. */
+static void
+abandon(struct conn *c)
+{
+	queue_leave(c);
+	let_go(c);
+	request_end(c);
+}
+
 static void
 conn_close(struct conn *c)
 {
@@ -500,9 +502,7 @@ conn_close(struct conn *c)
 		call_setsockopt(c->client.fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
 		c->client.dead = true;          /* and TLS says nothing that sounds like an end */
 	}
-	queue_leave(c);
-	let_go(c);
-	request_end(c);
+	abandon(c);
 	stream_close(&c->client);
 	slot_free(c);
 }
@@ -512,9 +512,7 @@ static void
 part(struct conn *c)
 {
 	c->why = c->why ? c->why : "TLS failed";
-	queue_leave(c);
-	let_go(c);
-	request_end(c);
+	abandon(c);
 	slot_lend(c);
 	stream_shut(&c->client);
 	enter(c, LINGER);
@@ -526,7 +524,7 @@ settle(struct conn *c)
 {
 	if (CONFIG_TLS && c->client.broken && c->phase != LINGER && !c->client.dead)
 		part(c);
-	if (c->client.dead || c->over || (house.stopping && slot_idle(c)))
+	if (c->client.dead || c->over || (stopping && slot_idle(c)))
 		conn_close(c);
 	else if (c->phase == HEAD && !buf_used(&c->client.in) && !(CONFIG_TLS && c->client.tls && tls_busy(c->client.tls)))
 		slot_give_back(c);
@@ -569,8 +567,7 @@ expire(struct conn *c)
 	switch (waits_for(c)) {
 	case T_HEAD:
 		if (c->lent && buf_used(&c->client.in) && !c->before) {
-			request_prepare(c, no_request(), true);
-			fail(c, 408, "the head did not come in time");
+			refuse(c, 408, "the head did not come in time");
 			break;
 		}
 		if (CONFIG_TLS && c->client.tls && tls_busy(c->client.tls))
@@ -585,8 +582,7 @@ expire(struct conn *c)
 		break;
 	case T_QUEUE:
 		queue_leave(c);
-		request_prepare(c, no_request(), true);
-		fail(c, 503, "no backend had a place in time");
+		refuse(c, 503, "no backend had a place in time");
 		break;
 	case T_BODY:
 		fail(c, 408, "the body stalled");
@@ -627,7 +623,7 @@ wake(struct conn *c)
 void
 conn_on_time(struct conn *c)
 {
-	if (slot_idle(c) && park_pool.n > 1 && !house.stopping)
+	if (slot_idle(c) && park_pool.n > 1 && !stopping)
 		slot_park(c);
 	else if (c->dozes)
 		wake(c);
@@ -668,7 +664,7 @@ conn_arrive(int fd, const struct addr *a, uint8_t flags)
 void
 conn_stop(void)
 {
-	house.stopping = true;
+	stopping = true;
 	while (park_drop_oldest())
 		;
 	for (unsigned i = 0; i < slot_count(); i++) {
