@@ -102,7 +102,7 @@ frame(struct conn *c, struct answer *h)
 	c->until_close = !none && !h->measured && !c->chunks;
 }
 
-static bool
+static void
 respond(struct conn *c, const struct answer *h)
 {
 	struct gateway *g = STATE(c, gateway);
@@ -111,14 +111,12 @@ respond(struct conn *c, const struct answer *h)
 
 	reply_start(c, c->errors ? c->status : h->status);
 	reply_pass(c, &fields, length, CONFIG_PROXY && c->route->kind == R_PROXY ? mapped_place : NULL);
-	if (length && !said) {
+	if (length && !said)
 		buf_length(out, h->length);
-	} else if (g->down.put == chunked_put) {
+	else if (g->down.put == chunked_put)
 		buf_span(out, SPAN("Transfer-Encoding: chunked\r\n"));
-	}
 	reply_end(c);
 	g->headed = true;
-	return !out->bad;
 }
 
 /* A segment "." or "..": what a backend names is taken as it is, so it has none. */
@@ -166,11 +164,10 @@ hand_over(struct conn *c, struct span path)
 	c->handler = &file_handler;
 	/* Once more when the file is not what it was a moment ago; but no index of a folder. */
 	while ((status = file_handler.start(c, &r)) == AGAIN && !folder && ++tries < DISPATCH_MAX)
-		reply_extra_again();
-	if (status) {
-		reply_extra(c, NULL);
+		;
+	reply_extra(c, NULL);
+	if (status)
 		reply_status(c, NULL, status < 0 ? 404 : status);
-	}
 	return true;
 }
 
@@ -197,26 +194,30 @@ take_head(struct conn *c, struct answer *h)
 {
 	const struct gateway *g = STATE(c, gateway);
 	const struct dialect *d = g->dialect;
+	struct buf *out = &c->client.out;
 	enum io io = IO_FAIL;
 
 	c->peer->replay = 0;            /* it has answered */
 	if (h->sendfile.p && c->route->sendfile) {
-		if (hand_over(c, h->sendfile))
+		if (!hand_over(c, h->sendfile)) {
+			c->why = "the backend named a file that it may not";
+			return IO_FAIL;
+		}
+		if (!out->bad)
 			return IO_MOVED;
-		c->why = "the backend named a file that it may not";
-		return IO_FAIL;
+	} else {
+		frame(c, h);
+		if (d->frame && !d->frame(c, h, &fields, &io))
+			return io;
+		respond(c, h);
+		if (!out->bad)
+			return g->whole ? pass_whole(c) : IO_MOVED;
 	}
-	frame(c, h);
-	if (d->frame && !d->frame(c, h, &fields, &io))
-		return io;
-	if (!respond(c, h)) {
-		c->why = "the backend's head is too large";
-		c->begun = false;
-		c->client.out.r = c->client.out.w = 0;
-		c->client.out.bad = false;
-		return IO_FAIL;
-	}
-	return g->whole ? pass_whole(c) : IO_MOVED;
+	c->why = "the backend's head is too large";
+	c->status = 502;
+	c->begun = out->bad = false;
+	out->r = out->w = c->sent = 0;
+	return IO_FAIL;
 }
 
 /* Bytes of a head with its empty line, whose lines may end in LF alone (RFC 3875 6.2); 0 while it has not all come. */

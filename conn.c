@@ -280,7 +280,7 @@ misplaced(struct conn *c, struct request *r)
 	buf_span(&b, r->target);
 	if (b.bad || !r->known[F_HOST].n || !span_starts(r->target, SPAN("/")))
 		return 400;
-	return reply_redirect(c, r, 308, (struct span){ store, b.w });
+	return reply_redirect(c, 308, (struct span){ store, b.w });
 }
 
 /* The n bytes at client.in begin with a whole head: from here on it is an exchange. */

@@ -565,7 +565,7 @@ add_slash(struct conn *c, struct request *r)
 		buf_char(&b, '?');
 		buf_span(&b, r->query);
 	}
-	return b.bad || b.w > CLIENT_OUT / 2 ? 414 : reply_redirect(c, r, 301, (struct span){ store, b.w });
+	return b.bad || b.w > CLIENT_OUT / 2 ? 414 : reply_redirect(c, 301, (struct span){ store, b.w });
 }
 
 /* -- the handler --------------------------------------------------------------------------------------------- */

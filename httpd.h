@@ -63,13 +63,12 @@ static const uint64_t place_ids = 1ull << F_LOCATION | 1ull << F_CONTENT_LOCATIO
 /* The fields of a backend's head that are not about its connection, or ours to set, or replaced by a `header` line; its
  * Content-Length only when it is asked for.  map may be NULL. */
 void reply_pass(struct conn *, const struct fields *, bool length, map_place *map);
-/* The same, kept for the response head that is made next in this very turn; NULL: nothing is. */
+/* The same, in each response head that is made from here on, until NULL is said in the same turn. */
 void reply_extra(struct conn *, const struct fields *);
-void reply_extra_again(void);           /* that head was taken back: for the next one */
 bool reply_typed(void);                 /* there is a Content-Type among them */
-/* A whole answer: the `error` page of this status or a short page of our own.  Always returns 0. */
-int reply_status(struct conn *, struct request *, int status);
-int reply_redirect(struct conn *, struct request *, int status, struct span location);
+/* A whole answer: the `error` page of this status, if there is a request (r may be NULL), or a short page of our own. */
+void reply_status(struct conn *, struct request *r, int status);
+int reply_redirect(struct conn *, int status, struct span location);    /* likewise; 0, for those who start a request */
 void reply_continue(struct conn *);     /* 100 Continue, when the client waits for it */
 
 /* -- route.c -------------------------------------------------------------------------------------- */

@@ -220,39 +220,24 @@ reply_pass(struct conn *c, const struct fields *h, bool length, map_place *map)
 	pass(&c->client.out, c, h, length ? ours & ~(1ull << F_CONTENT_LENGTH) : ours, map);
 }
 
-/* Fields for the next response head, which is made in the same call. */
-static char extra_store[CLIENT_OUT / 2];
-static struct buf extra = { extra_store, 0, 0, sizeof extra_store, false };
+static struct buf extra;                /* size 0: nothing is */
 static bool extra_type;
 
 void
 reply_extra(struct conn *c, const struct fields *h)
 {
-	extra = (struct buf){ extra_store, 0, 0, sizeof extra_store, false };
-	if (!h)
-		return;
-	extra_type = h->ids >> F_CONTENT_TYPE & 1;
-	pass(&extra, c, h, ours, NULL);
+	static char store[CLIENT_OUT / 2];
+
+	extra = buf_on(store, h ? sizeof store : 0);
+	extra_type = h && h->ids >> F_CONTENT_TYPE & 1;
+	if (h)
+		pass(&extra, c, h, ours, NULL);
 }
 
 bool
 reply_typed(void)
 {
-	return extra.w && extra_type;
-}
-
-static void
-put_extra(struct conn *c)
-{
-	buf_mem(&c->client.out, extra.data, extra.w);
-	extra.r = extra.w;
-	extra.w = 0;
-}
-
-void
-reply_extra_again(void)
-{
-	extra.w = extra.r;
+	return extra_type;
 }
 
 void
@@ -261,8 +246,10 @@ reply_end(struct conn *c)
 	struct buf *out = &c->client.out;
 	uint64_t mask = lines_of(c);
 
-	if (extra.w)
-		put_extra(c);
+	if (extra.size) {
+		buf_mem(out, extra.data, extra.w);
+		out->bad |= extra.bad;
+	}
 	for (const struct rule *r = mask ? c->host->filters : NULL; r && mask; r = r->next, mask >>= 1) {
 		if (!(mask & 1) || !applies(c, r))
 			continue;
@@ -285,7 +272,7 @@ static void
 page(struct conn *c, int status, struct span location)
 {
 	static char store[512];
-	struct buf b = { store, 0, 0, sizeof store, false };
+	struct buf b = buf_on(store, sizeof store);
 	struct span text = status_text(status);
 
 	buf_print(&b, "<!doctype html><meta name=viewport content=width=device-width><title>%d %.*s</title>\n"
@@ -338,7 +325,7 @@ custom_page(struct conn *c, struct request *r, int status)
 	return dispatch(c, r) == 0;
 }
 
-int
+void
 reply_status(struct conn *c, struct request *r, int status)
 {
 	c->handler = NULL;
@@ -346,13 +333,11 @@ reply_status(struct conn *c, struct request *r, int status)
 		c->handler = NULL;
 		page(c, status, SPAN(""));
 	}
-	return 0;
 }
 
 int
-reply_redirect(struct conn *c, struct request *r, int status, struct span location)
+reply_redirect(struct conn *c, int status, struct span location)
 {
-	(void)r;
 	page(c, status, location);
 	return 0;
 }

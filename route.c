@@ -157,7 +157,7 @@ redirect(struct conn *c, struct request *r, const struct rule *rule)
 	}
 	if (b.bad || b.w > CLIENT_OUT / 2)
 		return 414;
-	return reply_redirect(c, r, rule->number, (struct span){ store, b.w });
+	return reply_redirect(c, rule->number, (struct span){ store, b.w });
 }
 
 static int

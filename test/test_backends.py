@@ -239,6 +239,24 @@ def test_sendfile_without_any_root_is_nothing(start, backend, folder):
     assert b"secret" not in answer.body
 
 
+@pytest.mark.parametrize("size", [7000, 7500, 12_000, 15_000, 15_100])
+def test_the_head_of_an_answer_goes_whole_or_is_502(start, backend, folder, size):
+    """One that our fields make too large must not go out without its end, nor as a page that says 200."""
+    (folder / "private").mkdir()
+    (folder / "private/f").write_text("file")
+    big = f"X-Big: {'b' * size}"
+    server = start(f"header /file X-Ours {'o' * 7600}\n"
+                   f"fastcgi /own {backend(lambda c: c.answer(b'own', None, big)).address}\n"
+                   f"fastcgi /file {backend(lambda c: c.answer(b'', None, big, f'X-Sendfile: {folder}/private/f')).address}"
+                   f" sendfile {folder}/private\n")
+    for path, limit, body in (("/own", 15_050, b"own"), ("/file", 7000, b"file")):
+        answer = server.get(path)
+        if answer.status == 502:
+            assert size > limit and answer["X-Big"] is None
+        else:
+            assert (answer.status, answer.body, len(answer["X-Big"])) == (200, body, size)
+
+
 def test_the_access_log_names_the_route(start, backend, folder):
     server = app(start, backend, None, f"log access {folder}/access.log\n")
     server.get("/app")
