@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/random.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -266,21 +265,6 @@ ask(const char *question, char *to, unsigned size, unsigned *n)
 	return k >= 0;
 }
 
-/* $6$ and a fresh salt. */
-static bool
-new_setting(struct buf *to)
-{
-	static const char letters[] = "./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-	unsigned char salt[16];
-
-	buf_text(to, "$6$");
-	if (call_getrandom(salt, sizeof salt, 0) != sizeof salt)
-		return false;
-	for (unsigned i = 0; i < sizeof salt; i++)
-		buf_char(to, letters[salt[i] & 63]);
-	return true;
-}
-
 static bool
 typed(const char *p, unsigned n)
 {
@@ -307,7 +291,7 @@ hash_line(const char *user)
 	if (is_terminal(&t) && (!ask("again: ", again, sizeof again, &m) || m != n || memcmp(password, again, n)))
 		return "the two differ";
 	buf_print(&out, "%s:", user);
-	if (!new_setting(&setting) || !password_hash(&out, (struct span){ password, n }, (struct span){ store, setting.w }))
+	if (!hash_setting(&setting) || !password_hash(&out, (struct span){ password, n }, (struct span){ store, setting.w }))
 		return "there is no chance for a salt";
 	end_line();
 	return NULL;

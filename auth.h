@@ -16,6 +16,8 @@ enum {
 	HASH_MOST = 160,                /* of its hash, with everything before it */
 };
 
+/* What a new hash begins with: the best kind, and a salt of its own.  False when the kernel gives no random numbers. */
+bool hash_setting(struct buf *to);
 /* Append what crypt(3) makes of a password with the kind, rounds and salt that `setting` begins with, which may be a
  * hash.  False when this build does not know the kind, or the password is too long. */
 bool password_hash(struct buf *to, struct span password, struct span setting);
@@ -32,15 +34,13 @@ void bcrypt_end(struct buf *to, struct span setting);           /* to may be NUL
 
 /* -- users.c: where users and their hashes are kept ------------------------------------------------------ */
 
-enum { LOGIN_LINE = 1024 };           /* bytes of a line; longer ones are passed over */
-
 struct login {
 	bool found;                     /* and may come in, if the password is right */
 	struct span hash;               /* empty: no password is right */
 	char decoy[HASH_MOST];          /* the first hash of the file, to be worked out for users who have none */
 	unsigned decoy_n;
 	struct span rest;               /* users.c's: of the line */
-	char store[LOGIN_LINE];
+	char store[TEXT_LINE];
 };
 
 /* False, with a line in the log, when the file cannot be read.  An account of the system that is locked, has expired, has

@@ -168,6 +168,15 @@ int call_epoll_create1(int flags);
 int call_epoll_ctl(int epoll, int what, int fd, struct epoll_event *);
 int call_epoll_wait(int epoll, struct epoll_event *, int most, int ms);
 
+/* -- text.c: files of the system, a line at a time; one file at a time ------------------------------------- */
+
+enum { TEXT_LINE = 1024 };              /* bytes of a line with its end; longer ones are passed over */
+
+bool text_open(const char *path);       /* to be read to its end; false with errno: there are no lines */
+/* The next one, without its end, LF or CRLF; it holds until the next call.  False when there are no more: the file is
+ * closed by then. */
+bool text_line(struct span *);
+
 /* -- clock.c --------------------------------------------------------------------------------------- */
 
 extern uint32_t turn_number;            /* one more each time that poll has told who is ready, and with each arrival */

@@ -149,6 +149,19 @@ letters(struct buf *to, uint32_t x, unsigned n)
 		buf_char(to, alphabet[x & 63]);
 }
 
+bool
+hash_setting(struct buf *to)
+{
+	uint32_t salt[4];
+
+	if (call_getrandom(salt, sizeof salt, 0) != sizeof salt)
+		return false;
+	buf_text(to, "$6$");
+	for (unsigned i = 0; i < 4; i++)
+		letters(to, salt[i], 4);
+	return !to->bad;
+}
+
 /* The bytes of the sum in the order that crypt has for each kind. */
 static void
 encode(struct buf *to, const unsigned char *sum, unsigned size)

@@ -83,33 +83,7 @@ name_parse(struct name *name, const char *text)
 	return true;
 }
 
-/* A line of a file at a time, to a function that says whether it wants more. */
-static void
-lines(const char *path, bool (*line)(void *, struct span), void *arg)
-{
-	static char store[2048];
-	struct buf b = buf_on(store, sizeof store);
-	int fd = call_open(AT_FDCWD, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK, 0);
-	bool more = fd >= 0;
-	ssize_t n = 0;
-	char *lf;
-
-	while (more && (n = call_read(fd, b.data + b.w, buf_room(&b))) > 0) {
-		b.w += (unsigned)n;
-		while (more && (lf = find_byte(b.data + b.r, '\n', buf_used(&b)))) {
-			more = line(arg, (struct span){ b.data + b.r, (unsigned)(lf - b.data) - b.r });
-			b.r = (unsigned)(lf - b.data) + 1;
-		}
-		if (!b.r && !buf_room(&b))
-			b.r = b.w;              /* a line without end: it is none that we look for */
-		buf_pack(&b);
-	}
-	if (more && buf_used(&b))
-		line(arg, (struct span){ b.data + b.r, buf_used(&b) });
-	if (fd >= 0)
-		call_close(fd);
-}
-
+/* Of a file: up to a blank, or what a comment begins with. */
 static struct span
 cut_word(struct span *rest)
 {
@@ -128,35 +102,14 @@ cut_word(struct span *rest)
 	return word;
 }
 
-struct looking { struct span host; struct found *found; };
-
-static bool
-hosts_line(void *arg, struct span rest)
-{
-	struct looking *l = arg;
-	struct span word = cut_word(&rest);
-	struct from f;
-
-	if (!from_parse(&f, word))
-		return true;
-	while ((word = cut_word(&rest)).n) {
-		if (!span_eq_nocase(word, l->host))
-			continue;
-		l->found->ip[l->found->n++] = f;
-		return l->found->n < NAME_ADDRS;
-	}
-	return true;
-}
-
 /* -- whom to ask ------------------------------------------------------------------------------------------- */
 
 static struct resolver system_resolver;         /* as /etc/resolv.conf has it */
 static char system_search[256];
 
-static bool
-resolv_line(void *arg, struct span rest)
+static void
+resolv_line(struct resolver *r, struct span rest)
 {
-	struct resolver *r = arg;
 	struct span word = cut_word(&rest);
 	struct buf b = buf_on(system_search, sizeof system_search - 1);
 	struct from f;
@@ -167,7 +120,6 @@ resolv_line(void *arg, struct span rest)
 		buf_span(&b, span_trim(rest));
 		system_search[b.w] = '\0';
 	}
-	return true;
 }
 
 /* What the configuration says, or the system; without both the machine itself, as everywhere. */
@@ -176,13 +128,15 @@ resolver(void)
 {
 	static const struct from self = { AF_INET, 0, { 127, 0, 0, 1 } };
 	struct resolver *r = &system_resolver;
+	struct span line;
 
 	if (conf->resolver.n)
 		return &conf->resolver;
 	r->n = 0;
 	r->search = system_search;
 	system_search[0] = '\0';
-	lines("/etc/resolv.conf", resolv_line, r);
+	for (text_open("/etc/resolv.conf"); text_line(&line);)
+		resolv_line(r, line);
 	if (!r->n)
 		r->server[r->n++] = addr_of(&self, net16(53));
 	return r;
@@ -384,15 +338,23 @@ pose(struct query *q)
 	pose(q);
 }
 
+/* Is it a name of this file?  Then that is all there is to know. */
 static bool
 in_hosts(struct name *name)
 {
+	struct span host = name->host, line, word;
 	struct found found = { 0 };
-	struct looking l = { name->host, &found };
+	struct from f;
 
-	if (l.host.p[l.host.n - 1] == '.')
-		l.host.n--;
-	lines("/etc/hosts", hosts_line, &l);
+	if (host.p[host.n - 1] == '.')
+		host.n--;
+	for (text_open("/etc/hosts"); text_line(&line);) {
+		if (!from_parse(&f, cut_word(&line)))
+			continue;
+		while (found.n < NAME_ADDRS && (word = cut_word(&line)).n)
+			if (span_eq_nocase(word, host))
+				found.ip[found.n++] = f;
+	}
 	if (found.n)
 		settle(name, &found, 1, HOLDS_FILE);
 	return found.n;

@@ -4,53 +4,18 @@
  *   bob:x:1000:1000::/home/bob:/bin/sh   /etc/passwd, with x for: see there
  *   bob:$6$salt$hash:19700:0:99999:7:::  /etc/shadow
  *
- * They are read anew each time, line by line: getspnam(3) brings stdio along, and in a static program knows no more.
+ * They are read anew each time: getspnam(3) brings stdio along, and in a static program knows no more.
  */
 #include "auth.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
-#include <unistd.h>
-
-/* The next line, without its end; false at the end of the file. */
-static bool
-line_next(int fd, struct buf *b, struct span *line)
-{
-	bool passed_over = false;
-	const char *lf;
-	ssize_t n = 1;
-
-	while (n > 0) {
-		lf = find_byte(b->data + b->r, '\n', buf_used(b));
-		if (!lf) {
-			buf_pack(b);
-			if (!buf_room(b)) {
-				passed_over = true;
-				b->r = b->w = 0;
-			}
-			n = call_read(fd, b->data + b->w, buf_room(b));
-			b->w += n > 0 ? n : 0;
-			continue;
-		}
-		*line = (struct span){ b->data + b->r, (unsigned)(lf - b->data) - b->r };
-		buf_take(b, line->n + 1);
-		if (!passed_over)
-			return true;
-		passed_over = false;
-	}
-	*line = (struct span){ b->data + b->r, buf_used(b) };   /* the last one, without an end */
-	b->r = b->w;
-	return line->n && !passed_over;
-}
 
 static void
 take_line(struct login *a, struct span line, struct span user)
 {
 	struct span name, rest, hash;
 
-	if (line.n && line.p[line.n - 1] == '\r')
-		line.n--;
 	if (!line.n || line.p[0] == '#')
 		return;
 	name = span_cut(&line, ':');
@@ -72,21 +37,16 @@ take_line(struct login *a, struct span line, struct span user)
 static bool
 look(const char *path, struct span user, struct login *a)
 {
-	static char store[LOGIN_LINE];
-	struct buf b = buf_on(store, sizeof store);
-	int fd = call_open(AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
 	struct span line;
 
 	a->found = false;
 	a->rest = a->hash = SPAN("");
-	if (fd < 0) {
+	if (!text_open(path)) {
 		log_line(LOG_ERROR, "cannot read %s: %s", path, error_text(errno));
 		return false;
 	}
-	while (line_next(fd, &b, &line))
+	while (text_line(&line))
 		take_line(a, line, user);
-	call_close(fd);
-	wipe(store, sizeof store);
 	return true;
 }
 

@@ -38,7 +38,7 @@ has_bob(const char *p, size_t n)
 	for (; p < end; p = lf + 1) {
 		lf = memchr(p, '\n', end - p);
 		lf = lf ? lf : end;
-		if (lf - p >= 4 && lf - p < LOGIN_LINE - 1 && !memcmp(p, "bob:", 4))
+		if (lf - p >= 4 && lf - p < TEXT_LINE - 1 && !memcmp(p, "bob:", 4))
 			return true;
 		if (lf - p == 3 && !memcmp(p, "bob", 3))
 			return true;
@@ -56,7 +56,7 @@ file(const char *p, size_t n)
 	HOLDS(fd >= 0 && write(fd, p, n) == (ssize_t)n);
 	sprintf(path, "/proc/self/fd/%d", fd);
 	HOLDS(login_of_file(path, SPAN("bob"), &a));
-	HOLDS(a.decoy_n <= HASH_MOST && a.hash.n < LOGIN_LINE && (!a.hash.n || (a.hash.p[0] != '!' && a.hash.p[0] != '*')));
+	HOLDS(a.decoy_n <= HASH_MOST && a.hash.n < TEXT_LINE && (!a.hash.n || (a.hash.p[0] != '!' && a.hash.p[0] != '*')));
 	HOLDS(a.found || !a.hash.n);
 	HOLDS(!has_bob(p, n) || a.found || memchr(p, '\r', n));
 	HOLDS(login_of_system(path, path, SPAN("bob"), &a));

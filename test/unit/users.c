@@ -63,7 +63,7 @@ test_lines_that_are_too_long(void)
 {
 	static char text[5000];
 
-	for (unsigned n = LOGIN_LINE - 8; n < LOGIN_LINE + 8; n++) {
+	for (unsigned n = TEXT_LINE - 8; n < TEXT_LINE + 8; n++) {
 		memset(text, 'x', n);
 		strcpy(text + n, "\nbob:" HASH "\n");
 		CHECK(is(text, HASH));
