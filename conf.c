@@ -167,6 +167,12 @@ is_no(const char *text, const char *what)
 }
 
 bool
+not_built(const char *word, const char *feature)
+{
+	return mistake("'%s' is not in this build (%s)", word, feature);
+}
+
+bool
 too_many(int most, const char *what)
 {
 	return mistake("more than %d %s", most, what);

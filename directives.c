@@ -19,7 +19,7 @@ listen_option(const char *text)
 	while (strcmp(listen_options[i].word, text))    /* it fits the pattern, so it is one of them */
 		i++;
 	if (listen_options[i].lacks)
-		mistake("'%s' is not in this build (%s)", text, listen_options[i].lacks);
+		not_built(text, listen_options[i].lacks);
 	return listen_options[i].flag;
 }
 
@@ -93,7 +93,7 @@ forward_part(struct rule *rule, struct span key, char *text)
 		return take_net(text, &f->to);
 	if (span_eq(key, SPAN("auth"))) {
 		rule->root.path = keep_folder(text);
-		return CONFIG_AUTH || mistake("'auth' is not in this build (CONFIG_AUTH)");
+		return CONFIG_AUTH || not_built("auth", "CONFIG_AUTH");
 	}
 	if (!span_eq(key, SPAN("port")))
 		return true;
@@ -229,11 +229,11 @@ log_set(const struct word *w, char *const *arg, unsigned n)
 	if (to == TO_FILE && arg[1][0] != '/')
 		is_no(arg[1], "place to log to: those are stderr, syslog, off and /path");
 	else if (to == TO_SYSLOG && !CONFIG_SYSLOG)
-		mistake("'syslog' is not in this build (CONFIG_SYSLOG)");
+		not_built("syslog", "CONFIG_SYSLOG");
 	else if (!errors && n > 2)
 		mistake("a level is for 'log errors'");
 	else if (!errors && to != TO_NOWHERE && !CONFIG_ACCESS_LOG)
-		mistake("'log access' is not in this build (CONFIG_ACCESS_LOG)");
+		not_built("log access", "CONFIG_ACCESS_LOG");
 	else if (once(errors ? &cf->error_to : &cf->access_to, errors ? "log errors" : "log access")) {
 		*(errors ? &cf->error_to : &cf->access_to) = to;
 		*(errors ? &cf->error_log : &cf->access_log) = keep_text(arg[1]);

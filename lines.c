@@ -125,7 +125,7 @@ apply(const char *name, char *const *arg, unsigned n, bool opens)
 	if (!w)
 		mistake_unknown(name);
 	else if (!w->set)
-		mistake("'%s' is not in this build (%s)", name, word_text(w, W_FEATURE));
+		not_built(name, word_text(w, W_FEATURE));
 	else if (reader.block && !opens && w->section == G_SERVER)
 		mistake("'%s' is for the whole server: it stands outside of 'host'", name);
 	else if (!fits(word_text(w, W_ARGS), arg, n, opens, reader.key))

@@ -48,7 +48,7 @@ bool
 set_spawn(struct rule *rule, char *text)
 {
 	if (!CONFIG_SPAWN)
-		return mistake("'spawn' is not in this build (CONFIG_SPAWN)");
+		return not_built("spawn", "CONFIG_SPAWN");
 	spawn_of(rule)->argv = words_of(text);
 	return *text == '/' || is_no(text, "program: its name begins with '/'");
 }

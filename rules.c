@@ -26,7 +26,7 @@ static bool
 set_scheme(struct rule *rule, bool https, const char *text)
 {
 	if (https && !CONFIG_HTTPS)
-		return mistake("'https' is not in this build (CONFIG_TLS_CLIENT)");
+		return not_built("https", "CONFIG_TLS_CLIENT");
 	if (rule->backends && https != (rule->secure != NULL))
 		return mistake(one_of_a_kind, text);
 	if (https && !rule->secure)

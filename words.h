@@ -145,6 +145,7 @@ struct span keep_span(struct span);
 /* Tell "file:line: sentence" on stderr and count it; verbs as in buf_print.  False, to be passed on. */
 bool mistake(const char *format, ...) __attribute__((format(printf, 1, 2)));
 bool is_no(const char *text, const char *what);         /* a mistake: "'text' is no WHAT" */
+bool not_built(const char *word, const char *feature);  /* another: the word needs this CONFIG_ */
 bool too_many(int most, const char *what);              /* another: "more than MOST WHAT" */
 void mistake_unknown(const char *text);                 /* it is no word; and which one is near */
 
