@@ -73,20 +73,6 @@ cgi_late(struct child *child)
 
 /* -- stderr ------------------------------------------------------------------------------------------------------- */
 
-static bool
-errors_open(struct peer *p)
-{
-	if (p->errors[0])
-		return true;
-	if (call_pipe(p->errors) < 0) {
-		p->errors[0] = 0;
-		return false;
-	}
-	call_unblock(p->errors[0]);
-	pipes++;
-	return true;
-}
-
 unsigned
 cgi_plan(struct pollfd *set)
 {
@@ -99,40 +85,20 @@ cgi_plan(struct pollfd *set)
 	return n;
 }
 
-/* More than a piece a turn is not read: whoever floods the log is slowed down by it. */
-static void
-errors_read(struct peer *p)
-{
-	char text[1024];
-	ssize_t n = call_read(p->errors[0], text, sizeof text);
-
-	log_about = p->conn;
-	if (n > 0)
-		log_backend((struct span){ p->script, p->script_n }, (struct span){ text, n });
-	log_about = NULL;
-}
-
 void
 cgi_take(const struct pollfd *set, unsigned n)
 {
 	struct peer *p;
 
 	for (unsigned i = 0, k = 0; k < n && (p = peer_at(i)); i++)
-		if (p->errors[0] && set[k].fd == p->errors[0] && set[k++].revents)
-			errors_read(p);
+		if (p->errors[0] && set[k].fd == p->errors[0] && set[k++].revents) {
+			log_about = p->conn;
+			child_tells(p->errors[0], (struct span){ p->script, p->script_n });
+			log_about = NULL;
+		}
 }
 
 /* -- the environment --------------------------------------------------------------------------------------------- */
-
-static void
-put_length(struct buf *to, uint64_t length)
-{
-	char digits[24];
-	struct buf b = buf_on(digits, sizeof digits);
-
-	buf_uint(&b, length);
-	put_pair(to, PAIRS_WORDS, SPAN("CONTENT_LENGTH"), (struct span){ digits, b.w });
-}
 
 /* An end for the span, in the buffer. */
 static const char *
@@ -198,8 +164,12 @@ launch(struct conn *c, struct program *program, bool body)
 {
 	struct peer *p = c->peer;
 	int in[2] = { -1, -1 }, out[2], error = 0;
+	bool first = !p->errors[0];
 
-	if (!errors_open(p) || call_pipe(out) < 0)
+	if (!child_errors(p->errors))
+		return errno;
+	pipes += first;
+	if (call_pipe(out) < 0)
 		return errno;
 	/* The kernel gives the lowest number that is free. */
 	if (out[1] >= cgi_descriptors - SPARE || (body && call_pipe(in) < 0)) {
@@ -225,7 +195,6 @@ launch(struct conn *c, struct program *program, bool body)
 static int
 run(struct conn *c, const struct request *r, const struct script *s, struct span folder)
 {
-	static char path[] = "PATH=/usr/sbin:/usr/bin:/sbin:/bin";
 	const struct rule *rule = c->route;
 	struct buf *b = &c->peer->s.out;
 	char **envp = (char **)(void *)c->peer->s.in.data, *argv[3] = { NULL };
@@ -238,11 +207,9 @@ run(struct conn *c, const struct request *r, const struct script *s, struct span
 	env_words = (struct env_words){ envp, envp + WORDS_MOST - 1 };
 	argv[0] = (char *)(uintptr_t)program.path;
 	argv[1] = rule->value.p ? (char *)(uintptr_t)file : NULL;
-	if (!env_has(c, SPAN("PATH")))
-		*env_words.next++ = path;
 	cgi_variables(c, r, s, b, PAIRS_WORDS);
 	if (r->framing == BODY_LENGTH)
-		put_length(b, r->length);
+		put_length(b, PAIRS_WORDS, r->length);
 	if (b->bad || env_words.next == env_words.last)
 		return 431;
 	*env_words.next = NULL;

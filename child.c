@@ -8,8 +8,7 @@
  * descriptor), so none can run a handler of ours in the child.
  */
 #include "child.h"
-
-#include "base.h"
+#include "httpd.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -213,4 +212,28 @@ child_leave(void)
 		clock_tick();
 		child_expire();
 	}
+}
+
+/* -- what they write to stderr ------------------------------------------------------------------------------------ */
+
+bool
+child_errors(int fd[2])
+{
+	if (fd[0])
+		return true;
+	if (call_pipe(fd) < 0)
+		return false;
+	call_unblock(fd[0]);
+	return true;
+}
+
+/* More than a piece a turn is not read: whoever floods the log is slowed down by it. */
+void
+child_tells(int fd, struct span who)
+{
+	char text[1024];
+	ssize_t n = call_read(fd, text, sizeof text);
+
+	if (n > 0)
+		log_backend(who, (struct span){ text, n });
 }

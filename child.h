@@ -29,8 +29,8 @@ struct program {                        /* what to start, and how */
 	const struct run *run;          /* limits and account; NULL: as we are */
 };
 
-/* Start it in a group of its own, without our terminal, with signals as a program expects them.  False with errno: nothing runs; that is
- * the errno of execve(2) too. */
+/* Start it in a group of its own, without our terminal, with signals as a program expects them.  False with errno, also
+ * that of execve(2): nothing runs. */
 bool child_start(struct child *, const struct program *);
 /* Ask the group of one that still runs to end (SIGTERM), and make it (SIGKILL) when it has not after a moment, or when
  * its first process has ended and others have not. */
@@ -39,5 +39,9 @@ void child_leave(void);                 /* the server ends: so do residents, and
 void child_reap(void);                  /* after SIGCHLD: ended() of those that have */
 int64_t child_due(void);                /* when the next one's time is over, INT64_MAX for never */
 void child_expire(void);                /* late() of those whose time is over */
+
+/* The pipe for their stderr, which is made once and kept: 0 is read here, 1 is theirs; zeros: none yet.  False with errno. */
+bool child_errors(int fd[2]);
+void child_tells(int fd, struct span who);      /* some of what is in it goes to the log */
 
 #endif

@@ -24,21 +24,29 @@ put_head(struct buf *b, unsigned type, unsigned n)
 	buf_mem(b, head, HEAD_SIZE);
 }
 
+/* The record that begins there has become so long: its head says it. */
+static void
+end_record(struct buf *b, unsigned from)
+{
+	unsigned n = b->w - from - HEAD_SIZE;
+
+	_Static_assert(PEER_OUT <= CONTENT_MOST, "PEER_OUT is more than a record holds");
+	if (b->bad)
+		return;
+	b->data[from + 4] = n >> 8;
+	b->data[from + 5] = n & 255;
+}
+
 static void
 fcgi_head(struct conn *c, const struct request *r, const struct script *s, struct buf *to)
 {
 	static const char begin[3 * HEAD_SIZE] = { 1, BEGIN_REQUEST, 0, 1, 0, HEAD_SIZE, 0, 0, 0, RESPONDER, KEEP_CONN,
 		[2 * HEAD_SIZE] = 1, PARAMS, 0, 1 };
-	unsigned at, n;
+	unsigned from = to->w + 2 * HEAD_SIZE;
 
 	buf_mem(to, begin, sizeof begin);
-	at = to->w;
 	cgi_variables(c, r, s, to, PAIRS_SIZED);
-	n = to->w - at;
-	if (to->bad || n > CONTENT_MOST)
-		return;
-	to->data[at - HEAD_SIZE + 4] = n >> 8;
-	to->data[at - HEAD_SIZE + 5] = n & 255;
+	end_record(to, from);
 }
 
 /* CONTENT_LENGTH has a record of its own: for a body that is spooled it is known last. */
@@ -46,14 +54,12 @@ static void
 fcgi_length(struct buf *to, bool body, uint64_t length)
 {
 	static const char end[2 * HEAD_SIZE] = { 1, PARAMS, 0, 1, [HEAD_SIZE] = 1, STDIN, 0, 1 };
-	static const struct span name = SPAN("CONTENT_LENGTH");
-	char digits[24];
-	struct buf b = buf_on(digits, sizeof digits);
+	unsigned from = to->w;
 
 	if (body) {
-		buf_uint(&b, length);
-		put_head(to, PARAMS, 2 + name.n + b.w);
-		put_pair(to, PAIRS_SIZED, name, (struct span){ digits, b.w });
+		put_head(to, PARAMS, 0);
+		put_length(to, PAIRS_SIZED, length);
+		end_record(to, from);
 	}
 	buf_mem(to, end, body ? HEAD_SIZE : 2 * HEAD_SIZE);
 }

@@ -184,8 +184,8 @@ static struct span
 field_of(const struct request *r, struct span name)
 {
 	for (const struct field *f = r->fields; f < r->fields + r->nfields; f++)
-		if (span_eq_nocase((struct span){ r->head + f->name, f->name_n }, name))
-			return (struct span){ r->head + f->value, f->value_n };
+		if (span_eq_nocase(name_at(r->head, f), name))
+			return value_at(r->head, f);
 	return (struct span){ NULL, 0 };
 }
 
@@ -211,9 +211,9 @@ was_here(const struct request *r)
 	struct span me = forward_pseudonym();
 
 	for (const struct field *f = r->fields; f < r->fields + r->nfields; f++) {
-		struct span value = { r->head + f->value, f->value_n };
+		struct span value = value_at(r->head, f);
 
-		if (f->name_n != 3 || !span_eq_nocase((struct span){ r->head + f->name, 3 }, SPAN("Via")))
+		if (!span_eq_nocase(name_at(r->head, f), SPAN("Via")))
 			continue;
 		for (; value.n >= me.n; value.p++, value.n--)
 			if (span_starts(value, me))

@@ -46,8 +46,7 @@ bool peer_has_place(enum share);        /* a request that was told BUSY may ask 
 unsigned peers_busy(enum share);        /* places of this share that are taken */
 unsigned peer_idle_plan(struct pollfd *set, int64_t *due);
 void peer_idle_run(const struct pollfd *set, unsigned n);
-void peer_forget(const struct backend *);       /* close those to it: its address is another one now */
-void peer_flush(void);                  /* close the idle ones, on reload and at the end */
+void peer_forget(const struct backend *);       /* close the idle ones to it, whose address has changed; NULL: all */
 extern struct pool peer_pool, peer_lent_pool;
 
 /* -- script.c, variables.c: which script, and the variables of RFC 3875 -------------------------------- */
@@ -65,8 +64,10 @@ enum pairs { PAIRS_SIZED, PAIRS_ENDED, PAIRS_WORDS };
 extern struct env_words { char **next, **last; } env_words;
 
 void put_pair(struct buf *, enum pairs, struct span name, struct span value);
+void put_length(struct buf *, enum pairs, uint64_t length);     /* CONTENT_LENGTH */
 void cgi_variables(struct conn *, const struct request *, const struct script *, struct buf *to, enum pairs);
-bool env_has(const struct conn *, struct span name);    /* an `env` line says it: it takes the place of ours */
+/* The `env` lines of a host, and those for all that it does not say anew; a program that is started has a PATH, too. */
+void put_env(const struct host *, const struct host *all, struct buf *to, enum pairs);
 void cgi_flush(void);                   /* forget what was kept for a configuration that is no longer in force */
 
 /* -- gateway.c: what all backends share ------------------------------------------------------------- */

@@ -339,7 +339,7 @@ reload(int argc, char **argv)
 	if (CONFIG_AUTH)
 		auth_flush();
 	if (CONFIG_GATEWAY) {
-		peer_flush();
+		peer_forget(NULL);
 		cgi_flush();
 	}
 	conf = cf;
@@ -478,7 +478,7 @@ leave(void)
 		unlink(conf->pid);
 	cache_flush();
 	if (CONFIG_GATEWAY)
-		peer_flush();
+		peer_forget(NULL);
 	if (CONFIG_CGI)
 		cgi_leave();
 	if (CONFIG_CHILDREN)

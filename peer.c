@@ -232,22 +232,11 @@ peer_forget(const struct backend *b)
 	struct peer **at = &idle_peers, *p;
 
 	while ((p = *at)) {
-		if (p->backend != b) {
+		if (b && p->backend != b) {
 			at = &p->next;
 			continue;
 		}
 		*at = p->next;
-		let_go(p);
-	}
-}
-
-void
-peer_flush(void)
-{
-	struct peer *p;
-
-	while ((p = idle_peers)) {
-		idle_peers = p->next;
 		let_go(p);
 	}
 }

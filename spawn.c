@@ -85,19 +85,6 @@ listen_alone(struct addr *a, int *at)
 
 /* -- starting and ending ------------------------------------------------------------------------------------------ */
 
-static bool
-errors_open(void)
-{
-	if (errors[0])
-		return true;
-	if (call_pipe(errors) < 0) {
-		errors[0] = 0;
-		return false;
-	}
-	call_unblock(errors[0]);
-	return true;
-}
-
 /* It may be started again at once; then it has to wait for a second, and each time twice as long. */
 static void
 rests(struct spawned *s)
@@ -160,37 +147,17 @@ spawned_late(struct child *child)
 		child->due = end;
 }
 
-/* A variable, unless there is one of that name. */
-static void
-put_word(struct buf *b, char *envp[WORDS_MOST], struct span name, struct span value)
-{
-	unsigned n = 0;
-
-	for (; envp[n]; n++)
-		if (span_starts(span_of(envp[n]), name) && envp[n][name.n] == '=')
-			return;
-	b->bad = b->bad || n == WORDS_MOST - 1;
-	if (b->bad)
-		return;
-	envp[n] = b->data + b->w;
-	buf_print(b, "%.*s=%.*s", (int)name.n, name.p, (int)value.n, value.p);
-	buf_char(b, '\0');
-}
-
-/* `env` of its host, then that of all; false when it is too much. */
+/* False when it is too much. */
 static bool
 environment(const struct spawn *p, char *envp[WORDS_MOST])
 {
 	static char store[8192];
 	struct buf b = buf_on(store, sizeof store);
 
-	memset(envp, 0, WORDS_MOST * sizeof *envp);
-	for (const struct env *env = p->host->env; env; env = env->next)
-		put_word(&b, envp, env->name, env->value);
-	for (const struct env *env = p->conf->hosts->env; env; env = env->next)
-		put_word(&b, envp, env->name, env->value);
-	put_word(&b, envp, SPAN("PATH"), SPAN("/usr/sbin:/usr/bin:/sbin:/bin"));
-	return !b.bad;
+	env_words = (struct env_words){ envp, envp + WORDS_MOST - 1 };
+	put_env(p->host, p->conf->hosts, &b, PAIRS_WORDS);
+	*env_words.next = NULL;
+	return !b.bad && env_words.next < env_words.last;
 }
 
 static bool
@@ -198,7 +165,7 @@ start(struct spawned *s)
 {
 	char *envp[WORDS_MOST];
 	struct program program = { .path = s->by->argv[0], .argv = s->by->argv, .envp = envp, .run = s->by->run };
-	int fd = errors_open() ? listen_alone(&s->backend->addr, &s->at) : -1, error = errno;
+	int fd = child_errors(errors) ? listen_alone(&s->backend->addr, &s->at) : -1, error = errno;
 	bool good = false;
 
 	if (fd >= 0) {
@@ -317,13 +284,9 @@ spawn_plan(struct pollfd *set)
 	return 1;
 }
 
-/* A piece a turn: whoever floods the log is slowed down by it. */
 void
 spawn_take(const struct pollfd *set, unsigned n)
 {
-	char text[1024];
-	ssize_t got = n && set->revents ? call_read(errors[0], text, sizeof text) : 0;
-
-	if (got > 0)
-		log_backend(SPAN("spawned"), (struct span){ text, got });
+	if (n && set->revents)
+		child_tells(errors[0], SPAN("spawned"));
 }

@@ -115,28 +115,29 @@ env_in(const struct env *env, struct span name)
 	return env;
 }
 
-bool
+/* It takes the place of ours. */
+static bool
 env_has(const struct conn *c, struct span name)
 {
 	return env_in(c->host->env, name) || env_in(c->conf->hosts->env, name);
-}
-
-static void
-put_env(const struct conn *c, struct buf *to, enum pairs form)
-{
-	const struct env *first = c->conf->hosts->env;
-
-	for (const struct env *env = c->host->env; env; env = env->next)
-		put_pair(to, form, env->name, env->value);
-	for (const struct env *env = first; env && c->host != c->conf->hosts; env = env->next)
-		if (!env_in(c->host->env, env->name))
-			put_pair(to, form, env->name, env->value);
 }
 
 static bool
 has_env(const struct conn *c)
 {
 	return c->host->env || c->conf->hosts->env;
+}
+
+void
+put_env(const struct host *host, const struct host *all, struct buf *to, enum pairs form)
+{
+	for (const struct env *env = host->env; env; env = env->next)
+		put_pair(to, form, env->name, env->value);
+	for (const struct env *env = host == all ? NULL : all->env; env; env = env->next)
+		if (!env_in(host->env, env->name))
+			put_pair(to, form, env->name, env->value);
+	if (form == PAIRS_WORDS && !env_in(host->env, SPAN("PATH")) && !env_in(all->env, SPAN("PATH")))
+		put_pair(to, form, SPAN("PATH"), SPAN("/usr/sbin:/usr/bin:/sbin:/bin"));
 }
 
 /* -- what seldom changes, and what seldom is there ------------------------------------------------------------ */
@@ -165,12 +166,20 @@ password_text(const struct conn *c, const struct request *r)
 }
 
 static struct span
-number_text(unsigned n, char *store, size_t size)
+number_text(uint64_t n, char *store, size_t size)
 {
 	struct buf b = buf_on(store, size);
 
 	buf_uint(&b, n);
 	return (struct span){ store, b.w };
+}
+
+void
+put_length(struct buf *to, enum pairs form, uint64_t length)
+{
+	char digits[24];
+
+	put_pair(to, form, SPAN("CONTENT_LENGTH"), number_text(length, digits, sizeof digits));
 }
 
 /* A run of the table; a value without p is not to be set. */
@@ -202,7 +211,7 @@ put_server(struct conn *c, const struct request *r, struct buf *to, enum pairs f
 	};
 
 	put_values(c, to, form, 0, value, sizeof value / sizeof *value);
-	put_env(c, to, form);
+	put_env(c->host, c->conf->hosts, to, form);
 }
 
 static void
@@ -348,19 +357,11 @@ put_request(struct conn *c, const struct request *r, const struct script *s, str
 
 /* -- of its fields ------------------------------------------------------------------------------------------------ */
 
-static INLINE struct span
-field_name(const struct request *r, const struct field *f)
-{
-	return (struct span){ r->head + f->name, f->name_n };
-}
-
 /* The target's authority goes before Host (RFC 9112 3.2.2), and the parser has put it there. */
 static INLINE struct span
 field_value(const struct request *r, const struct field *f)
 {
-	if (f->id == F_HOST)
-		return r->known[F_HOST];
-	return (struct span){ r->head + f->value, f->value_n };
+	return f->id == F_HOST ? r->known[F_HOST] : value_at(r->head, f);
 }
 
 /* Not for programs, as bits: what could be taken for something else, what has a variable of its own, the framing, which
@@ -454,7 +455,7 @@ repeated(const struct request *r)
 static bool
 same_name(const struct request *r, const struct field *a, const struct field *b)
 {
-	return a->name_n == b->name_n && a->id == b->id && span_eq_nocase(field_name(r, a), field_name(r, b));
+	return a->name_n == b->name_n && a->id == b->id && span_eq_nocase(name_at(r->head, a), name_at(r->head, b));
 }
 
 /* A field; when it was sent several times the first one carries all values (RFC 3875 4.1.18), cookies by "; ", and the
@@ -464,7 +465,7 @@ joined(const struct request *r, const struct field *f)
 {
 	static char store[CLIENT_IN + SLACK];
 	struct buf b = buf_on(store, CLIENT_IN);
-	const char *separator = span_eq_nocase(field_name(r, f), SPAN("Cookie")) ? "; " : ", ";
+	const char *separator = span_eq_nocase(name_at(r->head, f), SPAN("Cookie")) ? "; " : ", ";
 
 	for (const struct field *other = r->fields; other < f; other++)
 		if (same_name(r, f, other))
@@ -489,7 +490,7 @@ put_fields(const struct conn *c, const struct request *r, struct buf *to, enum p
 
 	while (next < end) {
 		const struct field *f = next++;
-		struct span name = field_name(r, f), value = field_value(r, f);
+		struct span name = name_at(r->head, f), value = field_value(r, f);
 
 		if (held >> f->id & 1 || (name.n == 9 && is_ours(name)))
 			continue;

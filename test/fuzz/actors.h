@@ -71,7 +71,7 @@ reload(void)
 	struct conf *old = conf;
 
 	cache_flush();
-	peer_flush();
+	peer_forget(NULL);
 	auth_flush();
 	conf = configured();
 	conf_release(old);

@@ -281,7 +281,7 @@ check_free(void)
 	const struct conn *c = (const struct conn *)(void *)conn_pool.at;
 	const struct cached *f = (const struct cached *)(void *)cache_pool.at;
 
-	peer_flush();
+	peer_forget(NULL);
 	for (unsigned i = 0; i < ENDS; i++)
 		HOLDS(!ends[i].open);
 	for (unsigned i = 0; i < conn_pool.n; i++)
