@@ -28,6 +28,7 @@ enum { SPARE_DESCRIPTORS = 64 };        /* besides those that are counted */
 
 static int signal_fd;
 static struct { bool made, full; int64_t due; } ahead;  /* what plan() said the last time, while it holds */
+static unsigned given_up;               /* places of idle connections, for want of descriptors */
 
 /* -- signals ------------------------------------------------------------------------------ */
 
@@ -59,7 +60,7 @@ signals_open(void)
 static bool
 listens_on(const struct conf *cf, int fd)
 {
-	for (unsigned i = 0; i < cf->nlisten; i++)
+	for (unsigned i = 0; cf && i < cf->nlisten; i++)
 		if (cf->listen[i].fd == fd)
 			return true;
 	return false;
@@ -190,9 +191,9 @@ accept_one(struct listener *l)
 	return true;
 }
 
-/* Those of the old configuration that the new one has no use for, or the other way round.  For clients in their queues,
- * which would be reset, the connection is made already: as many come in as find places.  What was handed to us is open
- * elsewhere, too: who waits there is left to whoever comes after us. */
+/* Those of the old configuration that the new one (NULL: none) has no use for, or the other way round.  For clients in
+ * their queues, which would be reset, the connection is made already: as many come in as find places.  What was handed to
+ * us is open elsewhere, too: who waits there is left to whoever comes after us. */
 static void
 listen_drop(struct conf *old, const struct conf *cf)
 {
@@ -264,7 +265,7 @@ write_pid(const struct conf *cf)
 
 /* As many descriptors as we need, and not more, because programs inherit the limit, and some close all up to it; fewer
  * parked clients when they would not do. */
-static bool
+static void
 fit_descriptors(struct conf *cf)
 {
 	/* A place of CGI has four descriptors of pipes, and while it starts a program two more. */
@@ -274,7 +275,7 @@ fit_descriptors(struct conf *cf)
 	uint64_t want;
 
 	if (syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, NULL, &l) < 0)
-		return true;
+		return;
 	want = (uint64_t)fixed + cf->parked + SPARE_DESCRIPTORS;
 	if (l.rlim_cur < want)
 		l.rlim_cur = want < l.rlim_max ? want : l.rlim_max;
@@ -282,11 +283,12 @@ fit_descriptors(struct conf *cf)
 	if (CONFIG_CGI && l.rlim_cur < INT_MAX)
 		cgi_descriptors = l.rlim_cur;
 	if (l.rlim_cur != RLIM_INFINITY && l.rlim_cur < fixed + cf->parked) {
+		given_up = cf->parked;
 		cf->parked = l.rlim_cur > fixed ? l.rlim_cur - fixed : 0;
+		given_up -= cf->parked;
 		log_line(LOG_WARN, "the limit of %lu descriptors leaves places for %u idle connections",
 		    (unsigned long)l.rlim_cur, cf->parked);
 	}
-	return true;
 }
 
 /* -- reload ------------------------------------------------------------------------------------------------ */
@@ -295,7 +297,7 @@ fit_descriptors(struct conf *cf)
 static void
 keep_pools(struct conf *cf)
 {
-	if (cf->clients != conf->clients || cf->parked != conf->parked || cf->scripts != conf->scripts ||
+	if (cf->clients != conf->clients || cf->parked != conf->parked + given_up || cf->scripts != conf->scripts ||
 	    cf->proxied != conf->proxied)
 		log_line(LOG_WARN, "`clients`, `scripts` and `proxied` change with the next start, not by a reload");
 	cf->clients = conf->clients;
@@ -362,13 +364,10 @@ static int64_t stop_by;
 static void
 stop(void)
 {
-	if (stop_by)
-		stop_by = now;          /* asked twice: at once */
-	else
-		stop_by = now + conf->timeout[T_STOP];
+	stop_by = stop_by ? now : now + conf->timeout[T_STOP];  /* asked twice: at once */
 	log_line(LOG_INFO, "stops: what is in flight has %u seconds", conf->timeout[T_STOP] / 1000);
 	conn_stop();
-	listen_drop(conf, &(struct conf){ .nlisten = 0 });
+	listen_drop(conf, NULL);
 	conn_stop();                    /* those who came in with that and have not said all */
 	conf->nlisten = 0;
 	ahead.made = false;
@@ -573,8 +572,10 @@ main(int argc, char **argv)
 		return 1;
 	if (CONFIG_TLS)
 		certificates_open(cf, NULL);    /* keys are for root to read */
-	if (!drop_privileges(cf) ||
-	    !fit_descriptors(cf) || !pool_map(cf) || (CONFIG_TLS && !tls_open()) || (CONFIG_EPOLL && !park_open()))
+	if (!drop_privileges(cf))
+		return 1;
+	fit_descriptors(cf);
+	if (!pool_map(cf) || (CONFIG_TLS && !tls_open()) || (CONFIG_EPOLL && !park_open()))
 		return 1;
 	say_ready(cf);
 	if (CONFIG_RESOLVE)

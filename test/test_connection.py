@@ -495,6 +495,17 @@ def test_out_of_descriptors_is_survived_and_said_once(start, files):
     assert len(said) <= 2, said
 
 
+def test_places_given_up_for_want_of_descriptors_are_no_change_at_reload(start, files):
+    """The configuration is what it was: nothing of it waits for the next start."""
+    server = start("clients 8 300\n", files=100)
+    server.line("the limit of 100 descriptors leaves places")
+    server.reload()
+    assert "next start" not in server.text()
+    server.configuration.write_text(server.configuration.read_text().replace("300", "301"))
+    server.reload()
+    assert "next start" in server.text()
+
+
 def test_small_answers_beside_a_large_one(start, files):
     """Neither waits for the other."""
     server = start()
