@@ -133,46 +133,53 @@ follow_link(struct walk *w, int *dir, int link, const char *rest, uid_t owner)
 	return *dir >= 0;
 }
 
+/* The first component of the path at *rest, ended by NUL; *rest is what follows it and its slashes. */
+static const char *
+cut_component(char **rest)
+{
+	char *name = *rest, *p;
+
+	while (*name == '/')
+		name++;
+	for (p = name; *p && *p != '/'; p++)
+		;
+	while (*p == '/')
+		*p++ = '\0';
+	*rest = p;
+	return *name ? name : ".";
+}
+
 /* Step by step, each component opened as itself, so that a link is seen by the descriptor it was read from. */
 static int
 walk(struct walk *w, int root)
 {
 	int dir = call_open(root, ".", O_PATH | O_CLOEXEC, 0), next;
-	char *at = w->path;
+	char *rest = w->path;
 	struct stat st;
 
 	while (dir >= 0) {
-		size_t n;
-		char *more;
+		const char *name = cut_component(&rest);
 
-		while (*at == '/')
-			at++;
-		for (n = 0; at[n] && at[n] != '/'; n++)
-			;
-		for (more = at + n; *more == '/'; more++)
-			;
-		at[n] = '\0';
-		next = call_open(dir, n ? at : ".", O_PATH | O_NOFOLLOW | O_CLOEXEC, 0);
+		next = call_open(dir, name, O_PATH | O_NOFOLLOW | O_CLOEXEC, 0);
 		if (next < 0 || call_stat(next, NULL, 0, &st) < 0)
 			return fail_with(dir, errno);
 		if (S_ISLNK(st.st_mode)) {
-			bool followed = follow_link(w, &dir, next, more, st.st_uid);
+			bool followed = follow_link(w, &dir, next, rest, st.st_uid);
 
 			call_close(next);
 			if (!followed)
 				return fail_with(dir, errno);
-			at = w->path;
+			rest = w->path;
 			continue;
 		}
-		if (!*more) {
+		if (!*rest) {
 			call_close(next);
-			next = call_open(dir, n ? at : ".", OPEN_FLAGS | O_NOFOLLOW, 0);
-			fail_with(dir, errno);
+			next = call_open(dir, name, OPEN_FLAGS | O_NOFOLLOW, 0);
+			call_close(dir);
 			return next;
 		}
 		call_close(dir);
 		dir = next;
-		at = more;
 	}
 	return dir;
 }
@@ -305,7 +312,7 @@ still_there(struct cached *f, struct root *root, struct span path)
 	if (call_stat(root_open(root), below(path), 0, &st) < 0 || !same_file(f, &st))
 		return false;
 	f->looked = now;
-	f->absent_br = f->absent_gz = false;
+	f->absent = 0;
 	return true;
 }
 
@@ -354,7 +361,7 @@ describe(struct cached *f, const struct stat *st, struct span path)
 	f->mtime = st->st_mtim.tv_sec;
 	f->changed = st->st_ctim.tv_sec;
 	f->changed_ns = st->st_ctim.tv_nsec;
-	f->absent_br = f->absent_gz = false;
+	f->absent = 0;
 	f->head_n = 0;
 	f->opened = ++uses;
 	f->mime = mime_type(path);

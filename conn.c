@@ -278,9 +278,7 @@ misplaced(struct conn *c, struct request *r)
 	buf_text(&b, "https://");
 	buf_span(&b, r->known[F_HOST]);
 	buf_span(&b, r->target);
-	if (b.bad || !r->known[F_HOST].n || !span_starts(r->target, SPAN("/")))
-		return 400;
-	return reply_redirect(c, 308, (struct span){ store, b.w });
+	return r->known[F_HOST].n && span_starts(r->target, SPAN("/")) ? reply_redirect(c, NULL, 308, &b) : 400;
 }
 
 /* The n bytes at client.in begin with a whole head: from here on it is an exchange. */

@@ -128,14 +128,11 @@ length_and_type(struct conn *c, const struct sending *s)
 {
 	struct buf *out = &c->client.out;
 
-	if (s->parts) {
+	if (s->parts)
 		buf_print(out, "Content-Type: multipart/byteranges; boundary=cubhttpd%x\r\n", s->boundary);
-		buf_length(&c->client.out, parts_length(s));
-	} else {
-		if (!reply_typed())
-			reply_field(c, "Content-Type: ", s->mime);
-		buf_length(&c->client.out, s->ranges[0].size);
-	}
+	else if (!reply_typed())
+		reply_field(c, "Content-Type: ", s->mime);
+	buf_length(out, s->parts ? parts_length(s) : s->ranges[0].size);
 }
 
 static void
@@ -174,23 +171,21 @@ head(struct conn *c, const struct sending *s, int status, const struct choice *c
 }
 
 static int
-not_modified(struct conn *c, struct cached *f, bool vary)
+not_modified(struct conn *c, const struct choice *ch)
 {
 	reply_start(c, 304);
-	validators(c, f, vary);
+	validators(c, ch->file, ch->vary);
 	reply_end(c);
-	cache_release(f);
 	return 0;
 }
 
 static int
-not_satisfiable(struct conn *c, struct cached *f)
+not_satisfiable(struct conn *c, uint64_t size)
 {
 	reply_start(c, 416);
-	buf_print(&c->client.out, "Content-Range: bytes */%llu\r\n", (unsigned long long)f->size);
+	buf_print(&c->client.out, "Content-Range: bytes */%llu\r\n", (unsigned long long)size);
 	buf_length(&c->client.out, 0);
 	reply_end(c);
-	cache_release(f);
 	return 0;
 }
 
@@ -311,12 +306,6 @@ static const struct coding { struct span name, suffix; } codings[] = {
 
 enum { CODINGS = 2 };
 
-static bool *
-absent(struct cached *f, unsigned coding)
-{
-	return coding ? &f->absent_gz : &f->absent_br;
-}
-
 static bool
 open_packed(struct conn *c, struct span path, unsigned coding, struct cached **out)
 {
@@ -341,17 +330,18 @@ choose(struct conn *c, const struct request *r, struct span path, struct choice 
 {
 	struct cached *plain = ch->file, *f;
 	struct span wish = r->known[F_ACCEPT_ENCODING];
+	bool any = !plain && !wish.p;
 
 	for (unsigned i = 0; i < CODINGS; i++) {
-		if (plain && *absent(plain, i))
+		if (plain && plain->absent >> i & 1)
 			continue;
 		if (!open_packed(c, path, i, &f)) {
 			if (plain)
-				*absent(plain, i) = true;
+				plain->absent |= 1u << i;
 			continue;
 		}
 		ch->vary = true;
-		if (ch->coding.n || !(coding_accepted(wish, codings[i].name) || (!plain && !wish.p))) {
+		if (ch->coding.n || !(any || coding_accepted(wish, codings[i].name))) {
 			cache_release(f);
 			continue;
 		}
@@ -400,26 +390,26 @@ lies_there(const struct conn *c, const struct sending *s)
 	return lies;
 }
 
-/* A small file is read at once, and a byte more is asked for: should its size not be what it was when it was looked at,
- * it is looked at again before anything has gone out. */
+/* A small file is read at once, and a byte more is asked for.  False: its size is not what it was when it was looked at;
+ * so it is looked at again before anything has gone out. */
 static bool
-changed(struct conn *c, struct sending *s)
+read_small(struct conn *c, struct sending *s)
 {
 	struct buf *out = &c->client.out;
 	const struct range *all = &s->ranges[0];
 	ssize_t got;
 
 	if (c->head_only || s->parts || all->size >= buf_room(out) || all->from + all->size != s->size)
-		return false;
+		return true;
 	if (all->from || !lies_there(c, s)) {
 		got = pread(s->file->fd, out->data + out->w, all->size + 1, all->from);
 		if (got < 0 || (uint64_t)got != all->size)
-			return true;
+			return false;
 	}
 	out->w += all->size;
 	c->sent += all->size;
 	s->next = s->n;
-	return false;
+	return true;
 }
 
 static int
@@ -430,27 +420,25 @@ serve(struct conn *c, const struct request *r, struct choice *ch)
 	static uint32_t boundaries;
 	int status;
 
+	s->file = ch->file;
 	status = c->errors ? 0 : preconditions(r, ch->file);
 	if (status == 304)
-		return not_modified(c, ch->file, ch->vary);
+		return not_modified(c, ch);
 	if (status) {
-		cache_release(ch->file);
+		file_finish(c);
 		return status;
 	}
-	s->file = ch->file;
 	s->size = ch->file->size;
 	s->mime = ch->mime;
 	status = ranges(c, r, s);
+	if (status == 416)
+		return not_satisfiable(c, s->size);
 	if (s->parts)
 		s->boundary = (uint32_t)wall * 2654435761u + ++boundaries;
-	if (status == 416) {
-		s->file = NULL;
-		return not_satisfiable(c, ch->file);
-	}
 	head(c, s, status, ch);
 	if (c->head_only)
 		s->n = s->parts = 0;
-	if (!changed(c, s)) {
+	if (read_small(c, s)) {
 		if (s->next == s->n && !s->parts) {
 			file_finish(c);         /* all is in client.out */
 			c->handler = NULL;
@@ -531,9 +519,8 @@ folder(struct conn *c, struct request *r)
 		r->store[n + name.n] = '\0';
 		r->path = (struct span){ r->store, n + name.n };
 		r->plain = false;
-		if (exists(c, file_path(c, r->path))) {
+		if (exists(c, file_path(c, r->path)))
 			return AGAIN;
-		}
 	}
 	r->store[n] = '\0';
 	r->path = (struct span){ r->store, n };
@@ -561,11 +548,7 @@ add_slash(struct conn *c, struct request *r)
 
 	buf_url(&b, r->path);
 	buf_char(&b, '/');
-	if (r->has_query) {
-		buf_char(&b, '?');
-		buf_span(&b, r->query);
-	}
-	return b.bad || b.w > CLIENT_OUT / 2 ? 414 : reply_redirect(c, 301, (struct span){ store, b.w });
+	return reply_redirect(c, r, 301, &b);
 }
 
 /* -- the handler --------------------------------------------------------------------------------------------- */

@@ -68,7 +68,8 @@ void reply_extra(struct conn *, const struct fields *);
 bool reply_typed(void);                 /* there is a Content-Type among them */
 /* A whole answer: the `error` page of this status, if there is a request (r may be NULL), or a short page of our own. */
 void reply_status(struct conn *, struct request *r, int status);
-int reply_redirect(struct conn *, int status, struct span location);    /* likewise; 0, for those who start a request */
+/* A redirect to what `to` holds, and the query of r (NULL: none).  0, or 414 when it does not fit. */
+int reply_redirect(struct conn *, const struct request *r, int status, struct buf *to);
 void reply_continue(struct conn *);     /* 100 Continue, when the client waits for it */
 
 /* -- route.c -------------------------------------------------------------------------------------- */
@@ -114,7 +115,8 @@ struct cached {                         /* a file or folder below a root, as it 
 	int fd;
 	uint16_t users;
 	uint8_t path_n;                 /* 0: not to be found again */
-	bool folder, packable, absent_br, absent_gz;
+	bool folder, packable;
+	uint8_t absent;                 /* file.c's: bit i when it is known to have no variant in the i-th coding */
 	uint8_t etag_n;
 	uint64_t size, ino, dev;
 	int64_t mtime, changed;         /* the latter is its ctime */

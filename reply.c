@@ -336,9 +336,15 @@ reply_status(struct conn *c, struct request *r, int status)
 }
 
 int
-reply_redirect(struct conn *c, int status, struct span location)
+reply_redirect(struct conn *c, const struct request *r, int status, struct buf *to)
 {
-	page(c, status, location);
+	if (r && r->has_query) {
+		buf_char(to, '?');
+		buf_span(to, r->query);
+	}
+	if (to->bad || to->w > CLIENT_OUT / 2)
+		return 414;
+	page(c, status, (struct span){ to->data, to->w });
 	return 0;
 }
 

@@ -149,15 +149,7 @@ redirect(struct conn *c, struct request *r, const struct rule *rule)
 		status = to_https(&b, c, r);
 	else
 		target(&b, rule, r, true);
-	if (status)
-		return status;
-	if (r->has_query) {
-		buf_char(&b, '?');
-		buf_span(&b, r->query);
-	}
-	if (b.bad || b.w > CLIENT_OUT / 2)
-		return 414;
-	return reply_redirect(c, rule->number, (struct span){ store, b.w });
+	return status ? status : reply_redirect(c, r, rule->number, &b);
 }
 
 static int

@@ -299,7 +299,7 @@ listen_on(const struct addr *a, int v6only)
 	return -1;
 }
 
-int
+APART int
 stream_listen(const struct addr *a)
 {
 	bool any6 = a->u.any.sa_family == AF_INET6 && IN6_IS_ADDR_UNSPECIFIED(&a->u.in6.sin6_addr);
