@@ -331,7 +331,10 @@ stamp(struct rule *rule)
 static bool
 left_alone(void)
 {
-	return job.rests_until + LEFT_ALONE <= now && !(job.owner->dozes && job.owner->since == job.rests_until);
+	const struct conn *c = job.owner;
+	bool dozes = c->phase != FREE && c->dozes && c->since == job.rests_until;
+
+	return job.rests_until + LEFT_ALONE <= now && !dozes;
 }
 
 /* 0 when it is the right one; others as auth_check. */

@@ -178,6 +178,22 @@ def test_others_are_served_while_a_hash_is_worked_out(start, site, folder):
 
 @pytest.mark.native
 @needs_htpasswd
+def test_a_hash_whose_place_nobody_took_over_is_given_up(start, site, folder):
+    """Who waits for it is there already, so the place of who left stays empty, and looked as if he still dozed."""
+    (folder / "users").write_text(bcrypt("secret", 13) + "\nann:" + QUICK + "\n")
+    server = start(f"auth /admin/ {folder}/users\nlog errors stderr debug\n")
+    with server.connect(source="127.0.0.2") as bob, server.connect(source="127.0.0.3") as ann:
+        bob.request("GET", "/admin/", basic("bob", "guess"))
+        ticks = server.cpu()
+        eventually(lambda: server.cpu() > ticks, "work on it")
+        ann.request("GET", "/admin/", basic("ann", "secret"))
+        eventually(lambda: server.connections() == 2, "both connections")
+        bob.reset()
+        assert ann.answer().status == 200
+
+
+@pytest.mark.native
+@needs_htpasswd
 def test_who_leaves_before_the_hash_is_there_had_a_guess(start, site, folder):
     """And does not keep others from theirs."""
     (folder / "users").write_text(bcrypt("secret", 13) + "\nann:" + QUICK + "\n")
