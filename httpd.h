@@ -206,8 +206,7 @@ struct conn {                           /* what most code names comes first: a s
 	struct from from, local;        /* the client; our side once somebody asked (family 0: not yet) */
 };
 
-/* Six pages: a small exchange, or the rest of a record of TLS, touches the first and the third. */
-struct lent {
+struct lent {                           /* while busy: all but client.out, see slot.c */
 	_Alignas(16) char state[HANDLER_STATE];
 	struct lying {                  /* file.c's: the body of a file that may still be in out */
 		uint32_t file, turn;    /* its `opened`; when it was read */
@@ -217,7 +216,7 @@ struct lent {
 	uint8_t user_n;
 	char user[USER_MOST];           /* whose password was right; none: user_n is 0 */
 	char log[CLIENT_LOG];           /* request line, Referer, User-Agent: what the access line needs of the head */
-	char in[CLIENT_IN], out[CLIENT_OUT];    /* in this order: heads have SLACK */
+	char in[CLIENT_IN], slack[SLACK];       /* heads have SLACK */
 };
 
 enum { LYING_NONE = 2 };

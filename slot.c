@@ -15,8 +15,12 @@ clients(const struct conf *cf)
 	return cf->clients;
 }
 
+/* Six pages, of which a small exchange, or the rest of a record of TLS, touches two: the first, and the one where the rest
+ * and the beginning of `in` are.  That is why out is shorter than would have room. */
+struct buffers { _Alignas(4096) char out[CLIENT_OUT]; struct lent rest; };
+
 struct pool conn_pool = { "busy clients", sizeof (struct conn), clients, NULL, 0 };
-struct pool lent_pool = { "their buffers", sizeof (struct lent), clients, NULL, 0 };
+struct pool lent_pool = { "their buffers", sizeof (struct buffers), clients, NULL, 0 };
 
 static struct {
 	unsigned fresh, n;              /* slots never used begin at fresh; n are in use */
@@ -40,12 +44,12 @@ slot_lend(struct conn *c)
 	if (l)
 		memcpy(&house.lent_free, (void *)l, sizeof house.lent_free);
 	else
-		l = (struct lent *)(void *)lent_pool.at + house.lent_fresh++;
+		l = &((struct buffers *)(void *)lent_pool.at + house.lent_fresh++)->rest;
 	c->lent = l;
 	if (CONFIG_TLS && c->client.tls)
 		l->lying.age = LYING_NONE;      /* records are written where it was */
 	c->client.in = (struct buf){ l->in, 0, 0, sizeof l->in, false };
-	c->client.out = (struct buf){ l->out, 0, 0, sizeof l->out, false };
+	c->client.out = (struct buf){ (char *)l - offsetof(struct buffers, rest), 0, 0, CLIENT_OUT, false };
 }
 
 void

@@ -240,13 +240,24 @@ stub_of(struct tls *t)
 	return CONFIG_LEGACY && t->cbc ? legacy_of(t)->stub : t->stub;
 }
 
-/* What is too long for the place of the plain bytes goes to the stub, so that nothing has to be moved. */
+/* The rest of a record stays at the beginning of out.  What is too long for its place there goes to the stub, so that
+ * nothing has to be moved. */
+static void
+keep(struct stream *s, const unsigned char *p, unsigned n, unsigned place)
+{
+	unsigned stub = n > place ? n - place : 0;
+
+	memcpy(stub_of(s->tls), p, stub);
+	s->tls->stub_n = stub;
+	memcpy(s->out.data + s->out.r, p + stub, n - stub);
+	s->sealed = n - stub;
+}
+
 void
 send_or_keep(struct stream *s, const unsigned char *p, unsigned n, unsigned plain)
 {
 	struct tls *t = s->tls;
-	unsigned sent = stream_send(s, p, n), rest = n - sent, stub = rest > plain ? rest - plain : 0;
-	unsigned char *to = stub_of(t);
+	unsigned sent = stream_send(s, p, n), rest = n - sent, place = plain;
 
 	if (s->dead)
 		return;
@@ -258,19 +269,15 @@ send_or_keep(struct stream *s, const unsigned char *p, unsigned n, unsigned plai
 		return;
 	}
 	if (!plain) {                           /* a flight of the handshake: nothing is there that it could stand before */
-		stub = 0;
 		s->out.r = 0;
-		s->out.w = rest;
+		s->out.w = place = rest;
 	}
-	if (s->out.w > s->out.size || stub > (to == t->stub ? sizeof t->stub : LEGACY_OVERHEAD)) {
+	if (s->out.w > s->out.size || rest > place + (t->cbc ? LEGACY_OVERHEAD : OVERHEAD)) {
 		s->dead = true;
 		s->error = ENOBUFS;
 		return;
 	}
-	memcpy(to, p + sent, stub);
-	t->stub_n = stub;
-	memcpy(s->out.data + s->out.r, p + sent + stub, rest - stub);
-	s->sealed = rest - stub;
+	keep(s, p + sent, rest, place);
 }
 
 /* The rest of a record that was sent in part; true when all of it is gone. */
@@ -384,8 +391,8 @@ batch_keep(const struct batch *b, struct stream *s, unsigned sent, uint64_t numb
 	if (!s->tls->cbc)
 		s->tls->out.gcm.seq = number + begun;
 	s->out.r = 0;
-	s->out.w = s->sealed = end - sent;
-	memcpy(s->out.data, output.bytes + output.from + sent, s->sealed);
+	keep(s, output.bytes + output.from + sent, end - sent, FILE_RECORD);
+	s->out.w = s->sealed;
 	return begun * b->most;
 }
 

@@ -10,6 +10,7 @@ struct told { enum io io; bool tunnel, keeps; unsigned status, n, taken; char by
 static struct conn conn;
 static struct peer peer;
 static struct lent lent;
+static char client_out[CLIENT_OUT];
 static struct peer_lent peer_lent;
 
 /* As gateway_start leaves it. */
@@ -35,7 +36,7 @@ begin(unsigned char asked)
 	conn.head_only = asked & 2;
 	conn.up.done = true;
 	conn.client = (struct stream){ .fd = -1, .in = { lent.in, 0, 0, sizeof lent.in, false },
-		.out = { lent.out, 0, 0, sizeof lent.out, false } };
+		.out = { client_out, 0, 0, sizeof client_out, false } };
 	peer.s = (struct stream){ .fd = -1, .in = { peer_lent.in, 0, 0, sizeof peer_lent.in, false },
 		.out = { peer_lent.out, 0, 0, sizeof peer_lent.out, false } };
 	peer.backend = &backend;
