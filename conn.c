@@ -314,6 +314,7 @@ request_begin(struct conn *c, unsigned n)
 	c->requests++;
 	c->seen = 0;
 	if (status > 0) {
+		c->keep &= request.method != M_CONNECT; /* what follows may be of the tunnel (RFC 9931 8) */
 		c->up.limit = UINT64_MAX;
 		reply_status(c, &request, status);
 	}

@@ -346,6 +346,17 @@ def test_targets_that_are_none(start, target):
         assert c.answer().status == 400
 
 
+@pytest.mark.parametrize("line,target,status", [("forward 127.0.0.1 port 443", "127.0.0.1:22", 403), ("", "127.0.0.1:443", 405),
+                                                ("forward 127.0.0.1", "a b:443", 400)])
+def test_what_follows_a_connect_that_is_refused_is_no_request(start, line, target, status):
+    """A client may send what is meant for the tunnel at once, whoever wrote it (RFC 9931 8)."""
+    with start(line + "\n").connect() as c:
+        c.send(f"CONNECT {target} HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        answer = c.answer()
+        assert (answer.status, answer["Connection"]) == (status, "close")
+        assert c.rest() == b""
+
+
 def test_a_connect_with_a_body_is_none(start, site):
     s = site(echo)
     server = out(start, f"127.0.0.1 port {s.port} to 127.0.0.1")
