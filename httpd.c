@@ -161,7 +161,7 @@ accept_failed(struct listener *l)
 	case ENFILE:
 	case ENOBUFS:
 	case ENOMEM:
-		if (park_drop_oldest())
+		if (park_drop_oldest() || slot_park_oldest())   /* where none may sleep, that closes it */
 			return true;
 		if (l->rests_until + 10000 < now)
 			log_line(LOG_WARN, "%s rests: %s", l->text, error_text(errno));

@@ -258,6 +258,7 @@ extern struct pool set_pool, owner_pool;
 struct conn *slot_take(void);           /* not cleared; parks the longest idle one when it must; NULL: all are busy */
 void slot_free(struct conn *);
 void slot_park(struct conn *);          /* an idle connection goes to sleep, its slot is free */
+bool slot_park_oldest(void);            /* the one that has been idle the longest; false: none is */
 void slot_lend(struct conn *);          /* buffers, unless it has them */
 void slot_give_back(struct conn *);
 static INLINE bool

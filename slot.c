@@ -95,14 +95,20 @@ oldest_idle(void)
 	return found;
 }
 
+bool
+slot_park_oldest(void)
+{
+	struct conn *c = oldest_idle();
+
+	if (c)
+		slot_park(c);
+	return c;
+}
+
 struct conn *
 slot_take(void)
 {
-	struct conn *c;
-
-	if (house.n == conn_pool.n && (c = oldest_idle()))
-		slot_park(c);
-	if (house.n == conn_pool.n)
+	if (house.n == conn_pool.n && !slot_park_oldest())
 		return NULL;
 	house.n++;
 	for (unsigned i = 0; i < house.fresh; i++)

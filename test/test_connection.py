@@ -506,6 +506,14 @@ def test_places_given_up_for_want_of_descriptors_are_no_change_at_reload(start, 
     assert "next start" in server.text()
 
 
+def test_who_is_idle_gives_way_where_no_descriptor_is_left(start, files):
+    """With places for none that sleep, those who had been answered kept all others out until `timeout idle`."""
+    server = start("clients 40 100\ntimeout idle 60\n", files=28)
+    server.line("leaves places for 0 idle connections")
+    for _ in range(40):
+        assert server.connect().get("/a.txt").body == b"hello"
+
+
 def test_small_answers_beside_a_large_one(start, files):
     """Neither waits for the other."""
     server = start()
