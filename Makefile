@@ -93,10 +93,11 @@ $(ROOMS): $(filter-out $(OUT)/httpd.o,$(OBJ))
 $(OUT)/%.o: %.c $(OUT)/flags
 	$(CC) $(FLAGS) -MMD -MP -c -o $@ $<
 
-# Other flags, or a local.h that comes or goes, make every object old.
+# Other flags, or a BearSSL or local.h that comes or goes, make every object old.
+MADE_BY = '$(CC) $(FLAGS) $(TLS) $(LDFLAGS) $(wildcard local.h)'
 $(OUT)/flags: FORCE
 	@mkdir -p $(OUT)
-	@echo '$(CC) $(FLAGS) $(wildcard local.h)' | cmp -s - $@ || echo '$(CC) $(FLAGS) $(wildcard local.h)' >$@
+	@echo $(MADE_BY) | cmp -s - $@ || echo $(MADE_BY) >$@
 
 -include $(OBJ:.o=.d)
 

@@ -158,7 +158,7 @@ resolver_set(const struct word *w, char *const *arg, unsigned n)
 static void
 account_line(char *text)
 {
-	struct account *a = reader.account;
+	struct account *a = &reader.account;
 	struct span rest = span_of(text);
 	uint64_t id, group = 0;
 
@@ -173,12 +173,13 @@ account_line(char *text)
 /* By name or number.  The files are read here because getpwnam(3) brings 15 KB of stdio, and in a static program
  * reads nothing else.  A number stands for the group of the same number too. */
 static bool
-account_find(struct account *a, const char *name, bool user)
+account_find(const char *name, bool user)
 {
+	struct account *a = &reader.account;
+
 	*a = (struct account){ .name = span_of(name), .user = user };
 	a->found = span_uint(a->name, &a->id) && a->id < UINT32_MAX;
 	a->group = a->id;
-	reader.account = a;
 	if (!a->found && CONFIG_USER_NAMES && a->name.n)
 		file_lines(user ? "/etc/passwd" : "/etc/group", account_line);
 	if (!a->found)
@@ -191,14 +192,15 @@ bool
 take_user(const char *text, uid_t *uid, gid_t *gid)
 {
 	char *name = scratch_text("", 0, text), *colon = find_char(name, ':');
-	struct account user, group;
 
 	if (colon)
 		*colon++ = '\0';
-	if (!account_find(&user, name, true) || (colon && !account_find(&group, colon, false)))
+	if (!account_find(name, true))
 		return false;
-	*uid = user.id;
-	*gid = colon ? group.id : user.group;
+	*uid = reader.account.id;
+	if (colon && !account_find(colon, false))
+		return false;
+	*gid = colon ? reader.account.id : reader.account.group;
 	return true;
 }
 

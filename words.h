@@ -116,7 +116,7 @@ struct reader {
 	struct source *source;          /* the files being read, innermost first */
 	struct source *opened;          /* the one where `block` began, and must end */
 	struct place *places;           /* what was set where */
-	struct account *account;
+	struct account account;
 	struct arena *scratch;          /* gone when the reading ends */
 	struct span key[WORDS_MAX];     /* which piece of the pattern each argument belongs to */
 	jmp_buf no_memory;

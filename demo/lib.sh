@@ -140,9 +140,8 @@ serve() {                       # FOLDER PATH WORD...
 		printf '%s\n' "$line" >&2
 		case $line in
 		*' listens on '*)
-			secure=${line##* listens on } also=
-			secure=${secure%"${line##*,}"}          # what stands before the last address
-			[ -z "$secure" ] || also=", and https://localhost:$(port_of "${secure%,}")$path"
+			also=
+			case $line in *', '*) also=", and https://localhost:$(port_of "${line%,*}")$path" ;; esac
 			printf 'http://localhost:%s%s is ready%s, until Ctrl-C\n' "${line##*:}" "$path" "$also"
 			cat <&3 >&2 &   # ends by itself, when the server has
 			break ;;

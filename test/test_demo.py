@@ -154,6 +154,17 @@ def test_nothing_stays_behind(folder, sign, group):
         assert stage.process.returncode in ((128 + sign, 0) if group else (128 + sign,))
 
 
+def test_a_server_without_tls_is_told_of_by_its_one_address(folder, monkeypatch):
+    program = os.path.join(folder, "without")
+    with open(program, "w") as script:
+        script.write("#!/bin/sh\ncase $1 in -V) echo CONFIG_TLS 0 ;; "
+                     f'*) exec {TOP / os.environ.get("CUBHTTPD", "cubhttpd")} "$@" ;; esac\n')
+    os.chmod(program, 0o755)
+    monkeypatch.setenv("CUBHTTPD", program)
+    with Stage(TOP / "demo/run", folder) as stage:
+        assert stage.secure_home == ""
+
+
 def test_a_port_that_is_taken_is_told_and_all_ends(folder, capfd):
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(AssertionError, match="before it was ready"):
         Stage(TOP / "demo/run", folder, port=taken.getsockname()[1]).end()
