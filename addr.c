@@ -1,14 +1,13 @@
 /* addr.c - addresses as text, and ranges of them
  *
- * Names are not looked up here: that takes time (resolve.c).  Printing is our
- * own because inet_ntop of some C libraries brings the whole of printf with it.
+ * Names are not looked up here: that takes time (resolve.c).  Printing is our own because inet_ntop of some C libraries
+ * brings the whole of printf with it.
  */
-#include "httpd.h"
+#include "base.h"
 
 #include <net/if.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <unistd.h>
 
 static bool
 unix_parse(struct addr *a, const char *path)

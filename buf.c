@@ -5,7 +5,7 @@
  *
  * Nothing here allocates, and nothing here is ever cut short: what does not fit leaves no trace but `bad`.
  */
-#include "httpd.h"
+#include "base.h"
 
 #include <assert.h>
 #include <stdarg.h>

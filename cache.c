@@ -301,6 +301,13 @@ below(struct span path)
 	return path.n > 1 ? path.p + 1 : ".";
 }
 
+/* From now on, where there may be any. */
+static void
+look_for_variants(struct cached *f)
+{
+	f->absent = mime_packable(f->mime) ? 0 : ALL_ABSENT;
+}
+
 /* Once a second a name is looked up again: it may stand for another file by now. */
 static bool
 still_there(struct cached *f, struct root *root, struct span path)
@@ -312,7 +319,7 @@ still_there(struct cached *f, struct root *root, struct span path)
 	if (call_stat(root_open(root), below(path), 0, &st) < 0 || !same_file(f, &st))
 		return false;
 	f->looked = now;
-	f->absent = 0;
+	look_for_variants(f);
 	return true;
 }
 
@@ -361,11 +368,10 @@ describe(struct cached *f, const struct stat *st, struct span path)
 	f->mtime = st->st_mtim.tv_sec;
 	f->changed = st->st_ctim.tv_sec;
 	f->changed_ns = st->st_ctim.tv_nsec;
-	f->absent = 0;
 	f->head_n = 0;
 	f->opened = ++uses;
 	f->mime = mime_type(path);
-	f->packable = mime_packable(f->mime);
+	look_for_variants(f);
 	date_format(f->modified, f->mtime);
 	buf_char(&b, '"');
 	buf_hex(&b, f->size);

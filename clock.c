@@ -1,5 +1,5 @@
 /* clock.c - the time of the turn: asked once, the same for everyone until the next poll */
-#include "httpd.h"
+#include "base.h"
 
 uint32_t turn_number;
 int64_t now, wall;

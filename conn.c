@@ -12,10 +12,8 @@
 #include "gateway.h"
 #include "tls.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <string.h>
-#include <unistd.h>
 
 static bool stopping;                   /* the server ends: nobody new, and no second request */
 static struct request request;          /* the one that is being started */

@@ -9,7 +9,6 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 enum { BATCH = 256, NAME = 256, ROW_MOST = 6 * NAME + 3 * NAME + 200 };

@@ -3,7 +3,7 @@
  * All of it reads what strangers sent.  What is not understood is as if it were not there: RFC 9110 lets a server
  * ignore a condition, a range or a wish that is malformed, and a whole answer is never wrong.
  */
-#include "httpd.h"
+#include "base.h"
 
 #include <string.h>
 

@@ -300,11 +300,9 @@ file_path(const struct conn *c, struct span path)
 	return path.n > skip ? (struct span){ path.p + skip, path.n - skip } : SPAN("/");
 }
 
-static const struct coding { struct span name, suffix; } codings[] = {
+static const struct coding { struct span name, suffix; } codings[CODINGS] = {
 	{ SPAN("br"), SPAN(".br") }, { SPAN("gzip"), SPAN(".gz") },
 };
-
-enum { CODINGS = 2 };
 
 static bool
 open_packed(struct conn *c, struct span path, unsigned coding, struct cached **out)
@@ -576,7 +574,7 @@ file_start(struct conn *c, struct request *r)
 	if (status && (status != 404 || !CONFIG_PRECOMPRESSED))
 		return status;
 	ch.mime = status ? mime_type(path) : ch.file->mime;
-	if (CONFIG_PRECOMPRESSED && (status ? mime_packable(ch.mime) : ch.file->packable))
+	if (CONFIG_PRECOMPRESSED && (status ? mime_packable(ch.mime) : ch.file->absent != ALL_ABSENT))
 		choose(c, r, path, &ch);
 	if (!ch.file)
 		return ch.vary ? 406 : 404;

@@ -15,13 +15,11 @@
 #include <fcntl.h>
 #include <link.h>
 #include <limits.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 enum { SPARE_DESCRIPTORS = 64 };        /* besides those that are counted */

@@ -107,6 +107,8 @@ void trust_forget(struct conn *);       /* the request of one that is vouched fo
 
 /* -- cache.c: files kept open --------------------------------------------------------------------- */
 
+enum { CODINGS = 2, ALL_ABSENT = (1 << CODINGS) - 1 };
+
 struct cached {                         /* a file or folder below a root, as it was within the last second */
 	const struct root *root;
 	uint32_t hash;
@@ -115,8 +117,8 @@ struct cached {                         /* a file or folder below a root, as it 
 	int fd;
 	uint16_t users;
 	uint8_t path_n;                 /* 0: not to be found again */
-	bool folder, packable;
-	uint8_t absent;                 /* file.c's: bit i when it is known to have no variant in the i-th coding */
+	bool folder;
+	uint8_t absent;                 /* bit i: there is no variant of it in the i-th of file.c's codings */
 	uint8_t etag_n;
 	uint64_t size, ino, dev;
 	int64_t mtime, changed;         /* the latter is its ctime */

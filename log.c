@@ -279,7 +279,7 @@ log_access(struct conn *c)
 		log_line(LOG_DEBUG, "%s", c->why);
 	if (!CONFIG_ACCESS_LOG || access_to == TO_NOWHERE)
 		return;
-	if (buf_room(&lines) < sizeof lines / 2 || buf_room(&lines) < 4 * (CLIENT_LOG + USER_MOST) + 256)
+	if (buf_room(&lines) < 4 * (CLIENT_LOG + USER_MOST) + 256)      /* each byte may become four */
 		log_flush();
 	before = lines.w;
 	access_line(&lines, c);

@@ -10,7 +10,6 @@
 
 #include <assert.h>
 #include <sys/epoll.h>
-#include <unistd.h>
 
 enum { PEEKS_MAX = 64 };         /* sleepers that are looked at for one that may go */
 

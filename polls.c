@@ -1,9 +1,10 @@
 /* polls.c - whom poll is asked about, and who gets what it said
  *
- *   | client, its backend | client | ... | idle backends | stderr of scripts | resolvers | the sleepers' one, ...
- *                                        ^ idle_at       ^ errors_at         ^ names_at  ^ parked_at
+ *   | client, its backend | client | ... | idle backends | programs of `spawn` | stderr of scripts | resolvers | sleepers
+ *                                        ^ idle_at       ^ spawn_at            ^ errors_at         ^ names_at  ^ parked_at
  *
- * What to poll for is never stored: it follows from the buffers, each turn anew.  A full buffer asks for nothing.
+ * Sleepers are one descriptor, of epoll, where there is that.  What to poll for is never stored: it follows from the
+ * buffers, each turn anew.  A full buffer asks for nothing.
  */
 #include "child.h"
 #include "gateway.h"
@@ -18,7 +19,7 @@ struct owner { struct conn *c; struct stream *s; };
 struct pool set_pool = { "poll set", sizeof (struct pollfd), polls_size, NULL, 0 };
 struct pool owner_pool = { "who is polled", sizeof (struct owner), polls_size, NULL, 0 };
 
-static struct { unsigned idle_at, errors_at, scripts_at, names_at, parked_at; bool park_waits; } part;
+static struct { unsigned idle_at, spawn_at, errors_at, names_at, parked_at; bool park_waits; } part;
 
 static int64_t due;                     /* before it nobody's time is over */
 static unsigned turns;                  /* so many are to have theirs: they stand at the beginning of the owners */
@@ -130,10 +131,10 @@ polls_make(struct pollfd *set, int64_t *next)
 	part.idle_at = n;
 	if (CONFIG_GATEWAY)
 		n += peer_idle_plan(set + n, next);
-	part.errors_at = n;
+	part.spawn_at = n;
 	if (CONFIG_SPAWN)
 		n += spawn_plan(set + n);
-	part.scripts_at = n;
+	part.errors_at = n;
 	if (CONFIG_CGI)
 		n += cgi_plan(set + n);
 	part.names_at = n;
@@ -210,11 +211,11 @@ APART static void
 take_others(const struct pollfd *set)
 {
 	if (CONFIG_GATEWAY)
-		peer_idle_run(set + part.idle_at, part.errors_at - part.idle_at);
+		peer_idle_run(set + part.idle_at, part.spawn_at - part.idle_at);
 	if (CONFIG_SPAWN)
-		spawn_take(set + part.errors_at, part.scripts_at - part.errors_at);
+		spawn_take(set + part.spawn_at, part.errors_at - part.spawn_at);
 	if (CONFIG_CGI)
-		cgi_take(set + part.scripts_at, part.names_at - part.scripts_at);
+		cgi_take(set + part.errors_at, part.names_at - part.errors_at);
 	if (!CONFIG_RESOLVE || !resolve_run(set + part.names_at, part.parked_at - part.names_at))
 		return;
 	for (unsigned i = 0; i < slot_count(); i++) {   /* a name that was being asked for has been settled */

@@ -14,7 +14,7 @@
  * A byte is copied once.  Nothing is moved inside a buffer but crumbs: whoever reads empties `in` by and by, whoever
  * writes empties `out`, and an empty buffer begins anew by itself.
  */
-#include "httpd.h"
+#include "base.h"
 
 #include <assert.h>
 #include <string.h>

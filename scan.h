@@ -5,7 +5,7 @@
 #ifndef SCAN_H
 #define SCAN_H
 
-#include "httpd.h"
+#include "base.h"
 
 /* -- bytes ---------------------------------------------------------------------------------------- */
 
