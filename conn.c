@@ -546,7 +546,7 @@ conn_turn(struct conn *c)
 /* The kernel holds megabytes for who reads slowly, and asks for more when a third of that has gone: as long as any of it
  * goes, nobody has stopped reading. */
 static bool
-drains(struct conn *c, const struct stream *s, enum timeout t)
+still_reads(struct conn *c, const struct stream *s, enum timeout t)
 {
 	int64_t quiet = stream_quiet(s);
 
@@ -554,6 +554,14 @@ drains(struct conn *c, const struct stream *s, enum timeout t)
 		return false;
 	c->since = now - quiet;
 	return true;
+}
+
+/* Without another word to the client. */
+static void
+end(struct conn *c, const char *why)
+{
+	c->why = why;
+	c->over = true;
 }
 
 /* Its time is over. */
@@ -585,14 +593,11 @@ expire(struct conn *c)
 		fail(c, 408, "the body stalled");
 		break;
 	case T_SEND:
-		if (drains(c, &c->client, T_SEND))
-			break;
-		c->why = "the client did not read";
-		c->over = true;
+		if (!still_reads(c, &c->client, T_SEND))
+			end(c, "the client did not read");
 		break;
 	case T_TUNNEL:
-		c->why = "nothing moved in the tunnel";
-		c->over = true;
+		end(c, "nothing moved in the tunnel");
 		break;
 	case T_CONNECT:
 		c->peer->s.dead = true;
@@ -600,7 +605,7 @@ expire(struct conn *c)
 		c->since = now;
 		break;
 	case T_BACKEND:
-		if (CONFIG_GATEWAY && c->peer && drains(c, &c->peer->s, T_BACKEND))
+		if (CONFIG_GATEWAY && c->peer && still_reads(c, &c->peer->s, T_BACKEND))
 			break;
 		fail(c, 504, "the backend did not answer in time");
 		break;

@@ -27,6 +27,8 @@ struct sending {                        /* the handler's state */
 	struct range ranges[RANGES_MAX];
 };
 
+enum { PART_HEAD = 512, TYPE_MOST = PART_HEAD - 150 };  /* bytes of the head of a part, and of the type that it names */
+
 _Static_assert(sizeof (struct sending) <= HANDLER_STATE, "HANDLER_STATE is too small for files");
 
 /* -- conditions: RFC 9110 13.2.2 ------------------------------------------------------------------------ */
@@ -111,7 +113,7 @@ part_head(struct buf *b, const struct sending *s, unsigned i)
 static uint64_t
 parts_length(const struct sending *s)
 {
-	static char store[512];
+	static char store[PART_HEAD];
 	uint64_t sum = 0;
 
 	for (unsigned i = 0; i <= s->n; i++) {
@@ -230,7 +232,7 @@ send_piece(struct conn *c, struct sending *s)
 static enum io
 next_part(struct conn *c, struct sending *s)
 {
-	if (s->parts && buf_room(&c->client.out) < 512)
+	if (s->parts && buf_room(&c->client.out) < PART_HEAD)
 		return IO_WAIT;
 	if (s->parts)
 		part_head(&c->client.out, s, s->next);
@@ -363,7 +365,7 @@ ranges(const struct conn *c, const struct request *r, struct sending *s)
 		return 416;
 	/* A backend's Content-Type leaves no room for multipart/byteranges, and the type of a file that it names, which
 	 * each part repeats, is of the configuration in force. */
-	if (n > 1 && (reply_typed() || c->conf != conf))
+	if (n > 1 && (reply_typed() || c->conf != conf || s->mime.n > TYPE_MOST))
 		n = 0;
 	s->n = n;
 	s->parts = n > 1;

@@ -154,6 +154,17 @@ def test_several_ranges(server, text, wanted):
         assert c.get("/a.txt").body == TEXT
 
 
+@pytest.mark.parametrize("length", [300, 600, 3000])
+def test_several_ranges_of_a_type_with_a_long_name(start, www, folder, length):
+    """Each part repeats it: the length of the whole must be the one that was promised."""
+    (www / "a.long").write_bytes(TEXT)
+    (folder / "mime.types").write_text(f"text/plain{'x' * length} long\n")
+    with start("types mime.types\n").connect() as c:
+        answer = c.get("/a.long", "Range: bytes=0-1,50-59")
+        assert answer.body == TEXT if answer.status == 200 else len(parts(answer)) == 2
+        assert c.get("/a.long").body == TEXT
+
+
 def test_of_several_ranges_only_one_can_be_had(server):
     answer = server.get("/a.txt", "Range: bytes=10-19, 500-600")
     assert answer.status == 206
