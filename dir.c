@@ -149,9 +149,14 @@ print_row(struct buf *b, int fd, const struct entry *e)
 	buf_char(b, '\n');
 }
 
+/* Of a long path the end tells more than the beginning, and a page has room for no more of it. */
 static void
 print_top(struct buf *b, struct span path)
 {
+	enum { SHOWN = 512 };
+
+	if (path.n > SHOWN)
+		path = (struct span){ path.p + path.n - SHOWN, SHOWN };
 	buf_text(b, "<!doctype html>\n<html lang=en><meta charset=utf-8><meta name=viewport content=\"width=device-width\">\n<title>");
 	buf_html(b, path);
 	buf_text(b, "</title>\n<style>body{font:1rem/1.6 sans-serif;max-width:60rem;margin:1rem auto;padding:0 1rem;"
@@ -233,7 +238,7 @@ dir_start(struct conn *c, struct request *r)
 	reply_end(c);
 	b = page_buf(c);
 	print_top(&b, r->path);
-	if (!c->head_only && (b.bad || !put(c, &b)))
+	if (!c->head_only && !put(c, &b))
 		l->ended = true;
 	return 0;
 }

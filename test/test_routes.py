@@ -349,6 +349,15 @@ def test_an_empty_folder_has_a_listing(start, site):
     assert start("listing /none/\n").get("/none/").status == 200
 
 
+def test_a_folder_far_below_has_a_listing(start, site):
+    """Its path, twice and escaped, is longer than the page has room for."""
+    deep = "/".join(["&" * 250] * 5)
+    (site / deep).mkdir(parents=True)
+    (site / deep / "here").write_text("x")
+    page = start("listing /\n").get("/" + deep + "/").body
+    assert b'<a href="here">' in page and page.count(b"<table>") == 1
+
+
 def test_a_listing_does_not_tell_of_what_is_not_served(start, site, folder):
     d = site / "mixed"
     d.mkdir()
