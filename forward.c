@@ -21,7 +21,7 @@ struct target {                         /* where some clients of one line want t
 	struct name name;
 	struct backend backends[NAME_ADDRS];
 	uint32_t used;                  /* in the order of uses */
-	char text[NAME_MOST + 8];       /* host:port */
+	char text[NAME_MOST + 8];       /* HOST:PORT and NUL */
 };
 
 static unsigned
@@ -31,12 +31,6 @@ places(const struct conf *cf)
 }
 
 struct pool target_pool = { "forward targets", sizeof (struct target), places, NULL, 0 };
-
-static struct target *
-target_at(unsigned i)
-{
-	return (struct target *)(void *)target_pool.at + i;
-}
 
 /* -- may that be? ----------------------------------------------------------------------------------------- */
 
@@ -112,28 +106,27 @@ in_use(const struct target *t)
 	return false;
 }
 
+/* text is HOST:PORT, of which the host has n bytes. */
 static void
-target_begin(struct target *t, const struct rule *rule, struct span host, uint16_t port)
+target_begin(struct target *t, const struct rule *rule, struct span text, unsigned n, uint16_t port)
 {
-	struct buf b = buf_on(t->text, sizeof t->text - 1);
+	struct span host = { t->text, n };
 	struct from f;
 
 	if (t->rule)
 		name_forget(&t->name);
 	memset(t, 0, sizeof *t);
-	buf_span(&b, host);
-	buf_print(&b, ":%u", port);
+	memcpy(t->text, text.p, text.n);
 	t->rule = rule;
+	t->backends[0].text = t->text;
 	if (from_parse(&f, host)) {
 		t->backends[0].addr = addr_of(&f, net16(port));
-		t->backends[0].text = t->text;
-		t->backends[0].foreign = true;
 	} else {
-		t->name = (struct name){ .host = { t->text, host.n }, .port = net16(port) };
+		t->name = (struct name){ .host = host, .port = net16(port) };
 		name_begin(&t->name, t->backends, t->text);
-		for (unsigned i = 0; i < NAME_ADDRS; i++)
-			t->backends[i].foreign = true;
 	}
+	for (struct backend *b = t->backends; b; b = b->next)
+		b->foreign = true;
 }
 
 /* The one for this client's line, or one that nobody uses, the longest first; NULL: all are in use. */
@@ -141,31 +134,28 @@ static struct target *
 target_find(const struct rule *rule, struct span host, uint16_t port)
 {
 	static uint32_t uses;
-	static char store[NAME_MOST + 8];
-	struct buf b = buf_on(store, sizeof store);
-	struct target *found = NULL;
+	static char store[NAME_MOST + 7];
+	struct buf text = buf_on(store, sizeof store);
+	struct target *t = (void *)target_pool.at, *const end = t + target_pool.n, *oldest = NULL;
 
-	buf_span(&b, host);
-	buf_print(&b, ":%u", port);
-	for (unsigned i = 0; i < target_pool.n; i++) {
-		struct target *t = target_at(i);
-
-		if (t->rule == rule && span_eq_nocase(span_of(t->text), (struct span){ store, b.w })) {
-			found = t;
+	buf_print(&text, "%.*s:%u", (int)host.n, host.p, port);
+	for (; t < end; t++) {
+		if (t->rule == rule && span_eq_nocase(span_of(t->text), (struct span){ store, text.w }))
 			break;
-		}
-		if ((!found || t->used < found->used) && !in_use(t))
-			found = t;
+		if ((!oldest || t->used < oldest->used) && !in_use(t))
+			oldest = t;
 	}
-	if (!found)
-		return NULL;
-	if (found->rule != rule || !span_eq_nocase(span_of(found->text), (struct span){ store, b.w }))
-		target_begin(found, rule, host, port);
-	found->used = ++uses;
-	found->route = *rule;
-	found->route.number = IN_ORDER;
-	found->route.backends = found->backends;
-	return found;
+	if (t == end) {
+		t = oldest;
+		if (!t)
+			return NULL;
+		target_begin(t, rule, (struct span){ store, text.w }, host.n, port);
+	}
+	t->used = ++uses;
+	t->route = *rule;
+	t->route.number = IN_ORDER;
+	t->route.backends = t->backends;
+	return t;
 }
 
 /* -- what is asked for ------------------------------------------------------------------------------------------- */
