@@ -199,10 +199,8 @@ take_head(struct conn *c, struct answer *h)
 
 	c->peer->replay = 0;            /* it has answered */
 	if (h->sendfile.p && c->route->sendfile) {
-		if (!hand_over(c, h->sendfile)) {
-			c->why = "the backend named a file that it may not";
-			return IO_FAIL;
-		}
+		if (!hand_over(c, h->sendfile))
+			return gateway_fail(c, 502, "the backend named a file that it may not");
 		if (!out->bad)
 			return IO_MOVED;
 	} else {
@@ -213,11 +211,9 @@ take_head(struct conn *c, struct answer *h)
 		if (!out->bad)
 			return g->whole ? pass_whole(c) : IO_MOVED;
 	}
-	c->why = "the backend's head is too large";
-	c->status = 502;
 	c->begun = out->bad = false;
 	out->r = out->w = c->sent = 0;
-	return IO_FAIL;
+	return gateway_fail(c, 502, "the backend's head is too large");
 }
 
 /* Bytes of a head with its empty line, whose lines may end in LF alone (RFC 3875 6.2); 0 while it has not all come. */
@@ -275,10 +271,9 @@ answer_head(struct conn *c)
 	bool good;
 
 	if (io == IO_DONE || io == IO_FAIL) {
-		c->why = g->down.body.failed ? "the backend refused the request" :
-		    in->w ? "the backend sent no head" : "the backend closed before it answered";
-		c->status = g->down.body.failed == 2 ? 503 : 502;       /* FCGI_OVERLOADED */
-		return IO_FAIL;
+		return gateway_fail(c, g->down.body.failed == 2 ? 503 : 502,    /* FCGI_OVERLOADED */
+		    g->down.body.failed ? "the backend refused the request" :
+		    in->w ? "the backend sent no head" : "the backend closed before it answered");
 	}
 	if (io == IO_WAIT || buf_used(&c->client.out))
 		return IO_WAIT;         /* a 100 Continue goes first */
@@ -295,6 +290,5 @@ answer_head(struct conn *c)
 		return take_head(c, &h);
 	if (!text.n && g->gathered < c->client.out.size)
 		return IO_MOVED;
-	c->why = text.n ? "the backend's head is not one" : "the backend's head has no end";
-	return IO_FAIL;
+	return gateway_fail(c, 502, text.n ? "the backend's head is not one" : "the backend's head has no end");
 }

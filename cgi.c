@@ -419,11 +419,8 @@ cgi_pull(struct conn *c)
 		return c->dozes ? IO_WAIT : go_elsewhere(c);
 	if (p->child.pid && !p->late && quiet(&p->s))
 		return IO_WAIT;
-	if (p->late && !p->s.eof) {
-		c->status = 504;
-		c->why = "the script ran for longer than its `time`";
-		return IO_FAIL;
-	}
+	if (p->late && !p->s.eof)
+		return gateway_fail(c, 504, "the script ran for longer than its `time`");
 	if (g->elsewhere)
 		return IO_WAIT;
 	if (!p->child.pid) {

@@ -1,7 +1,8 @@
-/* gateway.c - what all backends share: dialling, retrying, the response head, the spool
+/* gateway.c - what all backends share: a place, dialling, saying it again, and the two bodies
  *
- *   client.in --up--> peer.out ==> backend ==> peer.in --head--> reply.c
- *                                                     `--down--> client.out
+ *   gateway_start --> choose --> dial --> gateway_push: client.in --up--> peer.out ==> backend
+ *                        ^         |      gateway_pull: peer_io --> answer.c, the head --> body_step: --down--> client.out
+ *                        `-- retry <--------------'
  *
  * What went out and still lies at the start of peer.out can be sent once more: that is how a connection that went
  * stale while it was idle, or an address that does not answer, is passed over without anybody noticing.
@@ -17,6 +18,15 @@
 #include <string.h>
 #include <unistd.h>
 
+APART enum io
+gateway_fail(struct conn *c, int status, const char *why)
+{
+	if (!c->begun)
+		c->status = status;
+	c->why = why;
+	return IO_FAIL;
+}
+
 /* -- dialling ---------------------------------------------------------------------------------------------- */
 
 static void
@@ -28,14 +38,11 @@ rests(struct backend *b, int error)
 	b->silent = error == ETIMEDOUT;
 }
 
+/* The one behind it in the line, which is a ring. */
 static struct backend *
-backend_at(const struct rule *rule, unsigned i)
+after(const struct rule *rule, const struct backend *b)
 {
-	struct backend *b = rule->backends;
-
-	while (i--)
-		b = b->next;
-	return b;
+	return b->next ? b->next : rule->backends;
 }
 
 static unsigned
@@ -48,16 +55,17 @@ count(const struct backend *b)
 	return n;
 }
 
-/* Where to begin, by what the line says. */
+/* How far along the line to begin, by what it says. */
 static unsigned
-preferred(const struct conn *c, unsigned n)
+preferred(const struct conn *c)
 {
 	struct backend *first = c->route->backends;
+	unsigned n = count(first);
 	uint32_t hash = 2166136261;
 
 	switch ((enum balance)c->route->number) {
 	case IN_ORDER:
-		return 0;
+		break;
 	case IN_TURN:
 	case LEAST_BUSY:
 		return first->turn = (first->turn + 1) % n;
@@ -69,28 +77,25 @@ preferred(const struct conn *c, unsigned n)
 	return 0;
 }
 
-/* The place in the line of the backend to ask first; one that rests only when all do. */
-static unsigned
+/* Whom to ask first; one that rests only when all do. */
+static struct backend *
 choose(const struct conn *c)
 {
-	unsigned n, from, chosen;
-	const struct backend *found = NULL;
+	struct backend *from = c->route->backends, *b, *found = NULL;
 
-	if (!c->route->backends->next)
-		return 0;
-	n = count(c->route->backends);
-	chosen = from = preferred(c, n);
-	for (unsigned i = 0; i < n; i++) {
-		const struct backend *b = backend_at(c->route, (from + i) % n);
-
+	if (!from || !from->next)
+		return from;
+	for (unsigned i = preferred(c); i; i--)
+		from = from->next;
+	b = from;
+	do {
 		if (b->rests_until > now || (found && b->busy >= found->busy))
 			continue;
 		found = b;
-		chosen = (from + i) % n;
 		if (c->route->number != LEAST_BUSY)
 			break;
-	}
-	return chosen;
+	} while ((b = after(c->route, b)) != from);
+	return found ? found : from;
 }
 
 /* Without a connection, but as if one were being made. */
@@ -158,6 +163,8 @@ wait_for_names(struct conn *c)
 	return true;
 }
 
+static const char does_not_run[] = "the program that should answer ends, or cannot be started";
+
 /* The next address that was not tried for this request; those that rest come last, and not at all when asking them took
  * its time. */
 bool
@@ -165,12 +172,12 @@ gateway_dial(struct conn *c)
 {
 	struct gateway *g = STATE(c, gateway);
 	bool forward = CONFIG_FORWARD && c->route->kind == R_FORWARD;
-	unsigned n = count(c->route->backends), tries = c->route->spawn ? 1 : n;        /* a process is one's own */
+	unsigned tries = c->route->spawn ? 1 : count(c->route->backends);       /* a process is one's own */
 
 	for (int resting = 0; resting < 2; resting++) {
-		for (unsigned i = 0; i < tries; i++) {
-			struct backend *b = backend_at(c->route, (g->first + i) % n);
+		struct backend *b = g->first;
 
+		for (unsigned i = 0; i < tries; i++, b = after(c->route, b)) {
 			if (CONFIG_RESOLVE && b->name)
 				name_want(b->name);
 			if (g->tried >> i & 1 || (b->rests_until > now) != resting || (resting && b->silent))
@@ -184,16 +191,19 @@ gateway_dial(struct conn *c)
 	}
 	if (wait_for_names(c))
 		return true;
-	g->unreachable = true;
-	c->status = forward ? g->refused ? 403 : c->peer->s.error == ETIMEDOUT ? 504 : 502 : 503;
-	c->why = g->refused ? "this address may not be reached" :
-	    forward ? "the server cannot be reached" : "no backend can be reached";
+	if (g->refused)
+		gateway_fail(c, 403, "this address may not be reached");
+	else if (forward)
+		gateway_fail(c, c->peer->s.error == ETIMEDOUT ? 504 : 502, "the server cannot be reached");
+	else
+		gateway_fail(c, 503, c->route->spawn ? does_not_run : "no backend can be reached");
 	return false;
 }
 
 /* The connection failed before a byte of response: again on a fresh one, if all that was sent is still there.  What a
- * backend may have acted upon is said again only when it may be (RFC 9110 9.2.2). */
-static bool
+ * backend may have acted upon is said again only when it may be (RFC 9110 9.2.2).  IO_WAIT: it is not said again;
+ * IO_FAIL: there is nobody to say it to. */
+static enum io
 retry(struct conn *c)
 {
 	struct gateway *g = STATE(c, gateway);
@@ -202,9 +212,9 @@ retry(struct conn *c)
 	bool stale = p->served > 0, sent = g->sent;
 
 	if (g->headed || g->gathered || p->s.in.w || g->down.body.at || !p->replay)
-		return false;
-	if (g->sent && !g->again && (!stale || g->dialect->once))
-		return false;
+		return IO_WAIT;
+	if (sent && !g->again && (!stale || g->dialect->once))
+		return IO_WAIT;
 	if (!stale && !sent)
 		rests(b, p->s.error ? p->s.error : ECONNRESET);
 	stream_close(&p->s);
@@ -214,12 +224,8 @@ retry(struct conn *c)
 	if (CONFIG_SPAWN && b->own)
 		spawn_end(b);
 	if ((stale && dial(c, b)) || gateway_dial(c))
-		return true;
-	if (sent) {
-		c->status = 502;
-		c->why = "the backend closed before it answered";
-	}
-	return false;
+		return IO_MOVED;
+	return sent ? gateway_fail(c, 502, "the backend closed before it answered") : IO_FAIL;
 }
 
 /* -- starting ------------------------------------------------------------------------------------------------ */
@@ -267,23 +273,18 @@ gateway_take(struct conn *c, const struct dialect *d)
 {
 	struct gateway *g = STATE(c, gateway);
 	const struct spawn *spawn = CONFIG_SPAWN ? c->route->spawn : NULL;
-	int first = spawn ? spawn_choose(spawn) : c->route->backends ? (int)choose(c) : 0;
+	struct backend *first = spawn ? spawn_choose(spawn) : choose(c);
 
 	c->share = d->share;
 	c->awaits = spawn;
-	if (first < -1) {
-		c->why = "the program that should answer ends as soon as it is started";
-		return 503;
-	}
-	c->peer = first < 0 ? NULL :
-	    queue_lets(c) ? peer_take(c->route->backends ? backend_at(c->route, first) : NULL, d->share) : NULL;
+	c->peer = (first || !spawn) && queue_lets(c) ? peer_take(first, d->share) : NULL;
 	if (!c->peer)
 		return BUSY;
 	if (c->peer->s.fd < 0)
 		c->peer->s.error = 0;
 	c->peer->from = c->from;
 	if (spawn && c->peer->s.fd < 0)
-		peer_turn_to(c->peer, backend_at(c->route, first));     /* nobody else may dial it */
+		peer_turn_to(c->peer, first);   /* nobody else may dial it */
 	if (CONFIG_RESOLVE && c->peer->s.fd >= 0 && c->peer->backend->name)
 		name_want(c->peer->backend->name);
 	memset(g, 0, offsetof(struct gateway, upgrade));
@@ -401,15 +402,11 @@ body_step(struct conn *c)
 	if (g->measured && g->down.moved == g->down.limit && g->down.next == until_eof_next)
 		return IO_DONE;         /* whenever it may hang up */
 	if (io == IO_FAIL)
-		c->why = "the backend broke off";
-	if (io == IO_DONE && g->measured && g->down.moved < g->down.limit) {
-		c->why = "the backend sent less than its Content-Length";
-		return IO_FAIL;
-	}
-	if (io == IO_DONE && g->down.body.failed) {
-		c->why = "the backend gave up";
-		return IO_FAIL;
-	}
+		return gateway_fail(c, 502, "the backend broke off");
+	if (io == IO_DONE && g->measured && g->down.moved < g->down.limit)
+		return gateway_fail(c, 502, "the backend sent less than its Content-Length");
+	if (io == IO_DONE && g->down.body.failed)
+		return gateway_fail(c, 502, "the backend gave up");
 	return io;
 }
 
@@ -490,12 +487,8 @@ named(struct conn *c)
 {
 	struct gateway *g = STATE(c, gateway);
 
-	if (c->peer->s.dead) {
-		g->unreachable = true;
-		c->status = 504;
-		c->why = "the name was not resolved in time";
-		return IO_FAIL;
-	}
+	if (c->peer->s.dead)
+		return gateway_fail(c, 504, "the name was not resolved in time");
 	if (names_asking(c->route->backends))
 		return IO_WAIT;
 	g->naming = false;
@@ -536,10 +529,7 @@ ended(struct conn *c)
 		if (dial(c, b))
 			return g->ending ? IO_WAIT : IO_MOVED;
 	}
-	g->unreachable = true;
-	c->status = 503;
-	c->why = "the program that should answer is ending, or cannot be started";
-	return IO_FAIL;
+	return gateway_fail(c, 503, does_not_run);
 }
 
 enum io
@@ -564,26 +554,32 @@ gateway_pull(struct conn *c)
 	while (g->spooled && spool_out(c))
 		moved = true;
 	moved |= peer_io(c);
-	if (p->s.dead || (p->s.eof && !p->s.in.w && !g->headed && !g->gathered)) {
-		if (retry(c))
-			return IO_MOVED;
-		if (g->unreachable)
-			return IO_FAIL;
-	}
+	if ((p->s.dead || (p->s.eof && !p->s.in.w && !g->headed && !g->gathered)) && (io = retry(c)) != IO_WAIT)
+		return io;
 	if (g->headed)
 		io = body_step(c);
 	else
 		io = p->s.in.w || p->s.eof ? answer_head(c) : IO_WAIT;
-	if (io == IO_WAIT && p->s.dead) {
-		c->why = g->headed ? "the backend broke off" : "the backend was gone before it answered";
-		return IO_FAIL;
-	}
+	if (io == IO_WAIT && p->s.dead)
+		return gateway_fail(c, 502, g->headed ? "the backend broke off" : "the backend was gone before it answered");
 	if (io == IO_WAIT && moved && (!c->up.done || g->spooled))
 		return IO_MOVED;        /* what was written made room for more of the body */
 	return io;
 }
 
-/* Kept when the exchange has ended on both sides and the backend may be spoken to again. */
+/* Both sides have said all of it, and the backend may be spoken to again. */
+static bool
+may_be_kept(const struct conn *c)
+{
+	const struct gateway *g = STATE(c, gateway);
+	const struct peer *p = c->peer;
+	const struct stream *s = &p->s;
+
+	return g->down.done && c->up.done && !g->closes && c->route->kind != R_FORWARD &&
+	    s->fd >= 0 && !s->eof && !s->dead && !s->shut && !buf_used(&s->out) && !buf_used(&s->in) &&
+	    !(CONFIG_HTTPS && s->tls && tls_busy(s->tls)) && c->conf == conf && p->changes == p->backend->changes;
+}
+
 void
 gateway_finish(struct conn *c)
 {
@@ -592,14 +588,12 @@ gateway_finish(struct conn *c)
 
 	if (!p)
 		return;
-	if (CONFIG_SPAWN && p->backend && p->backend->own && g->headed)
-		p->backend->own->answered = true;
-	if (CONFIG_SPAWN && p->backend && p->backend->own && p->s.eof && g->down.done && g->dialect->next != until_eof_next)
-		spawn_end(p->backend);  /* it was asked to keep the connection */
-	if (p->s.fd < 0 || !g->down.done || !c->up.done || p->s.eof || p->s.dead || p->s.shut || buf_used(&p->s.out) ||
-	    buf_used(&p->s.in) || g->closes || c->conf != conf || p->changes != p->backend->changes ||
-	    c->route->kind == R_FORWARD ||
-	    (CONFIG_HTTPS && p->s.tls && tls_busy(p->s.tls))) {
+	if (CONFIG_SPAWN && p->backend && p->backend->own) {
+		p->backend->own->answered |= g->headed;
+		if (p->s.eof && g->down.done && g->dialect->next != until_eof_next)
+			spawn_end(p->backend);  /* it was asked to keep the connection */
+	}
+	if (!may_be_kept(c)) {
 		drop(c);
 		return;
 	}

@@ -113,14 +113,13 @@ struct gateway {                        /* the handler's state */
 	const struct dialect *dialect;
 	struct relay down;
 	uint64_t tried;                 /* bit i: the i-th address from `first` on was dialled (ADDRESSES_MOST) */
-	unsigned first;                 /* the address that was chosen; the others follow it */
+	struct backend *first;          /* the address that was chosen; the others follow it */
 	unsigned seen, gathered;        /* of a head that comes in pieces: they lie at client.out */
 	bool headed;                    /* the response head has been passed on */
 	bool sent;                      /* a byte has gone to this connection */
 	bool measured;                  /* the length of the response is known: down.limit */
 	bool whole;                     /* and all of it is here */
 	bool elsewhere;                 /* cgi: another path answers, see cgi.c */
-	bool unreachable;               /* no address is left to try */
 	bool refused;                   /* one that may not be reached was among them */
 	bool again;                     /* the request may be said again although a backend may have seen it */
 	bool closes;                    /* the connection cannot be kept after this answer */
@@ -141,7 +140,9 @@ _Static_assert(sizeof (struct gateway) <= HANDLER_STATE, "HANDLER_STATE is too s
 /* Take a place, and begin an exchange in this dialect.  0, or BUSY. */
 int gateway_take(struct conn *, const struct dialect *);
 int gateway_start(struct conn *, struct request *, const struct script *, const struct dialect *);
-bool gateway_dial(struct conn *);       /* the next address, or wait for one; false: none is left, and c->status tells */
+bool gateway_dial(struct conn *);       /* the next address, or wait for one; false: none is left, and that has failed */
+/* The exchange has failed: the status to answer with where no response has begun, and why, for the log.  IO_FAIL. */
+enum io gateway_fail(struct conn *, int status, const char *why);
 /* For who says nothing before it is connected: IO_DONE then; IO_FAIL when no address is left. */
 enum io gateway_connect(struct conn *);
 enum io gateway_push(struct conn *);

@@ -46,7 +46,7 @@ first(enum share share)
 
 		if (c->phase != HEAD || !c->ticket || (share != SHARES && c->share != share))
 			continue;
-		if (CONFIG_SPAWN && c->awaits && spawn_choose(c->awaits) == -1)
+		if (CONFIG_SPAWN && c->awaits && !spawn_choose(c->awaits))
 			continue;
 		if ((!found || c->ticket < found->ticket) && peer_has_place(c->share) && within_part(c))
 			found = c;

@@ -193,24 +193,21 @@ start(struct spawned *s)
 
 /* -- for requests --------------------------------------------------------------------------------------------------- */
 
-/* One that runs before one that does not. */
-int
+struct backend *
 spawn_choose(const struct spawn *p)
 {
-	int chosen = -1;
+	struct backend *chosen = NULL;
 	bool waits = false;
 
-	for (unsigned i = 0; i < p->most; i++) {
-		const struct spawned *s = &p->place[i];
-
+	for (const struct spawned *s = p->place; s < p->place + p->most; s++) {
 		if (s->backend->busy || (s->child.pid && s->child.stopping))
 			waits = true;
 		else if (s->child.pid)
-			return i;
-		else if (chosen < 0 && s->backend->rests_until <= now)
-			chosen = i;
+			return s->backend;
+		else if (!chosen && s->backend->rests_until <= now)
+			chosen = s->backend;
 	}
-	return chosen >= 0 ? chosen : waits ? -1 : -2;
+	return chosen || waits ? chosen : p->place->backend;
 }
 
 bool

@@ -32,8 +32,9 @@ struct spawn {
 	struct spawn *next;
 };
 
-/* The place in the line of the backend for a request; -1: all are in use; -2: they end as soon as they are started. */
-int spawn_choose(const struct spawn *);
+/* The process for a request: one that runs, or one that may be started, or one that rests, when all end as soon as they
+ * are started.  NULL: all are in use, or about to end. */
+struct backend *spawn_choose(const struct spawn *);
 bool spawn_ready(struct backend *);     /* it runs, or is started now: may be dialled */
 bool spawn_ends(const struct backend *);        /* wait: it is ending, and will be told by `again` of the connection */
 /* It has hung up, which means that it is ending, or it does not listen: it is made to end.  False when it has. */

@@ -36,11 +36,8 @@ spool_in(struct conn *c)
 	struct buf b = buf_on(c->peer->s.in.data, c->peer->s.in.size);
 	enum io io = relay(&c->up, &c->client.in, &b);
 
-	if (b.w && call_write(g->spool, b.data, b.w) != (ssize_t)b.w) {
-		c->status = 507;
-		c->why = "the spool is full";
-		return IO_FAIL;
-	}
+	if (b.w && call_write(g->spool, b.data, b.w) != (ssize_t)b.w)
+		return gateway_fail(c, 507, "the spool is full");
 	return io;
 }
 

@@ -36,10 +36,8 @@ tunnel_pull(struct conn *c)
 	c->sent = down->moved;
 	moved |= io == IO_MOVED;
 	moved |= pass_end(&c->client, down->done);
-	if (down->done && s->dead && !s->eof && !buf_used(&c->client.out)) {
-		c->why = "the backend broke off";
-		return IO_FAIL;
-	}
+	if (down->done && s->dead && !s->eof && !buf_used(&c->client.out))
+		return gateway_fail(c, 502, "the backend broke off");
 	if (down->done && c->up.done && (!buf_used(&s->out) || s->dead))
 		return IO_DONE;
 	return moved ? IO_MOVED : IO_WAIT;

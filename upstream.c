@@ -80,18 +80,15 @@ interim(struct conn *c, const struct answer *a, const struct fields *h)
 	c->continues = false;
 	if (!c->chunks && ++STATE(c, gateway)->untold)
 		return IO_MOVED;
-	if (!c->chunks) {
-		c->why = "the backend answers only that it will answer";
-		return IO_FAIL;
-	}
+	if (!c->chunks)
+		return gateway_fail(c, 502, "the backend answers only that it will answer");
 	buf_print(out, "HTTP/1.1 %d %.*s\r\n", a->status, (int)status_text(a->status).n, status_text(a->status).p);
 	reply_pass(c, h, false, NULL);
 	buf_crlf(out);
 	if (!out->bad)
 		return IO_MOVED;
 	*out = buf_on(out->data, out->size);
-	c->why = "the backend's head is too large";
-	return IO_FAIL;
+	return gateway_fail(c, 502, "the backend's head is too large");
 }
 
 static enum io
@@ -100,10 +97,8 @@ upgrade(struct conn *c, const struct answer *a, const struct fields *h)
 	struct gateway *g = STATE(c, gateway);
 	struct span asked = { g->upgrade, g->upgrade_n };
 
-	if (!a->upgrade.n || !list_has(asked, a->upgrade)) {
-		c->why = "the backend switched to a protocol that nobody asked for";
-		return IO_FAIL;
-	}
+	if (!a->upgrade.n || !list_has(asked, a->upgrade))
+		return gateway_fail(c, 502, "the backend switched to a protocol that nobody asked for");
 	buf_text(&c->client.out, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: ");
 	buf_span(&c->client.out, a->upgrade);
 	buf_crlf(&c->client.out);
@@ -124,8 +119,7 @@ upstream_frame(struct conn *c, const struct answer *a, struct fields *h, enum io
 	bool none = down->put == discard_put, ended = down->body.ended;
 
 	if (a->chunked && a->measured) {
-		c->why = "the backend's head has two lengths";
-		*io = IO_FAIL;
+		*io = gateway_fail(c, 502, "the backend's head has two lengths");
 		return false;
 	}
 	if (a->names)
