@@ -42,11 +42,12 @@ def test_what_was_cut_off_never_looks_complete(start, script):
 
 def test_a_total_limit(start, script):
     script("chatty", HEAD + "while :; do echo x; sleep 0.1; done")
-    server = start("cgi /cgi-bin/ time 1\n")
+    server = start("cgi /cgi-bin/ time 1\nlog access stderr\n")
     began = time.monotonic()
     with pytest.raises(Cut):
         server.get("/cgi-bin/chatty")
     assert 0.9 < time.monotonic() - began < 40
+    server.line(r'"GET /cgi-bin/chatty HTTP/1.1" 200 ')     # as the client has it
     script("quiet", "exec sleep 1000")
     assert server.get("/cgi-bin/quiet").status == 504
     childless(server)
