@@ -433,36 +433,48 @@ check_guards(struct host *host)
 }
 
 static void
-finish(const char *file)
+check_listeners(const struct conf *cf)
 {
-	struct conf *cf = reader.conf;
-	struct host *host;
-	bool serves = false;
+	for (const struct listener *l = cf->listen; l < cf->listen + cf->nlisten; l++) {
+		if (!(l->flags & LISTEN_PROXIED) || cf->trust)
+			continue;
+		stand_at(l);
+		mistake("'proxy-protocol' needs a line that says who may speak it: trust RANGE...");
+	}
+}
 
-	cf->listen_default = !cf->nlisten;
+static void
+read_defaults(void)
+{
 	reader.defaults = true;
 	for (const char *line = defaults; *line; line = text_at(line, 1))
 		conf_line(scratch_text("", 0, line));
-	for (unsigned i = 0; i < cf->nlisten; i++) {
-		if (!CONFIG_TRUST || !(cf->listen[i].flags & LISTEN_PROXIED) || cf->trust)
-			continue;
-		stand_at(&cf->listen[i]);
-		mistake("'proxy-protocol' needs a line that says who may speak it: trust RANGE...");
-	}
-	for (host = CONFIG_HOSTS ? cf->hosts->next : NULL; host; host = host->next)
-		inherit(host);
-	for (host = cf->hosts; host; host = host->next) {
+}
+
+static void
+finish(const char *file)
+{
+	struct conf *cf = reader.conf;
+	bool serves = false;
+
+	cf->listen_default = !cf->nlisten;
+	read_defaults();
+	if (CONFIG_TRUST)
+		check_listeners(cf);
+	for (struct host *host = cf->hosts; host; host = host->next) {
+		if (CONFIG_HTTPS)
+			check_secure(host);     /* its own lines alone */
+		if (CONFIG_HOSTS && host != cf->hosts)
+			inherit(host);
 		serves = serves || host->root.path || host->routes;
 		if (CONFIG_GATEWAY && (host == cf->hosts || host->root.path != cf->hosts->root.path))
 			check_scripts(host);
 		if (CONFIG_FIELDS)
 			check_filters(host);
-		if (CONFIG_HTTPS)
-			check_secure(host);
 		if (CONFIG_GUARDS)
 			check_guards(host);
 	}
-	for (host = cf->hosts; host; host = host->next)
+	for (struct host *host = cf->hosts; host; host = host->next)
 		if (!host->root.path)
 			host->root.path = "";   /* a folder that is never found */
 	if (!serves && !reader.mistakes) {

@@ -185,6 +185,14 @@ def test_mistakes(binary, folder, line, says):
     assert done.returncode == 1 and done.stderr.startswith(f"{conf}:2: ") and says in done.stderr, done.stderr
 
 
+def test_a_mistake_outside_of_hosts_is_told_once(binary, folder):
+    """Hosts have its line, too."""
+    conf = folder / "x.conf"
+    conf.write_text("proxy / https://127.0.0.1\nhost a.example {\n}\nhost b.example {\n}\n")
+    done = subprocess.run([binary, "-t", "-f", conf], capture_output=True, text=True, timeout=PATIENCE)
+    assert [line.split()[0] for line in done.stderr.splitlines()] == [f"{conf}:1:"]
+
+
 def test_a_plain_line_without_authorities_is_no_mistake_and_shows_itself(binary, folder):
     conf = folder / "x.conf"
     conf.write_text("proxy /a/ https://127.0.0.1:1/b/ check nothing name x.example sticky\n")
