@@ -152,6 +152,20 @@ ip_text(const struct from *f, char *store, size_t size)
 	return (struct span){ store, b.w };
 }
 
+/* Who we are to a client that names no host: an address, which stands in brackets when it is of IPv6 (RFC 3875 4.1.14). */
+static APART struct span
+own_name(struct conn *c, char *store, size_t size)
+{
+	const struct from *local = conn_local(c);
+	struct span ip = ip_text(local, store + 1, size - 2);
+
+	if (local->family != AF_INET6)
+		return ip;
+	store[0] = '[';
+	store[1 + ip.n] = ']';
+	return (struct span){ store, ip.n + 2 };
+}
+
 /* The password that was right, for programs that are to see it. */
 static struct span
 password_text(const struct conn *c, const struct request *r)
@@ -331,7 +345,7 @@ put_request(struct conn *c, const struct request *r, const struct script *s, str
 {
 	char store[64], *at = to->data + to->w, *const last = to->data + to->size - AROUND - 2 * SLACK;
 	const struct span value[] = { r->name, r->target, { r->query.n ? r->query.p : r->target.p, r->query.n }, s->name,
-		s->file, s->info, s->translated, r->host.n ? r->host : ip_text(conn_local(c), store, sizeof store - SLACK),
+		s->file, s->info, s->translated, r->host.n ? r->host : own_name(c, store, sizeof store - SLACK),
 		r->known[F_CONTENT_TYPE] }, *v = value;
 	const char mark = MARK(form);
 	const bool size = MARK_SIZE(form), env = has_env(c);

@@ -85,6 +85,16 @@ def test_variables_of_a_body(cgi):
     assert variables(cgi.get("/cgi-bin/env"))["QUERY_STRING"] == ""
 
 
+def test_a_client_that_names_no_host_is_told_our_address(start, script):
+    """That of IPv6 in brackets, or a URL made of it would end in the middle (RFC 3875 4.1.14)."""
+    script("env", HEAD + "env")
+    server = start("listen 127.0.0.1:0 [::1]:0\ncgi /cgi-bin/\n")
+    for n, address in enumerate(("127.0.0.1", "::1")):
+        with server.connect(n) as c:
+            v = variables(c.get("/cgi-bin/env", host=None, version="1.0"))
+        assert (v["SERVER_NAME"], v["SERVER_ADDR"]) == (f"[{address}]" if n else address, address)
+
+
 def test_a_full_head_still_fits(cgi):
     v = variables(cgi.get("/cgi-bin/env", *[f"X-{i}: {'v' * 60}" for i in range(90)], "Cookie: " + "c" * 1000))
     assert all(v[f"HTTP_X_{i}"] == "v" * 60 for i in range(90)) and v["HTTP_COOKIE"] == "c" * 1000
