@@ -183,10 +183,13 @@ def test_a_script_that_is_replaced_and_removed(cgi, script):
     assert cgi.get("/cgi-bin/new").status == 404
 
 
-def test_no_descriptor_is_left(cgi, script):
+def test_no_descriptor_is_left(start, script):
+    """With one place, which keeps its pipe for stderr: a second one would be taken now and then."""
+    script("env", HEAD + "env")
     script("echo", ECHO)
     script("bad", "exit 1")
     script("not", "", mode=0o644)
+    cgi = start("cgi /cgi-bin/\nscripts 1\n")
 
     def round():
         for target in ("/cgi-bin/echo", "/cgi-bin/bad", "/cgi-bin/not", "/cgi-bin/env"):
