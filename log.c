@@ -97,8 +97,8 @@ to_syslog(enum level level, struct span text)
 	}
 }
 
-/* A pipe or terminal whose reader has stopped would stop us too: its lines are lost, and counted.  What poll calls
- * writable takes PIPE_BUF bytes at once. */
+/* A pipe or terminal whose reader has stopped would stop us too: its lines are lost, as those that a full disk has no
+ * room for, and that is told.  What poll calls writable takes PIPE_BUF bytes at once. */
 static bool
 would_block(int fd)
 {
@@ -111,18 +111,17 @@ static void
 put(int fd, const char *p, size_t n)
 {
 	static unsigned lost;
-	ssize_t k = 1;
+	ssize_t k;
 
-	for (; n && k > 0; p += k, n -= k) {
-		if (would_block(fd)) {
+	for (; n; p += k, n -= k) {
+		if (would_block(fd) || (k = call_write(fd, p, n < PIPE_BUF ? n : PIPE_BUF)) <= 0) {
 			lost++;
 			return;
 		}
-		k = call_write(fd, p, n < PIPE_BUF ? n : PIPE_BUF);
 	}
 	if (lost) {
 		lost = 0;
-		log_line(LOG_WARN, "lines were lost: nobody read the log");
+		log_line(LOG_WARN, "lines were lost: the log was full, or nobody read it");
 	}
 }
 

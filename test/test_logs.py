@@ -124,6 +124,8 @@ def test_a_full_disk_stops_nobody(start, files):
     server = start("log access /dev/full\n")
     for _ in range(10):
         assert server.get("/a.txt").status == 200
+    server.reload()                     # a line that finds room
+    server.line("lines were lost: the log was full")
 
 
 def test_a_log_reader_that_stops_reading_stops_nobody(folder, files):
