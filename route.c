@@ -212,30 +212,90 @@ follow(struct conn *c, struct request *r, const struct rule *rule)
 	return 500;
 }
 
+/* The spelling that stands for all those by which vfat and its like know a file: in any case, with dots behind its names.
+ * A slash follows it at `to`, which has a byte more than the text. */
+static struct span
+fold(struct span text, char *to)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i <= text.n; i++) {
+		char c = i < text.n ? lower(text.p[i]) : '/';
+
+		while (c == '/' && n && to[n - 1] == '.')
+			n--;
+		to[n++] = c;
+	}
+	return (struct span){ to, n - 1 };
+}
+
+/* Does the pattern match, or guard, a path that has been folded, when it is folded as well? */
+static bool
+alike(const struct pattern *p, struct span folded)
+{
+	static char store[PATH_STORE + 1];
+	struct pattern like = { p->kind, { store, 0 } };
+
+	if (p->text.n > PATH_STORE)
+		return false;
+	like.text = fold(p->text, store);
+	return pattern_guards(&like, folded);
+}
+
+static struct span
+folded_path(const struct request *r)
+{
+	static char store[PATH_STORE + 1];
+
+	return fold(r->path, store);
+}
+
 /* The first that matches, those of the host before those of all hosts. */
 static const struct rule *
-guard_find(const struct conn *c, enum rule_kind kind, struct span path)
+guard_find(const struct conn *c, enum rule_kind kind, struct span path, bool folded)
 {
 	const struct rule *f = c->host->filters;
 
-	while (f && (f->kind != kind || !pattern_guards(&f->pattern, path)))
+	while (f && (f->kind != kind || !(folded ? alike : pattern_guards)(&f->pattern, path)))
 		f = f->next;
 	return f;
 }
 
 /* May this client have what is at the path?  Asked for each path that a request passes through, the first and those of
- * indexes, rewrites and fallbacks; not for the page of an error. */
+ * indexes, rewrites and fallbacks; not for the page of an error.  The line that is meant has to let it in, and the one that
+ * would be if spelling did not matter: it does not on every file system. */
 static int
 guard(struct conn *c, const struct request *r)
 {
-	const struct rule *allow = CONFIG_ALLOW ? guard_find(c, R_ALLOW, r->path) : NULL;
-	const struct rule *auth = CONFIG_AUTH ? guard_find(c, R_AUTH, r->path) : NULL;
+	const struct rule *asked = NULL;
+	struct span path = r->path;
+	int status = 0;
 
-	if (allow && !net_has(allow->nets, &c->from)) {
-		c->why = "the address is not allowed here";
-		return 403;
+	for (int folded = 0; folded < 2 && !status; folded++, path = folded_path(r)) {
+		const struct rule *allow = CONFIG_ALLOW ? guard_find(c, R_ALLOW, path, folded) : NULL;
+		const struct rule *auth = CONFIG_AUTH ? guard_find(c, R_AUTH, path, folded) : NULL;
+
+		if (allow && !net_has(allow->nets, &c->from)) {
+			c->why = "the address is not allowed here";
+			return 403;
+		}
+		if (auth && auth->root.path && auth != asked)
+			status = auth_check(c, auth, r->known[F_AUTHORIZATION], 401);
+		asked = auth;
 	}
-	return auth && auth->root.path ? auth_check(c, auth, r->known[F_AUTHORIZATION], 401) : 0;
+	return status;
+}
+
+/* Would a script answer if spelling did not matter?  Then its source may be what is there, and it is not sent. */
+static bool
+is_script_in_disguise(const struct conn *c, const struct request *r)
+{
+	const struct rule *rule = c->host->routes;
+	struct span path = rule ? folded_path(r) : r->path;
+
+	while (rule && !alike(&rule->pattern, path))
+		rule = rule->next;
+	return rule && rule->kind <= R_CGI;
 }
 
 /* The routes in their order, until one does not say that the path is not its own. */
@@ -246,6 +306,8 @@ try_routes(struct conn *c, struct request *r)
 	int status;
 
 	c->alias = CONFIG_REWRITE && rule ? rule_find(rule, R_ALIAS, r->path) : NULL;
+	if (CONFIG_CHILDREN && (!rule || rule->kind == R_ALIAS) && is_script_in_disguise(c, r))
+		return 404;
 	while ((status = follow(c, r, rule)) == PASS && CONFIG_RULES)
 		rule = find(rule->next, r->path);
 	return status;

@@ -35,6 +35,19 @@ def test_no_spelling_gets_past(closed, target):
         assert answer.status == 403 and b"secret" not in answer.body, (method, target, answer)
 
 
+@pytest.mark.parametrize("name", ["ADMIN", "Admin", "admin.", "aDmin.."])
+def test_no_other_spelling_that_a_file_system_takes_gets_past(start, site, name):
+    """vfat knows a folder in any case and with dots behind its name.  Here it is another folder; and nothing opens by that."""
+    (site / name).mkdir()
+    (site / name / "secret.txt").write_text("secret")
+    server = start(f"allow /Admin/pub {OUTSIDE}\nallow /admin/ {OUTSIDE}\nallow / *\n")
+    assert server.get(f"/{name}/secret.txt").status == 403
+    assert server.get("/admin.txt").body == b"beside"
+    server = start(f"allow /{name}/ *\nallow / {OUTSIDE}\n")
+    assert server.get(f"/{name}/secret.txt").body == b"secret"
+    assert server.get("/admin/secret.txt").status == 403, "a line for one spelling let another one in"
+
+
 def test_what_is_beside_it_stays_open(closed):
     assert closed.get("/open.txt").body == b"open"
     assert closed.get("/admin.txt").body == b"beside"

@@ -84,6 +84,16 @@ def test_no_spelling_gets_past(locked, target):
     assert locked.get(target, BOB).status != 401
 
 
+def test_no_other_spelling_that_a_file_system_takes_gets_past(locked, site):
+    """As vfat would have them: the password is that of the line for all spellings, and the line for one lets no other in."""
+    (site / "ADMIN").mkdir()
+    (site / "ADMIN/secret.txt").write_text("secret page")
+    for target in ("/ADMIN/secret.txt", "/Admin/secret.txt", "/admin./secret.txt", "/aDMIN.../"):
+        assert locked.get(target).status == 401
+    assert locked.get("/ADMIN/secret.txt", BOB).body == b"secret page"
+    assert hashes(locked) == 1
+
+
 @pytest.mark.parametrize("line, target", [
     ("rewrite /way /admin/secret.txt", "/way"),
     ("fallback / /admin/secret.txt", "/nothing"),

@@ -78,6 +78,17 @@ def test_no_spelling_goes_around_a_route(start, tree, target):
     assert answer.status == 302 and SECRET not in answer.body
 
 
+@pytest.mark.parametrize("target", ["/X.PHP", "/x.php.", "/x.pHp...", "/X.Php/more", "/CGI-BIN/x", "/cgi-bin./x", "/stick/x.PHP"])
+def test_no_spelling_shows_the_source_of_a_script(start, tree, target):
+    """vfat knows a file in any case and with dots behind its name.  Here these are other files, but who can tell."""
+    for name in ("X.PHP", "x.php.", "x.pHp...", "CGI-BIN/x", "cgi-bin./x", "x.PHP", "photo.JPG"):
+        (tree / name).parent.mkdir(exist_ok=True)
+        (tree / name).write_text("source")
+    server = start(f"cgi /cgi-bin/\nfastcgi *.php unix:/none\nalias /stick/ {tree}\n")
+    assert server.get(target).status == 404
+    assert server.get("/photo.JPG").status == server.get("/stick/photo.JPG").status == 200
+
+
 @pytest.mark.parametrize("target", ["/.htpasswd", "/.git/config", "/.git/", "/.git", "/dir/.hidden", "/%2ehtpasswd",
                                     "/dir/../.htpasswd", "/dir/%2ehidden", "//.htpasswd", "/.well-known/.secret",
                                     "/x/.well-known/../../.htpasswd", "/.well-known/../.htpasswd"])
