@@ -201,7 +201,7 @@
 /* -- limits, in bytes or pieces -------------------------------------------------------------------- */
 
 #define CLIENT_IN       8192    /* a request head must fit: long cookies are 4 KB */
-#define CLIENT_OUT      14080   /* a response head, and a small file with it in one write; see struct lent */
+#define CLIENT_OUT      13312   /* a response head, and a small file with it in one write; see struct lent */
 #define USER_MOST       64      /* the name of a user, with `auth` */
 #define CLIENT_LOG      640     /* a line of the access log, kept from head to end */
 #define HANDLER_STATE   512     /* scratch of the handler in charge */

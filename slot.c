@@ -15,8 +15,8 @@ clients(const struct conf *cf)
 	return cf->clients;
 }
 
-/* Six pages, of which a small exchange, or the rest of a record of TLS, touches two: the first, and the one where the rest
- * and the beginning of `in` are.  That is why out is shorter than would have room. */
+/* Six pages, of which a small exchange, or the rest of a record of TLS, touches two: the first, and the one that has all but
+ * the end of out and most of `in`: a head of 1.8 KB fits into it.  That is why out is shorter than there is room for. */
 struct buffers { _Alignas(4096) char out[CLIENT_OUT]; struct lent rest; };
 
 struct pool conn_pool = { "busy clients", sizeof (struct conn), clients, NULL, 0 };

@@ -333,7 +333,7 @@ def test_a_change_in_place_is_seen_at_once(server, files, again):
 
 # -- size
 
-@pytest.mark.parametrize("size", [1, 4095, 8191, 13700, 14080, 16000, 16383, 16384, 16385, 20000, 65536, 1000000])
+@pytest.mark.parametrize("size", [1, 4095, 8191, 13000, 13312, 16000, 16383, 16384, 16385, 20000, 65536, 1000000])
 def test_every_size_comes_whole(server, files, size):
     """The places where a file stops fitting into one write with its head."""
     data = os.urandom(size)
@@ -345,7 +345,7 @@ def test_every_size_comes_whole(server, files, size):
 
 
 def test_sizes_around_the_head(server, files):
-    for size in range(13700, 14200, 17):
+    for size in range(12950, 13400, 17):
         (files / f"s{size}").write_bytes(b"s" * size)
         with server.connect() as c:
             assert len(c.get(f"/s{size}").body) == size

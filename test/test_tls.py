@@ -232,7 +232,7 @@ def test_who_does_not_read_holds_little_memory(secure, www):
 
     def stuck(i):
         c = connect(server, rcvbuf=4096 + 97 * i)       # so that records are cut anywhere
-        c.sock.sendall(b"GET /file HTTP/1.1\r\nHost: a\r\n\r\n" * 16)        # more than the kernel takes in
+        c.sock.sendall(b"GET /file HTTP/1.1\r\nHost: abcdefgh.example:8443\r\nAccept: a/b, c/d, e/f\r\n\r\n" * 20)
         assert c.sock.recv(1)
     for i in range(4):
         stuck(i)
