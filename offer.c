@@ -204,7 +204,7 @@ legacy_setup(br_ssl_engine_context *eng, uint16_t ids[SUITES + LEGACY_SUITES])
 	    dec ? dec : wide ? &br_aes_ct64_cbcdec_vtable : &br_aes_ct_cbcdec_vtable);
 }
 
-static const char *protocols[] = { "http/1.1" };
+static const char *protocols[] = { "http/1.1", "http/1.0" };
 
 /* ChaCha20 goes first where the processor has no instructions for AES: it is seven times faster there. */
 void
@@ -225,8 +225,10 @@ engine_setup(struct place *p)
 	ciphers_setup(eng);
 	if (CONFIG_LEGACY && p->tls->legacy)
 		legacy_setup(eng, ids);
-	br_ssl_engine_set_protocol_names(eng, protocols, 1);
-	br_ssl_engine_set_all_flags(eng, BR_OPT_ENFORCE_SERVER_PREFERENCES | BR_OPT_NO_RENEGOTIATION);
+	br_ssl_engine_set_protocol_names(eng, protocols, p->tls->backend ? 1 : 2);
+	/* RFC 7301 3.2: whoever names protocols must name one of these. */
+	br_ssl_engine_set_all_flags(eng, BR_OPT_ENFORCE_SERVER_PREFERENCES | BR_OPT_NO_RENEGOTIATION |
+	    BR_OPT_FAIL_ON_ALPN_MISMATCH);
 	br_ssl_engine_set_buffers_bidi(eng, p->in, sizeof p->in, p->out, sizeof p->out);
 	eng->log_max_frag_len = 14;     /* records are sealed here, so the engine's buffers are no limit to agree upon */
 	random_bytes(seed, sizeof seed);

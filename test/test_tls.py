@@ -121,10 +121,18 @@ def test_the_certificate_is_of_a_kind_that_the_client_can_check(secure):
         assert f"ECDHE-{kind}-" in connect(server, ctx).sock.cipher()[0]
 
 
-def test_http_1_1_is_agreed_upon(secure):
-    ctx = context()
-    ctx.set_alpn_protocols(["h2", "http/1.1"])
-    assert connect(secure(), ctx).sock.selected_alpn_protocol() == "http/1.1"
+@pytest.mark.parametrize("offered, agreed", [("h2 http/1.1", "http/1.1"), ("http/1.0", "http/1.0"), ("http/1.0 http/1.1", "http/1.1"),
+                                             ("h2", None), ("ftp smtp imap", None)])
+def test_http_1_is_agreed_upon_or_nothing(secure, offered, agreed):
+    """RFC 7301 3.2: what is meant for a server of something else is not to be answered by this one."""
+    ctx, server = context(), secure()
+    ctx.set_alpn_protocols(offered.split())
+    if agreed:
+        assert connect(server, ctx).sock.selected_alpn_protocol() == agreed
+        return
+    with pytest.raises(ssl.SSLError):
+        connect(server, ctx)
+    server.line("TLS: no agreement; the client was told no_application_protocol")
 
 
 def test_a_session_is_resumed(secure, www):
