@@ -199,7 +199,7 @@ session_load(const br_ssl_session_cache_class **class, br_ssl_server_context *se
 	(void)class;
 	session_key(key, what, server);
 	s = session_find(key);
-	if (what->session_id_len != sizeof key || !s->used || memcmp(s->key, key, sizeof key))
+	if (what->session_id_len != sizeof key || !place_around(server)->name || !s->used || memcmp(s->key, key, sizeof key))
 		return 0;
 	memcpy(what->master_secret, s->master, sizeof s->master);
 	what->version = s->version;
@@ -287,7 +287,7 @@ place_for(struct stream *s)
 
 /* -- the first record --------------------------------------------------------------------------------------- */
 
-static uint32_t asked;                  /* a hash of the name that the last hello asked for */
+static uint32_t asked;                  /* a hash of the name that the last hello asked for; 0: that cannot be told */
 
 /* RFC 8446 4.2.1: where there is this extension it alone says which versions the client has.  BearSSL does not look at
  * it, and would find no cipher suite with those who are too new. */
@@ -308,8 +308,7 @@ too_new(struct span hello)
 	unsigned at = 34, n = hello.n, type, size;      /* version, random */
 	bool is = false;
 
-	asked = 0;
-
+	asked = (p[-3] << 16 | p[-2] << 8 | p[-1]) == (int)n;   /* else it goes on in the next record, and may ask there */
 	if (at < n)
 		at += 1 + p[at];                                /* session */
 	if (at + 1 < n)
@@ -321,7 +320,7 @@ too_new(struct span hello)
 		size = p[at + 2] << 8 | p[at + 3];
 		if (size > n - at - 4)
 			break;
-		for (unsigned i = 0; type == 0 && i < size; i++)
+		for (unsigned i = 0; type == 0 && asked && i < size; i++)
 			asked = asked * 33 + lower(p[at + 4 + i]) + 1;
 		if (type == 43 && size)
 			is = lacks_ours(p + at + 5, size - 1);
@@ -343,6 +342,7 @@ acceptable(struct stream *s)
 	const unsigned char *p = input.bytes + input.raw;
 	unsigned n = input.raw_n, size;
 
+	asked = 0;
 	if (p[0] >= 'A' && p[0] <= 'Z') {
 		s->misplaced = true;            /* HTTP: read on as such, and answered in plain words */
 		return false;

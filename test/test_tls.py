@@ -168,6 +168,31 @@ def test_a_session_is_for_the_name_that_it_was_begun_with(secure):
         assert again.session_reused == resumed, name
 
 
+def test_a_session_is_for_its_name_even_when_that_comes_in_another_record(secure):
+    """Names are read in the first record: what the hello before it asked for must not stand for one that goes on."""
+    server, ctx = secure(), context(maximum_version=ssl.TLSVersion.TLSv1_2)
+
+    def shake(name, pieces, session=None):
+        come, go = ssl.MemoryBIO(), ssl.MemoryBIO()
+        tls = ctx.wrap_bio(come, go, server_hostname=name, session=session)
+        with server.connect(0) as c:
+            while True:
+                try:
+                    tls.do_handshake()
+                    return tls
+                except ssl.SSLWantReadError:
+                    said = go.read()
+                    if said[5] == 1:
+                        said = b"".join(record(said[i:i + pieces]) for i in range(5, len(said), pieces))
+                    c.send(said)
+                    come.write(c.sock.recv(65536))
+    session = shake("a.test", 16384).session
+    assert shake("a.test", 16384, session).session_reused
+    for pieces in (1, 100):
+        assert not shake("b.test", pieces, session).session_reused
+    assert shake("a.test", 16384, session).session_reused
+
+
 def test_without_sessions_every_handshake_is_whole(secure, www):
     (www / "x").write_text("x")
     server, ctx = secure("sessions 0\n"), context()
