@@ -147,11 +147,11 @@ append(const br_x509_class **class, const unsigned char *p, size_t n)
 {
 	struct verifier *v = of(class);
 
-	if (v->n == 1 && n <= sizeof v->leaf - v->leaf_n) {
+	if (v->n == 1 && v->leaf_n + n <= sizeof v->leaf) {
 		memcpy(v->leaf + v->leaf_n, p, n);
 		v->leaf_n += n;
 	} else if (v->n == 1) {
-		v->leaf_n = sizeof v->leaf;     /* more than is kept: nothing will be found in it */
+		v->leaf_n = LEAF_LONG;
 	}
 	if (judged(v))
 		v->minimal.vtable->append(&v->minimal.vtable, p, n);
@@ -182,6 +182,8 @@ judge(struct verifier *v)
 	unsigned error = judged(v) ? v->minimal.vtable->end_chain(&v->minimal.vtable) : 0;
 	struct certificate c;
 
+	if (v->leaf_n == LEAF_LONG)
+		return BR_ERR_X509_LIMIT_EXCEEDED;
 	if (error || !v->secure)
 		return error;
 	if (!certificate_parse((struct span){ (const char *)v->leaf, v->leaf_n }, &c))
@@ -297,8 +299,9 @@ verify_result(unsigned i)
 	else
 		house.fresh++;
 	*p = (struct proof){ .error = (uint16_t)v->error };
-	leaf_hash(v, p->fingerprint);
-	if (certificate_parse((struct span){ (const char *)v->leaf, v->leaf_n }, &c))
+	if (!v->error)
+		leaf_hash(v, p->fingerprint);
+	if (!v->error && certificate_parse((struct span){ (const char *)v->leaf, v->leaf_n }, &c))
 		name_print(&b, c.subject);
 	p->name_n = b.w;
 	return number;

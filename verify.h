@@ -9,7 +9,7 @@
 
 #include "cert.h"
 
-enum { LEAF_MOST = 4096 };              /* bytes of a certificate that is looked into */
+enum { LEAF_MOST = 4096, LEAF_LONG };   /* bytes of a certificate that is looked into; it is longer, and not accepted */
 
 struct anchors { size_t n; const br_x509_trust_anchor *all; };  /* authorities that are believed */
 

@@ -102,6 +102,15 @@ def forged(ca):
     return it
 
 
+@pytest.mark.parametrize("names, verdict", [(80, "SUCCESS"), (150, "FAILED:not acceptable")])
+def test_a_certificate_that_is_longer_than_is_kept_of_it_proves_nothing(serve, ca, names, verdict):
+    """Its fingerprint would be that of a part of it."""
+    it = joe(ca, f"long-{names}", names=[f"{n:020}.example" for n in range(names)])
+    said = told(serve("optional"), it)
+    assert said["SSL_CLIENT_VERIFY"] == verdict and (len(it.der) > 4096) == (names == 150)
+    assert said.get("SSL_CLIENT_FINGERPRINT") == (it.fingerprint if names == 80 else None)
+
+
 def test_a_chain_through_an_intermediate_is_followed(serve, ca):
     between = ca.issue("between", ca=True)
     it = joe(ca, "far", by="between")
