@@ -41,9 +41,10 @@ void fingerprint(struct buf *, struct span der);        /* SHA-256 as AB:CD:... 
 /* -- selfmade.c --------------------------------------------------------------------------------------------- */
 
 /* The one in this folder, or made anew, with the same key where there is one: when it is missing or broken, when it ends
- * soon, when it lacks a lasting name, or when it is to be `renew`ed.  What cannot be written is used from memory.  The
- * files belong to the user of this configuration, which may be NULL. */
-struct identity *selfmade_open(const char *dir, const struct conf *owner, bool renew);
+ * soon, or when it lacks a lasting name.  What cannot be written is used from memory, unless the one that is `shown` by now
+ * (NULL: none) is still good: then NULL.  The files belong to the user of this configuration; without one a new certificate
+ * is asked for, in files. */
+struct identity *selfmade_open(const char *dir, const struct conf *owner, const struct identity *shown);
 bool selfmade_stale(const struct identity *);   /* time to make another, by the clock */
 
 /* -- sha2.c, prf.c ------------------------------------------------------------------------------------------ */

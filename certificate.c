@@ -383,7 +383,7 @@ own_wanted(const struct conf *cf)
 static void
 own_open(const struct conf *cf)
 {
-	struct identity *id = selfmade_open(cf->state ? cf->state : STATE_DIR, cf, false);
+	struct identity *id = selfmade_open(cf->state ? cf->state : STATE_DIR, cf, own);
 
 	if (!id)
 		return;

@@ -415,8 +415,10 @@ file_write(const char *dir, const char *name, const struct conf *owner, struct s
 	good = fd >= 0 && call_write(fd, text.p, text.n) == (ssize_t)text.n &&
 	    (!owner || !owner->user || geteuid() || call_chown(fd, owner->uid, owner->gid) == 0) && fsync(fd) == 0 &&
 	    rename(draft, path) == 0;
-	if (!good)
+	if (!good) {
 		log_line(LOG_WARN, "cannot write %s: %s", path, error_text(errno));
+		unlink(draft);          /* half a key */
+	}
 	if (fd >= 0)
 		call_close(fd);
 	return good;
@@ -434,7 +436,7 @@ static bool
 key_take(const char *path, struct selfmade *s)
 {
 	static char text[2048];
-	int fd = call_open(AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
+	int fd = call_open(AT_FDCWD, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK, 0);
 	ssize_t n = fd >= 0 ? call_read(fd, text, sizeof text) : -1;
 	struct span rest = { text, n > 0 ? (unsigned)n : 0 }, label, body;
 	struct private_key key;
@@ -491,6 +493,12 @@ lacks_names(const struct identity *id)
 	return false;
 }
 
+static bool
+good(const struct identity *id)
+{
+	return !selfmade_stale(id) && !lacks_names(id);
+}
+
 /* -- all of it ------------------------------------------------------------------------------------------------- */
 
 static void
@@ -503,8 +511,9 @@ tell_made(const struct identity *id, const char *path)
 	log_line(LOG_INFO, "made a certificate: %s, SHA-256 %.*s", path, (int)b.w, text);
 }
 
+/* Where it cannot be written, `spare` says that none is better. */
 static struct identity *
-make(const char *dir, const struct conf *owner, bool has_key, struct selfmade *s)
+make(const char *dir, const struct conf *owner, bool has_key, bool spare, struct selfmade *s)
 {
 	static char names_store[1024], pem[STORE];
 	static unsigned char der[STORE / 2];
@@ -523,8 +532,8 @@ make(const char *dir, const struct conf *owner, bool has_key, struct selfmade *s
 	if (!has_key)
 		folder_make(dir, owner);
 	if (!((has_key || file_write(dir, key_name, owner, key)) &&
-	    file_write(dir, certificate_name, owner, certificate)) && !owner)
-		return NULL;            /* a command that is asked for files has not done without */
+	    file_write(dir, certificate_name, owner, certificate)) && spare)
+		return NULL;
 	id = identity_of(certificate, key, &why);
 	memset(pem, 0, key.n);
 	if (!id)
@@ -533,7 +542,7 @@ make(const char *dir, const struct conf *owner, bool has_key, struct selfmade *s
 }
 
 struct identity *
-selfmade_open(const char *dir, const struct conf *owner, bool renew)
+selfmade_open(const char *dir, const struct conf *owner, const struct identity *shown)
 {
 	char store[2][PATH_STORE];
 	struct buf b = { store[0], 0, 0, PATH_STORE, false }, c = { store[1], 0, 0, PATH_STORE, false };
@@ -542,7 +551,7 @@ selfmade_open(const char *dir, const struct conf *owner, bool renew)
 	struct selfmade s;
 	bool has_key;
 
-	if (id && !renew && !selfmade_stale(id) && !lacks_names(id))
+	if (id && owner && good(id))
 		return id;
 	if (id)
 		identity_free(id);
@@ -550,7 +559,7 @@ selfmade_open(const char *dir, const struct conf *owner, bool renew)
 	if (!has_key)
 		key_make(&s);
 	br_ec_p256_m31.mulgen(s.point, s.x, sizeof s.x, BR_EC_secp256r1);
-	id = make(dir, owner, has_key, &s);
+	id = make(dir, owner, has_key, !owner || (shown && good(shown)), &s);
 	memset(&s, 0, sizeof s);
 	if (id)
 		tell_made(id, certificate);
@@ -564,5 +573,5 @@ selfmade_command(const char *dir)
 		log_line(LOG_ERROR, "--make-certificate takes the name of a folder, and nothing else");
 		return 1;
 	}
-	return selfmade_open(dir ? dir : STATE_DIR, NULL, true) ? 0 : 1;
+	return selfmade_open(dir ? dir : STATE_DIR, NULL, NULL) ? 0 : 1;
 }

@@ -192,6 +192,16 @@ def test_a_folder_that_cannot_be_written_keeps_nobody_out(start, folder, hello_f
     server.line(r"warning: cannot write .*/file/state/")
     with hello(server) as s:
         assert ask(s)
+    first = shown(server)
+    server.reload()
+    assert shown(server) == first           # clients have been told to trust it
+
+
+def test_a_key_that_is_no_file_is_not_waited_for(start, state):
+    state.mkdir()
+    os.mkfifo(state / "key.pem")
+    server = start(HTTPS + f"state {state}\n")
+    assert shown(server) == sha(state / "certificate.pem") and (state / "key.pem").is_file()
 
 
 def test_a_private_key_of_another_kind_in_the_folder_is_replaced(start, state, ca):
