@@ -142,7 +142,7 @@ int call_chown(int fd, uid_t, gid_t);
 int call_stat(int dir, const char *path, int flags, struct stat *);     /* path NULL: of the descriptor */
 void *call_map(size_t n, int flags);    /* zeroed pages; NULL with errno */
 void call_default(int signal);
-int call_close(int fd);
+int call_close(int fd);                 /* leaves errno as it was, unless it fails */
 ssize_t call_read(int fd, void *, size_t);
 ssize_t call_write(int fd, const void *, size_t);
 void call_munmap(void *, size_t);

@@ -39,7 +39,8 @@ place(unsigned i)
 
 /* -- opening by policy --------------------------------------------------------------------------------- */
 
-int
+/* Its descriptor, valid in this turn; -1 with errno. */
+static int
 root_open(struct root *r)
 {
 	int fd;

@@ -254,20 +254,28 @@ shrank(struct conn *c, struct sending *s)
 	return IO_FAIL;
 }
 
+/* What finds room in the buffer is read into it, to leave with what is there.  Records of TLS are made of the file itself,
+ * so there it is worth that only behind a head. */
+static bool
+goes_by_buffer(const struct conn *c, const struct sending *s)
+{
+	const struct buf *out = &c->client.out;
+	bool fits = s->left <= buf_room(out);
+
+	if (CONFIG_TLS && c->client.tls)
+		return fits && buf_used(out);
+	return fits || !CONFIG_SENDFILE;
+}
+
 static enum io
 file_pull(struct conn *c)
 {
 	struct sending *s = STATE(c, sending);
-	const struct buf *out = &c->client.out;
 	enum io io;
 
 	if (!s->left)
 		return s->next < s->n || s->parts ? next_part(c, s) : IO_DONE;
-	if (CONFIG_TLS && c->client.tls ? s->left <= buf_room(out) && buf_used(out) :
-	    !CONFIG_SENDFILE || s->left <= buf_room(out))
-		io = read_piece(c, s);
-	else
-		io = send_piece(c, s);
+	io = goes_by_buffer(c, s) ? read_piece(c, s) : send_piece(c, s);
 	return io == IO_FAIL && !c->client.dead ? shrank(c, s) : io;
 }
 
@@ -493,12 +501,7 @@ exists(struct conn *c, struct span path)
 static int
 unsuited(struct conn *c, const struct request *r)
 {
-	if (r->method != M_OPTIONS)
-		return 405;
-	reply_start(c, 204);
-	reply_field(c, "Allow: ", SPAN("GET, HEAD, OPTIONS"));
-	reply_end(c);
-	return 0;
+	return r->method == M_OPTIONS ? reply_options(c, SPAN("GET, HEAD, OPTIONS")) : 405;
 }
 
 /* An index becomes the path, and routes are asked again: index.php is not a file to be sent. */

@@ -58,7 +58,8 @@ void reply_end(struct conn *);          /* the fields of `header` and `expires`,
 void reply_line(struct conn *, struct span name_colon_space, struct span value);
 /* A value of one of these said anew; false: it goes as it is, whatever was written. */
 typedef bool map_place(const struct conn *, enum field_id, struct span value, struct buf *to);
-static const uint64_t place_ids = 1ull << F_LOCATION | 1ull << F_CONTENT_LOCATION | 1ull << F_REFRESH | 1ull << F_SET_COOKIE;
+static const uint64_t place_ids =
+    1ull << F_LOCATION | 1ull << F_CONTENT_LOCATION | 1ull << F_REFRESH | 1ull << F_SET_COOKIE;
 
 /* The fields of a backend's head that are not about its connection, or ours to set, or replaced by a `header` line; its
  * Content-Length only when it is asked for.  map may be NULL. */
@@ -70,14 +71,15 @@ bool reply_typed(void);                 /* there is a Content-Type among them */
 void reply_status(struct conn *, struct request *r, int status);
 /* A redirect to what `to` holds, and the query of r (NULL: none).  0, or 414 when it does not fit. */
 int reply_redirect(struct conn *, const struct request *r, int status, struct buf *to);
+int reply_options(struct conn *, struct span methods);  /* 204, and these are allowed; 0 */
 void reply_continue(struct conn *);     /* 100 Continue, when the client waits for it */
 
 /* -- route.c -------------------------------------------------------------------------------------- */
 
 /* From a parsed request to a started handler.  0, or a status to answer with, or BUSY or LATER: ask again. */
 int dispatch(struct conn *, struct request *);
-enum { AGAIN = -1, BUSY = -2, PASS = -3 };      /* from start(): path was changed; no place free; not mine */
-enum { LATER = -4 };                    /* from dispatch(): not before c->since */
+/* From start(): path was changed; no place free; not mine.  From dispatch(): not before c->since. */
+enum { AGAIN = -1, BUSY = -2, PASS = -3, LATER = -4 };
 
 struct handler {                        /* what answers a request */
 	const char *name;
@@ -136,7 +138,6 @@ int cache_open(struct root *, enum links, struct span path, struct cached **out)
 void cache_release(struct cached *);    /* one pin less */
 void cache_drop(struct cached *);       /* it has changed: look anew the next time */
 void cache_flush(void);                 /* all of them, on reload */
-int root_open(struct root *);           /* its descriptor, valid in this turn; -1 with errno */
 extern struct pool cache_pool;
 struct span mime_type(struct span path);        /* mime.c: by the extension, of `types` first */
 bool mime_packable(struct span mime);   /* worth compressing, so name.gz may be beside it */
@@ -224,7 +225,6 @@ struct lent {                           /* while busy: all but client.out, see s
 enum { LYING_NONE = 2 };
 #define STATE(c, type) ((struct type *)(void *)(c)->lent->state)
 
-
 struct parked;
 struct conn *conn_open(const struct parked *);          /* a slot for it, in HEAD; NULL: all are busy */
 void conn_turn(struct conn *);          /* step it until nothing moves; it may be FREE after that */
@@ -263,12 +263,8 @@ void slot_park(struct conn *);          /* an idle connection goes to sleep, its
 bool slot_park_oldest(void);            /* the one that has been idle the longest; false: none is */
 void slot_lend(struct conn *);          /* buffers, unless it has them */
 void slot_give_back(struct conn *);
-static INLINE bool
-slot_idle(const struct conn *c)         /* nothing has come of a next request */
-{
-	return c->phase == HEAD && !c->lent;
-}
-
+/* Nothing has come of a next request. */
+static INLINE bool slot_idle(const struct conn *c) { return c->phase == HEAD && !c->lent; }
 struct conn *slot_at(unsigned i);       /* i < slot_count(); its phase may be FREE */
 unsigned slot_count(void);
 unsigned slots_used(void);

@@ -348,6 +348,15 @@ reply_redirect(struct conn *c, const struct request *r, int status, struct buf *
 	return 0;
 }
 
+int
+reply_options(struct conn *c, struct span methods)
+{
+	reply_start(c, 204);
+	reply_field(c, "Allow: ", methods);
+	reply_end(c);
+	return 0;
+}
+
 void
 reply_continue(struct conn *c)
 {

@@ -318,10 +318,7 @@ static int
 options_star(struct conn *c)
 {
 	c->word = "options";
-	reply_start(c, 204);
-	reply_field(c, "Allow: ", SPAN("GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS"));
-	reply_end(c);
-	return 0;
+	return reply_options(c, SPAN("GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS"));
 }
 
 int

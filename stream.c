@@ -237,7 +237,7 @@ option(int fd, int level, int name, int value)
 int
 stream_dial(const struct addr *a, bool *connecting)
 {
-	int fd = call_socket(a->u.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), error;
+	int fd = call_socket(a->u.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
 	*connecting = false;
 	if (fd < 0)
@@ -250,9 +250,7 @@ stream_dial(const struct addr *a, bool *connecting)
 		*connecting = true;
 		return fd;
 	}
-	error = errno;
 	call_close(fd);
-	errno = error;
 	return -1;
 }
 
@@ -276,7 +274,7 @@ remove_stale_socket(const struct addr *a)
 static int
 listen_on(const struct addr *a, int v6only)
 {
-	int fd = call_socket(a->u.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), error;
+	int fd = call_socket(a->u.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
 	if (fd < 0)
 		return -1;
@@ -293,9 +291,7 @@ listen_on(const struct addr *a, int v6only)
 	}
 	if (call_bind(fd, &a->u.any, a->size) == 0 && call_listen(fd, BACKLOG) == 0)
 		return fd;
-	error = errno;
 	call_close(fd);
-	errno = error;
 	return -1;
 }
 

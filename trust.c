@@ -148,15 +148,17 @@ static const struct span kinds[KINDS] = {
 };
 
 struct hop { struct span from, proto, host; };          /* what one proxy says of whom it serves */
-struct list { unsigned n; struct hop hop[HOPS_MAX]; };  /* the last ones, in the order written */
+
+/* What the fields of one kind said, those that were read last: the last of their hops, in the order written. */
+static struct { unsigned n; struct hop hop[HOPS_MAX]; } list;
 
 static struct hop *
-add(struct list *l)
+add(void)
 {
-	if (l->n == HOPS_MAX)
-		memmove(l->hop, l->hop + 1, --l->n * sizeof *l->hop);
-	l->hop[l->n] = (struct hop){ .from = { NULL, 0 } };
-	return &l->hop[l->n++];
+	if (list.n == HOPS_MAX)
+		memmove(list.hop, list.hop + 1, --list.n * sizeof *list.hop);
+	list.hop[list.n] = (struct hop){ .from = { NULL, 0 } };
+	return &list.hop[list.n++];
 }
 
 /* Strictly: what a client leaves open must not swallow what the next proxy writes behind it. */
@@ -195,7 +197,7 @@ cut_value(struct span *rest, struct span *value)
 
 /* for=192.0.2.43;proto=https, for="[2001:db8::1]:4711";host="example.org" */
 static bool
-read_forwarded(struct list *l, struct span rest)
+read_forwarded(struct span rest)
 {
 	struct hop *hop = NULL;
 
@@ -206,7 +208,7 @@ read_forwarded(struct list *l, struct span rest)
 		if (!next && *rest.p != ';') {
 			if (!cut_name(&rest, &name) || !cut_value(&rest, &value))
 				return false;
-			hop = hop ? hop : add(l);
+			hop = hop ? hop : add();
 			if (span_eq_nocase(name, SPAN("for")))
 				hop->from = value;
 			if (span_eq_nocase(name, SPAN("proto")))
@@ -224,21 +226,21 @@ read_forwarded(struct list *l, struct span rest)
 
 /* Of all fields of this name, as one list (RFC 9110 5.2). */
 static bool
-read_fields(const struct request *r, unsigned kind, struct list *l)
+read_fields(const struct request *r, unsigned kind)
 {
-	l->n = 0;
+	list.n = 0;
 	for (const struct field *f = r->fields; f < r->fields + r->nfields; f++) {
-		struct span rest = { r->head + f->value, f->value_n };
+		struct span rest = value_at(r->head, f);
 
-		if (f->id != F_OTHER || !span_eq_nocase((struct span){ r->head + f->name, f->name_n }, kinds[kind]))
+		if (f->id != F_OTHER || !span_eq_nocase(name_at(r->head, f), kinds[kind]))
 			continue;
-		if (kind == FORWARDED && !read_forwarded(l, rest))
+		if (kind == FORWARDED && !read_forwarded(rest))
 			return false;
 		while (kind != FORWARDED && rest.n) {
 			struct span one = span_item(&rest, ',');
 
 			if (one.n)
-				add(l)->from = one;
+				add()->from = one;
 		}
 	}
 	return true;
@@ -248,12 +250,12 @@ struct told { bool any; struct from from; struct span proto, host; };
 
 /* From the right, as long as whoever speaks is trusted: each names the one before it.  Returns where that ends. */
 static unsigned
-walk(const struct list *l, const struct net *trust, struct from *from)
+walk(struct from *from)
 {
-	unsigned i = l->n;
+	unsigned i = list.n;
 
-	while (i && net_has(trust, from)) {
-		if (!from_parse(from, l->hop[--i].from)) {
+	while (i && net_has(conf->trust, from)) {
+		if (!from_parse(from, list.hop[--i].from)) {
 			*from = (struct from){ .family = AF_UNSPEC };   /* not told: nobody */
 			break;
 		}
@@ -264,17 +266,16 @@ walk(const struct list *l, const struct net *trust, struct from *from)
 static bool
 tell_forwarded(const struct request *r, const struct from *peer, struct told *t)
 {
-	static struct list l;
 	unsigned i;
 
 	*t = (struct told){ .from = *peer };
-	if (!read_fields(r, FORWARDED, &l))
+	if (!read_fields(r, FORWARDED))
 		return false;
-	t->any = l.n;
-	i = walk(&l, conf->trust, &t->from);
-	if (i < l.n) {
-		t->proto = l.hop[i].proto;
-		t->host = l.hop[i].host;
+	t->any = list.n;
+	i = walk(&t->from);
+	if (i < list.n) {
+		t->proto = list.hop[i].proto;
+		t->host = list.hop[i].host;
 	}
 	return true;
 }
@@ -283,26 +284,23 @@ tell_forwarded(const struct request *r, const struct from *peer, struct told *t)
 static struct span
 beside(const struct request *r, unsigned kind, unsigned from_right, bool *any)
 {
-	static struct list l;
-
-	read_fields(r, kind, &l);
-	*any |= l.n;
-	if (!l.n)
+	read_fields(r, kind);
+	*any |= list.n;
+	if (!list.n)
 		return (struct span){ NULL, 0 };
-	return l.hop[from_right < l.n ? l.n - 1 - from_right : 0].from;
+	return list.hop[from_right < list.n ? list.n - 1 - from_right : 0].from;
 }
 
 static void
 tell_x(const struct request *r, const struct from *peer, struct told *t)
 {
-	static struct list l;
 	unsigned i;
 
 	*t = (struct told){ .from = *peer };
-	read_fields(r, X_FOR, &l);
-	t->any = l.n;
-	i = walk(&l, conf->trust, &t->from);
-	i = l.n && i < l.n ? l.n - 1 - i : 0;
+	read_fields(r, X_FOR);
+	t->any = list.n;
+	i = walk(&t->from);
+	i = i < list.n ? list.n - 1 - i : 0;
 	t->proto = beside(r, X_PROTO, i, &t->any);
 	t->host = beside(r, X_HOST, i, &t->any);
 }
