@@ -44,7 +44,7 @@ struct span span_item(struct span *rest, char c);       /* the same, trimmed */
 bool span_uint(struct span, uint64_t *);
 char *find_char(const char *, char);                    /* as strchr, but never the NUL */
 char *find_byte(const char *, char, size_t n);          /* as memchr */
-char *find_last(const char *, char);                    /* as strrchr, as well */
+char *find_last(const char *, char);                    /* as strrchr, but never the NUL */
 int hex_digit(char);                                    /* 0 to 15, or -1 */
 char lower(char);
 
@@ -265,7 +265,7 @@ int request_parse(struct request *, const char *p, unsigned n);
 bool uri_split(struct span, struct span *authority, struct span *path);
 /* Decode and normalise path into request.store and set request.path: 0, 400 or 414.  Also for paths of our own. */
 int request_path(struct request *, struct span path);
-/* Another host was asked for than Host says; false when that is none.  It must not be the end of its buffer. */
+/* This authority takes the place of Host; false when it is none.  The byte behind it is looked at. */
 bool request_set_host(struct request *, struct span authority);
 /* The fields of a backend's head up to its empty line, and *rest is what follows; lines end in LF or CRLF.  False when one
  * of them is no field, or that line has not come.  FIELDS_AHEAD bytes behind *rest may be looked at, and mean nothing. */

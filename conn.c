@@ -1,9 +1,9 @@
 /* conn.c - connections: phases, steps, deadlines
  *
- *            first byte          handler done        out empty
- *   FREE --> HEAD ---> EXCHANGE -----------> FLUSH -----------> HEAD   kept
- *             |                                |
- *             `-> parked, when idle            `---> LINGER --> FREE   closed once the client has read
+ *        accepted      head is whole      handler is done      out is empty
+ *   FREE -------> HEAD -----------> EXCHANGE ----------> FLUSH -----------> HEAD   kept
+ *                  |                                       |
+ *                  `-> parked, when idle                   `---> LINGER --> FREE   closed once the client has read
  *
  * A connection is stepped until nothing moves, at most STEPS_MAX times in a turn; then, and only then, settle()
  * decides whether it is closed.  Everyone else records `why`, or sets `over`.  Deadlines are not stored: they follow

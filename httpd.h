@@ -187,17 +187,17 @@ struct conn {                           /* what most code names comes first: a s
 	const struct handler *handler;
 	int64_t since;                  /* when the phase began or bytes last moved, in ms */
 	const struct rule *alias;       /* its folder stands for the root; NULL: none */
-	unsigned seen;                  /* head_length's place */
-	unsigned held;                  /* its size */
+	unsigned seen;                  /* bytes at client.in that head_length has looked at */
+	unsigned held;                  /* bytes of the head that `hold` keeps there; 0: none */
 	unsigned ticket;                /* place in the queue for a backend, 0 when not in it */
-	enum share share;               /* of which share */
+	enum share share;               /* for which of the places */
 	const struct spawn *awaits;     /* the program all of whose processes were in use; NULL: it did not ask for one */
-	unsigned requests;
+	unsigned requests;              /* so far */
 	bool watched;                   /* as in struct parked */
 	uint8_t before;                 /* as there */
-	bool vouched;                   /* `trust` has who is connected: hop; from is the client of this request, as told */
+	bool vouched;                   /* by one of `trust`, which is at hop: from is the client that it tells of */
 	bool secure;                    /* the scheme of the client is https */
-	bool refused;                   /* and then it is known that the password was wrong */
+	bool refused;                   /* when it stops dozing: its password was wrong */
 	struct relay up;                /* the request body */
 	uint64_t headers;               /* which `header` and `expires` lines apply: bit i for the i-th filter */
 	int64_t began;                  /* when the request began, for the log */
@@ -249,7 +249,8 @@ void queue_serve(void);                 /* those that may go on, the longest wai
 
 /* Fill the set, and make *due no later than the first time that is over.  Returns the descriptors in it. */
 unsigned polls_make(struct pollfd *set, int64_t *due);
-/* What poll said of no more than `told` descriptors, and what time says.  Returns how many of those may be others'. */
+/* Step those of whom poll told something, `told` descriptors at most of which these n are a part, and those whose time is
+ * over.  Returns how many of the told ones were not found here. */
 unsigned polls_take(const struct pollfd *set, unsigned n, unsigned told);
 bool polls_park_waits(void);            /* sleepers were not asked about in this turn, for want of places */
 unsigned polls_size(const struct conf *);               /* places that polls_make may need, and httpd.c before it */
