@@ -237,6 +237,20 @@ def www(folder):
 
 
 @functools.cache
+def denied_namespaces():
+    """Why there can be no mounts and processes of our own: no root, or a root folder that is no mount, as in a chroot."""
+    tried = subprocess.run(["unshare", "--pid", "--mount", "--net", "--ipc", "--uts", "--fork", "true"],
+                           capture_output=True, text=True)
+    return tried.returncode and tried.stderr.strip()
+
+
+@pytest.fixture
+def namespaces():
+    if denied_namespaces():
+        pytest.skip(f"no namespaces can be had here: {denied_namespaces()}")
+
+
+@functools.cache
 def certificate():
     """A file with a key and a certificate that it signed itself; gone when the tests are."""
     folder = tempfile.TemporaryDirectory(prefix="cub")

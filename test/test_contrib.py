@@ -90,6 +90,7 @@ exec /usr/bin/env PATH=/usr/bin:/bin {command} "$@"
     (folder / "sdk/ccache").chmod(0o755)
     run("busybox", "--install", "-s", folder / "bin")
     for name in ("make", "install"):
+        (folder / "bin" / name).unlink(missing_ok=True)         # busybox may have one that knows less
         (folder / "bin" / name).symlink_to(shutil.which(name))
     bearssl = ROOT / "build/bearssl"
     gcc = "mipsel-openwrt-linux-musl-gcc"

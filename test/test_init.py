@@ -16,7 +16,7 @@ pytestmark = pytest.mark.once
 # -- a system of nothing but busybox
 
 @pytest.fixture
-def small(folder):
+def small(folder, namespaces):
     """A system that is nothing but busybox and dpkg's records."""
     busybox = shutil.which("busybox") or "/bin/busybox"
     for name in ("bin", "usr/sbin", "usr/bin", "etc", "dev", "proc", "tmp", "var/run", "var/lib/dpkg/info",
@@ -163,7 +163,7 @@ exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin container=other SYSTEMD_UNIT_PATH
 
 
 @pytest.fixture
-def systemd(folder, binary):
+def systemd(folder, binary, namespaces):
     """Boot systemd with a configuration; what it returns runs a command in there."""
     if os.geteuid() != 0 or not os.path.exists("/lib/systemd/systemd"):
         pytest.skip("only root can boot a systemd, and where it is installed")
@@ -173,7 +173,7 @@ def systemd(folder, binary):
         pytest.skip("the cgroups of another systemd are seen here")
     tried = subprocess.run([*UNSHARE, MOUNTS], stdin=subprocess.DEVNULL, capture_output=True, text=True)
     if tried.returncode:
-        pytest.skip(f"no namespaces can be had here: {tried.stderr}")
+        pytest.skip(f"nothing can be mounted here: {tried.stderr}")
     shutil.copytree(CONTRIB / "systemd", folder / "units")
     for name in ("cubhttpd.service", "cubhttpd.socket"):
         text = (folder / "units" / name).read_text().replace("/usr/sbin/", "/opt/")
@@ -295,7 +295,7 @@ fails curl -s http://127.0.0.1:8001/
 
 
 @root_only
-def test_openrc_starts_reloads_and_stops_it_and_a_mistake_ends_nothing(folder, binary):
+def test_openrc_starts_reloads_and_stops_it_and_a_mistake_ends_nothing(folder, binary, namespaces):
     if not shutil.which("openrc-run", path="/sbin:/usr/sbin"):
         pytest.skip("no OpenRC (Debian's package openrc, which wants to be the system's init, so test/setup leaves it)")
     (folder / "init").write_text((CONTRIB / "openrc/cubhttpd.initd").read_text().replace("/usr/sbin/", "/opt/"))

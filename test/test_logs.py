@@ -174,7 +174,7 @@ sys.exit(server.wait(60))
 
 
 @root_only
-def test_the_system_log_is_told(folder, files):
+def test_the_system_log_is_told(folder, files, namespaces):
     """RFC 3164 over /dev/log, which is ours in a mount namespace: facility daemon (3), level informational (6)."""
     (folder / "s.conf").write_text(f"listen 127.0.0.1:0\nroot {files}\nlog errors syslog\nlog access syslog\n")
     (folder / "log.py").write_text(SYSTEM_LOG)

@@ -18,15 +18,15 @@ from wire import PATIENCE, eventually
 RESIDENT = Path(__file__).resolve().parent / "peers/resident.py"
 
 
-def command(*words):
-    return " ".join(["/usr/bin/python3 -B", str(RESIDENT), *words])
+def command(*words, program=RESIDENT):
+    return " ".join(["/usr/bin/python3 -B", str(program), *words])
 
 
 @pytest.fixture
 def spawning(start):
     """spawning(words, more): a server whose /app is answered by resident.py, which speaks what the first word says."""
-    def go(words="fastcgi", more="", lines=""):
-        return start(f'{words.split()[0]} /app spawn "{command(words)}" {more}\n{lines}')
+    def go(words="fastcgi", more="", lines="", **how):
+        return start(f'{words.split()[0]} /app spawn "{command(words, **how)}" {more}\n{lines}')
     return go
 
 
@@ -257,7 +257,9 @@ def test_a_chunked_body_reaches_it(spawning, folder):
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may start programs as somebody else")
 def test_it_runs_as_another(spawning, folder):
     nobody = pwd.getpwnam("nobody")
-    server = spawning("fastcgi", "user nobody")
+    shutil.copytree(RESIDENT.parent, folder / "test/peers")       # where we are may be closed to others
+    shutil.copy(RESIDENT.parent.parent / "wire.py", folder / "test")
+    server = spawning("fastcgi", "user nobody", program=folder / "test/peers" / RESIDENT.name)
     answer = server.get("/app")
     assert process_of(answer) in children(server)
     assert answer.body.split()[1] == str(nobody.pw_uid).encode()

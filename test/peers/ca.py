@@ -77,7 +77,7 @@ class Authority:
             it.key = key
         else:
             self.make_key(it.key, kind)
-        extensions = "basicConstraints = critical, CA:TRUE\n" if ca else f"extendedKeyUsage = {usage}\n"
+        extensions = "basicConstraints = critical, CA:TRUE\nkeyUsage = keyCertSign\n" if ca else f"extendedKeyUsage = {usage}\n"
         if names:
             listed = ", ".join(x if ":" in x else f"DNS:{x}" for x in names)
             extensions += f"subjectAltName = {listed}\n"
