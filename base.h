@@ -227,7 +227,7 @@ struct fields {                         /* those of a backend's head, line by li
 
 enum { FIELDS_AHEAD = 24 };
 
-enum form { FORM_ORIGIN, FORM_HTTP, FORM_HTTPS };       /* of the target: a path, or an URL with this scheme */
+enum form { FORM_ORIGIN, FORM_HTTP, FORM_HTTPS };       /* of the target: a path, or a URL with this scheme */
 enum framing { BODY_NONE, BODY_LENGTH, BODY_CHUNKED };
 
 struct request {                        /* one in the whole program; its spans hold until start() returns, and have SLACK */

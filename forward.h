@@ -4,7 +4,7 @@
 
 #include "gateway.h"
 
-/* A CONNECT, or a request for an URL: PASS when this client may not, or the URL is one of ours; else as dispatch(). */
+/* A CONNECT, or a request for a URL: PASS when this client may not, or the URL is one of ours; else as dispatch(). */
 int forward(struct conn *, struct request *);
 /* May a client of this route, which is one of ours, go to this address? */
 bool forward_lets(const struct rule *route, const struct addr *);

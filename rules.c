@@ -235,7 +235,7 @@ set_target(struct rule *rule, char *text)
 	rule->value = span_of(text);
 	if (*text && !find_char(text, ' '))
 		return take_clean(text);
-	return is_no(text, "target: that is a path or an URL, without blanks");
+	return is_no(text, "target: that is a path or a URL, without blanks");
 }
 
 /* None of the fields that say where a message ends. */
