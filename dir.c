@@ -159,8 +159,8 @@ print_top(struct buf *b, struct span path)
 		path = (struct span){ path.p + path.n - SHOWN, SHOWN };
 	buf_text(b, "<!doctype html>\n<html lang=en><meta charset=utf-8><meta name=viewport content=\"width=device-width\">\n<title>");
 	buf_html(b, path);
-	buf_text(b, "</title>\n<style>body{font:1rem/1.6 sans-serif;max-width:60rem;margin:1rem auto;padding:0 1rem;"
-	    "color-scheme:light dark}table{width:100%;border-collapse:collapse}td{padding:.3rem .2rem;"
+	buf_text(b, "</title>\n<style>html{color-scheme:light dark}body{font:1rem/1.6 sans-serif;max-width:60rem;"
+	    "margin:1rem auto;padding:0 1rem}table{width:100%;border-collapse:collapse}td{padding:.3rem .2rem;"
 	    "border-top:1px solid #8884;overflow-wrap:anywhere}td+td{text-align:right;white-space:nowrap;"
 	    "color:#888}@media(max-width:32rem){td:nth-child(3){display:none}}</style>\n<h1>");
 	buf_html(b, path);

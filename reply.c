@@ -275,7 +275,8 @@ page(struct conn *c, int status, struct span location)
 	struct buf b = buf_on(store, sizeof store);
 	struct span text = status_text(status);
 
-	buf_print(&b, "<!doctype html><meta name=viewport content=width=device-width><title>%d %.*s</title>\n"
+	buf_print(&b, "<!doctype html><html style=\"color-scheme:light dark\"><meta name=viewport content=width=device-width>"
+	    "<title>%d %.*s</title>\n"
 	    "<body style=\"font:1.2em sans-serif;max-width:30em;margin:15vh auto;padding:0 1em\"><h1>%d</h1><p>%.*s\n",
 	    status, (int)text.n, text.p, status, (int)text.n, text.p);
 	if (CONFIG_FORWARD && c->route && c->route->kind == R_FORWARD && c->why)

@@ -283,6 +283,13 @@ def test_listing_shows_all_names_escaped(start, listed):
             html.escape(name) in page or name in html.unescape(page), name
 
 
+def test_pages_are_dark_where_the_reader_has_it_so(start, listed):
+    """Said of html, whose background is that of the page: said of the body it makes pale letters on white."""
+    server = start("listing /list/\n")
+    assert b"<style>html{color-scheme:light dark}" in server.get("/list/").body
+    assert b'<html style="color-scheme:light dark">' in server.get("/none").body
+
+
 def test_every_link_of_a_listing_leads_to_its_file(start, listed):
     server = start("listing /list/\n")
     page = server.get("/list/").body.decode()
