@@ -268,10 +268,10 @@ static int
 guard(struct conn *c, const struct request *r)
 {
 	const struct rule *asked = NULL;
-	struct span path = r->path;
 	int status = 0;
 
-	for (int folded = 0; folded < 2 && !status; folded++, path = folded_path(r)) {
+	for (int folded = 0; folded < 2 && !status; folded++) {
+		struct span path = folded ? folded_path(r) : r->path;
 		const struct rule *allow = CONFIG_ALLOW ? guard_find(c, R_ALLOW, path, folded) : NULL;
 		const struct rule *auth = CONFIG_AUTH ? guard_find(c, R_AUTH, path, folded) : NULL;
 
