@@ -150,6 +150,7 @@ struct conf {                           /* one is in force; older ones live unti
 	struct spawn *spawns;           /* programs that stay */
 	struct anchors *ca;             /* who vouches for backends */
 	bool https;                     /* there are backends that are spoken to by https */
+	bool odd;                       /* a pattern is spelled oddly */
 	struct type *types;             /* those of `types` files; the built-in ones are in mime.c */
 	void *arena;
 	struct listener listen[LISTEN_MAX];
@@ -169,5 +170,7 @@ const struct rule *rule_find(const struct rule *, enum rule_kind, struct span pa
 /* For what restricts: /dir itself is guarded like what is below /dir/. */
 bool pattern_guards(const struct pattern *, struct span path);
 bool pattern_covers(const struct pattern *all, const struct pattern *some);     /* guards whatever some does */
+/* Are there other spellings by which vfat and its like know the same file: in small letters, without dots behind a name? */
+bool spelled_oddly(struct span path);
 
 #endif

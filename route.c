@@ -242,6 +242,13 @@ alike(const struct pattern *p, struct span folded)
 	return pattern_guards(&like, folded);
 }
 
+/* It makes a difference how path and patterns are spelled; mostly it does not. */
+static bool
+spelling_matters(const struct conn *c, const struct request *r)
+{
+	return c->conf->odd || spelled_oddly(r->path);
+}
+
 static struct span
 folded_path(const struct request *r)
 {
@@ -268,9 +275,9 @@ static int
 guard(struct conn *c, const struct request *r)
 {
 	const struct rule *asked = NULL;
-	int status = 0;
+	int status = 0, looks = spelling_matters(c, r) ? 2 : 1;
 
-	for (int folded = 0; folded < 2 && !status; folded++) {
+	for (int folded = 0; folded < looks && !status; folded++) {
 		struct span path = folded ? folded_path(r) : r->path;
 		const struct rule *allow = CONFIG_ALLOW ? guard_find(c, R_ALLOW, path, folded) : NULL;
 		const struct rule *auth = CONFIG_AUTH ? guard_find(c, R_AUTH, path, folded) : NULL;
@@ -291,8 +298,11 @@ static bool
 is_script_in_disguise(const struct conn *c, const struct request *r)
 {
 	const struct rule *rule = c->host->routes;
-	struct span path = rule ? folded_path(r) : r->path;
+	struct span path;
 
+	if (!rule || !spelling_matters(c, r))
+		return false;
+	path = folded_path(r);
 	while (rule && !alike(&rule->pattern, path))
 		rule = rule->next;
 	return rule && rule->kind <= R_CGI;

@@ -15,7 +15,10 @@ enum { RUN_MOST = 30 * 86400 };         /* seconds that a program may be given *
 static bool
 set_pattern(struct rule *rule, char *text)
 {
-	return take_pattern(text, &rule->pattern);
+	if (!take_pattern(text, &rule->pattern))
+		return false;
+	reader.conf->odd |= spelled_oddly(rule->pattern.text);
+	return true;
 }
 
 static const char one_of_a_kind[] =

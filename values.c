@@ -137,6 +137,15 @@ pattern_guards(const struct pattern *pattern, struct span path)
 }
 
 bool
+spelled_oddly(struct span s)
+{
+	for (unsigned i = 0; i < s.n; i++)
+		if ((unsigned char)(s.p[i] - 'A') < 26 || (s.p[i] == '.' && (i + 1 == s.n || s.p[i + 1] == '/')))
+			return true;
+	return false;
+}
+
+bool
 pattern_covers(const struct pattern *all, const struct pattern *some)
 {
 	if (some->kind != MATCH_EXT)
