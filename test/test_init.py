@@ -111,7 +111,7 @@ def test_busybox_init_keeps_it_running(small):
     try:
         pid = eventually(lambda: open(f"/proc/{outer.pid}/task/{outer.pid}/children").read().strip(), "its first process")
         eventually(lambda: (small / "tmp/pid").exists() and (small / "tmp/pid").read_text(), "the server")
-        said = run("nsenter", "-t", pid, "-m", "-n", "-p", "chroot", small, "/bin/sh", "-ec", """
+        said = run("nsenter", "-t", pid, "-m", "-n", "-p", "-r", "/bin/sh", "-ec", """
             pid=$(cat /tmp/pid)
             wget -q -O - http://127.0.0.1/a.txt
             kill -HUP $pid

@@ -162,7 +162,7 @@ def upload(blog, folder):
 def post(blog, upload):
     """(number, address, broken parts of the editor) of a post with the picture in it, published by the block editor."""
     blog.go("/wp-admin/post-new.php")
-    blog.find(".block-editor-block-list__layout")
+    blog.find(".block-editor-block-list__layout, iframe[name=editor-canvas]")       # a frame since WordPress 6.3
     broken = blog.broken()
     number, address = blog.run("""
         const [id, url] = args, editor = wp.data.dispatch('core/editor'), blocks = wp.blocks;
