@@ -95,13 +95,18 @@ connection_has(const struct request *r, struct span token)
 static const uint64_t withheld = 1ull << F_CONNECTION | 1ull << F_CONTENT_LENGTH | 1ull << F_EXPECT | 1ull << F_HOST |
     1ull << F_KEEP_ALIVE | 1ull << F_PROXY | 1ull << F_TRANSFER_ENCODING | 1ull << F_UPGRADE;
 
-/* Fields without an id of their own that stay here: who the client is by his own account, and two of one connection. */
+/* Fields without an id of their own that stay here: who the client is by his own account, and two of one connection.  Also
+ * with "_" for "-": to programs over there, whose variables have that for both (RFC 3875 4.1.18), they are the same. */
 static bool
-withheld_name(struct span name)
+withheld_name(struct span sent)
 {
 	static const struct span names[] = { SPAN("TE"), SPAN("Forwarded"), SPAN("X-Real-IP"), SPAN("Proxy-Connection"),
 		SPAN("Proxy-Authorization") };
+	char store[24];                 /* longer than the longest */
+	struct span name = { store, sent.n < sizeof store ? sent.n : sizeof store };
 
+	for (unsigned i = 0; i < name.n; i++)
+		store[i] = sent.p[i] == '_' ? '-' : sent.p[i];
 	if (span_starts_nocase(name, SPAN("X-Forwarded-")))
 		return true;
 	for (unsigned i = 0; i < sizeof names / sizeof *names; i++)
