@@ -24,7 +24,7 @@ _Static_assert(sizeof (struct listing) <= HANDLER_STATE, "HANDLER_STATE is too s
 
 struct entry { bool folder; char name[NAME]; };
 
-/* One for all: whose it is, and which of his rows the first entry is. */
+/* One for all: whose listing it is of, and which row of that its first entry is. */
 static struct { const struct listing *of; uint64_t first; unsigned n; struct entry e[BATCH]; } batch;
 
 const struct folder_entry *

@@ -152,7 +152,8 @@ head_length(const char *p, unsigned n, unsigned *seen)
 /* -- the request line ------------------------------------------------------------------------------ */
 
 /* From p, where a target begins, to the end of its path.  The path of "/path" is copied on the way, and is the request's
- * unless something in it is to be decoded, merged or removed. */
+ * unless something in it is to be decoded, merged or removed.  Eight bytes are looked at together, and beside each the one
+ * behind it: a '.' whose lowest bit is set is a '/', so one comparison finds "//" and "/.". */
 static inline const char *
 parse_path(struct request *r, const char *p, const char *end)
 {
@@ -162,7 +163,7 @@ parse_path(struct request *r, const char *p, const char *end)
 	if (*p == '/' && p <= last)
 		do {
 			uint64_t x = first8(p), next = first8(p + 1) | ones;
-			uint64_t twos = ((x ^ ones * '/') | (next ^ ones * '/')) - ones;        /* "//" and "/." */
+			uint64_t twos = ((x ^ ones * '/') | (next ^ ones * '/')) - ones;
 			uint64_t stops = (mark_odd(x, '%' + 1) | ((x ^ ones * '?') - ones)) & tops;
 
 			memcpy(to, p, 8);

@@ -220,8 +220,8 @@ reply_pass(struct conn *c, const struct fields *h, bool length, map_place *map)
 	pass(&c->client.out, c, h, length ? ours & ~(1ull << F_CONTENT_LENGTH) : ours, map);
 }
 
-static struct buf extra;                /* size 0: nothing is */
-static bool extra_type;
+static struct buf extra;                /* lines of a head; size 0: none */
+static bool extra_type;                 /* Content-Type is one of them */
 
 void
 reply_extra(struct conn *c, const struct fields *h)

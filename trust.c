@@ -5,7 +5,7 @@
  *              `------- read from here, as far as they are of `trust`
  *
  * A PROXY header is about a connection, the fields are about one request: a kept connection of a proxy carries many
- * clients.  Whoever is not trusted has no word in this, whatever he sends.
+ * clients.  Whoever is not trusted has no word in this, whatever it sends.
  */
 #include "httpd.h"
 
