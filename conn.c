@@ -138,6 +138,20 @@ request_end(struct conn *c)
 	c->held = 0;
 }
 
+/* The head that was made has no room: none of it may go out.  It may be the `header` lines that are too long. */
+static void
+too_large(struct conn *c)
+{
+	let_go(c);
+	c->client.out.w = c->client.out.r + c->client.sealed;
+	c->client.out.bad = false;
+	c->begun = c->hold = c->keep = c->until_close = false;
+	c->headers = 0;
+	c->sent = 0;
+	c->why = "the response head is too large";
+	reply_status(c, NULL, 500);
+}
+
 /* Give up: with a status while there is no response yet, else by a cut that cannot pass for a whole response. */
 static void
 fail(struct conn *c, int status, const char *why)
@@ -150,7 +164,10 @@ fail(struct conn *c, int status, const char *why)
 		c->over = c->phase != FLUSH;
 		return;
 	}
+	c->until_close = false;
 	reply_status(c, NULL, status);
+	if (c->client.out.bad)
+		too_large(c);
 	enter(c, FLUSH);
 }
 
@@ -248,20 +265,6 @@ queue(struct conn *c, int64_t since)
 	postpone(c, waited ? since : now);
 	c->retry = false;
 	return true;
-}
-
-/* The head that was made has no room: none of it may go out.  It may be the `header` lines that are too long. */
-static void
-too_large(struct conn *c)
-{
-	let_go(c);
-	c->client.out.w = c->client.out.r + c->client.sealed;
-	c->client.out.bad = false;
-	c->begun = c->hold = c->keep = false;
-	c->headers = 0;
-	c->sent = 0;
-	c->why = "the response head is too large";
-	reply_status(c, NULL, 500);
 }
 
 /* Plain HTTP came where TLS was to be: the same place by https, which the client is on the port of already. */

@@ -257,6 +257,16 @@ def test_the_head_of_an_answer_goes_whole_or_is_502(start, backend, folder, size
             assert (answer.status, answer.body, len(answer["X-Big"])) == (200, body, size)
 
 
+def test_header_lines_that_leave_no_room_are_told_as_500(start, backend):
+    """Of a backend's answer as of a file: the page that says so would have no room either, but for being without them."""
+    server = start(f"header / X-A {'a' * 7600}\nheader / X-B {'b' * 7600}\nfastcgi /app {backend().address}\n"
+                   f"fastcgi /dead {backend(lambda c: c.raw(b'?')).address}\ntimeout backend 1\n")
+    for path in ("/app", "/dead", "/none"):
+        for version in ("1.1", "1.0"):
+            answer = server.ask("GET", path, version=version)
+            assert answer.status == 500 and answer["X-A"] is None
+
+
 def test_the_access_log_names_the_route(start, backend, folder):
     server = app(start, backend, None, f"log access {folder}/access.log\n")
     server.get("/app")
