@@ -64,8 +64,8 @@ read_head(const struct dialect *d, struct span *text, struct answer *h)
 	return fields.n || d->line;
 }
 
-/* Is all of the answer here?  Whoever says all in one go and hangs up may have done the latter since: one look more is less
- * than to be told of it later, and what is here needs no chunks then. */
+/* Is all of the answer here?  Then it needs no chunks.  A backend that ends by hanging up may have done so since the last
+ * read: one look more costs less than another turn. */
 static bool
 is_whole(struct conn *c)
 {
@@ -84,8 +84,8 @@ is_whole(struct conn *c)
 	return whole(&g->down.body, &s->in);
 }
 
-/* How the body is framed towards the client (RFC 9112 6.3): what is here already gets its length.  A dialect may know more
- * about where it ends. */
+/* How the body is framed towards the client (RFC 9112 6.3): what has come whole gets a length.  Where the body of the
+ * backend ends a dialect may know better, in its own frame(). */
 static void
 frame(struct conn *c, struct answer *h)
 {
@@ -237,8 +237,8 @@ head_end(const char *p, unsigned n, unsigned *seen)
 	return 0;
 }
 
-/* A head that does not come in one piece is gathered behind what is used of client.out: bytes that are not sent.  How many
- * of the n at p are of the head; *text is all of it once it is whole. */
+/* A head that does not come in one piece is gathered in client.out, beyond what is to be sent.  Returns how many of the n
+ * bytes at p are of the head; *text is all of it once it is whole. */
 static unsigned
 gather(struct conn *c, const char *p, unsigned n, struct span *text)
 {

@@ -136,8 +136,8 @@ static bool shows;                      /* lines are kept */
 static void
 text_show(struct span s)
 {
-	bool quotes = !s.n || s.p[0] == '#' || find_byte(s.p, ' ', s.n) || find_byte(s.p, '\t', s.n) || find_byte(s.p, '"', s.n) ||
-	    (s.n == 1 && (s.p[0] == '{' || s.p[0] == '}'));
+	bool quotes = !s.n || s.p[0] == '#' || find_byte(s.p, ' ', s.n) || find_byte(s.p, '\t', s.n) ||
+	    find_byte(s.p, '"', s.n) || (s.n == 1 && (s.p[0] == '{' || s.p[0] == '}'));
 
 	buf_text(&out, quotes ? " \"" : " ");
 	for (unsigned i = 0; i < s.n; i++) {

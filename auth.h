@@ -21,7 +21,7 @@ bool hash_setting(struct buf *to);
 /* Append what crypt(3) makes of a password with the kind, rounds and salt that `setting` begins with, which may be a
  * hash.  False when this build does not know the kind, or the password is too long. */
 bool password_hash(struct buf *to, struct span password, struct span setting);
-/* The same in pieces, one hash at a time.  The setting has to hold until the end; another beginning forgets this one. */
+/* The same in pieces, one hash at a time.  The setting has to hold until the end; whoever begins another forgets it. */
 void hash_begin(struct span password, struct span setting);
 bool hash_work(int64_t until);          /* by clock_now(), or a moment longer; true when there is no more to do */
 bool hash_end(struct buf *to);          /* as password_hash; to NULL: nobody wants it any more */
@@ -43,15 +43,15 @@ struct login {
 	char store[TEXT_LINE];
 };
 
-/* False, with a line in the log, when the file cannot be read.  An account of the system that is locked, has expired, has
- * no password or no shell is one that no password is right for. */
+/* False, with a line in the log, when the file cannot be read.  No password is right for an account of the system that
+ * is locked, has expired, or has no password or no shell. */
 bool login_of_file(const char *path, struct span user, struct login *);
 bool login_of_system(const char *passwd, const char *shadow, struct span user, struct login *);
 
 /* -- auth.c: who may ask --------------------------------------------------------------------------------- */
 
-/* What an Authorization or Proxy-Authorization field says, held against an `auth` line.  0, and the user in c->lent; the
- * status `refusal`, and a challenge to go out with it; LATER, and when in c->since; 429, 500 or 503. */
+/* Holds what an Authorization or Proxy-Authorization field says against an `auth` line.  0, and the user in c->lent; the
+ * status `refusal`, and a challenge that goes out with it; LATER, and when in c->since; 429, 500 or 503. */
 int auth_check(struct conn *, const struct rule *, struct span credentials, int refusal);
 void auth_challenge(struct conn *);     /* the field that goes with a refusal */
 void auth_flush(void);                  /* forget whose password was right, and whose wrong, on reload */

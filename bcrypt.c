@@ -2,8 +2,8 @@
  *
  *   $2y$10$saltsaltsaltsaltsaltsahashhashhashhashhashhashhash
  *
- * Blowfish, whose tables begin as the digits of pi and are mixed with password and salt 2^cost times; what is kept is a
- * known text, enciphered by them.  4 KB of digits would weigh more than the rest, so they are worked out, when the first
+ * Blowfish: its tables begin as the digits of pi and are mixed with password and salt 2^cost times; what is kept is a
+ * known text that they encipher.  4 KB of digits would weigh more than the rest.  So they are worked out when the first
  * of these hashes is asked for (0.1 s on a desktop, a second or two on a small router), by Machin's formula
  *
  *   pi = 16 arctan(1/5) - 4 arctan(1/239),  arctan(1/x) = 1/x - 1/3x^3 + 1/5x^5 ...

@@ -32,7 +32,7 @@ peer_of(struct child *child)
 	return (struct peer *)(void *)((char *)child - offsetof(struct peer, child));
 }
 
-/* -- the program's end -------------------------------------------------------------------------------------- */
+/* -- the program's end -------------------------------------------------------------------------------- */
 
 static void
 cgi_ended(struct child *child)
@@ -71,7 +71,7 @@ cgi_late(struct child *child)
 	conn_turn(p->conn);
 }
 
-/* -- stderr ------------------------------------------------------------------------------------------------------- */
+/* -- stderr ------------------------------------------------------------------------------------------- */
 
 unsigned
 cgi_plan(struct pollfd *set)
@@ -98,7 +98,7 @@ cgi_take(const struct pollfd *set, unsigned n)
 		}
 }
 
-/* -- the environment --------------------------------------------------------------------------------------------- */
+/* -- the environment ---------------------------------------------------------------------------------- */
 
 /* An end for the span, in the buffer. */
 static const char *
@@ -111,7 +111,7 @@ put_text(struct buf *b, struct span s)
 	return at;
 }
 
-/* -- starting ----------------------------------------------------------------------------------------------------------- */
+/* -- starting ----------------------------------------------------------------------------------------- */
 
 static struct span
 folder_of(struct span file)
@@ -285,7 +285,7 @@ cgi_start(struct conn *c, struct request *r)
 	return 0;
 }
 
-/* -- the exchange ------------------------------------------------------------------------------------------------------- */
+/* -- the exchange ------------------------------------------------------------------------------------- */
 
 /* The end of the output is the end of the answer once it is known how the program has ended (body->at), so that one
  * that was killed cannot pass for one that was done. */
@@ -345,9 +345,9 @@ ask_again(struct conn *c, struct request *r, struct span target)
 	return true;
 }
 
-/* With `location server` a path and nothing else (RFC 3875 6.2.2) is answered as if the client had asked for it, once this
- * script has given its place back, and when those who guard the path say LATER, then.  Until then it lies in client.out,
- * which holds nothing else yet. */
+/* With `location server` an answer that is a path and nothing else (RFC 3875 6.2.2) is replaced by what that path answers,
+ * as soon as this script has given its place back, or later, when a guard of that path wants to be asked LATER.  Until
+ * then the path lies in client.out, which holds nothing else yet. */
 static bool
 cgi_frame(struct conn *c, const struct answer *h, struct fields *fields, enum io *io)
 {

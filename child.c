@@ -85,9 +85,9 @@ run(void *argument)
 
 /* -- in the parent ---------------------------------------------------------------------------------------------- */
 
-/* From a terminal a program gets a session of its own, so that it cannot ask there.  Else a group of its own is enough:
- * with each session Linux makes a group for its scheduler too, which takes a tenth of what starting a small program does,
- * and within which `nice` is nothing to others (sched(7)). */
+/* Where there is a terminal a program gets a session of its own, or it could ask there.  Elsewhere a group of its own is
+ * enough: with each session Linux makes a group for its scheduler, which takes a tenth of the time that starting a small
+ * program does, and outside of which `nice` has no effect (sched(7)). */
 static bool
 has_terminal(void)
 {
@@ -136,7 +136,8 @@ child_stop(struct child *c)
 	kill(-c->pid, SIGTERM);
 }
 
-/* Has the first process of a group that we end, ended?  Then the others follow now, while its number is still its own. */
+/* Once the first process of a group that is stopping has ended, the others are ended now, while the number is still its
+ * own: it is not waited for yet. */
 static void
 end_group(const struct child *c)
 {

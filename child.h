@@ -40,7 +40,8 @@ void child_reap(void);                  /* after SIGCHLD: ended() of those that 
 int64_t child_due(void);                /* when the next one's time is over, INT64_MAX for never */
 void child_expire(void);                /* late() of those whose time is over */
 
-/* The pipe for their stderr, which is made once and kept: 0 is read here, 1 is theirs; zeros: none yet.  False with errno. */
+/* The pipe for their stderr, which is made once and kept: 0 is read here, 1 is theirs; zeros: none yet.  False with
+ * errno. */
 bool child_errors(int fd[2]);
 void child_tells(int fd, struct span who);      /* some of what is in it goes to the log */
 

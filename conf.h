@@ -37,7 +37,11 @@ enum { ADDRESSES_MOST = 64 };           /* of backends, in a line; a name has NA
 enum share { FOR_SCRIPTS, FOR_PROXY, SHARES };          /* of the places for connections to backends */
 enum balance { IN_ORDER, IN_TURN, LEAST_BUSY, STICKY }; /* which of several backends is asked first */
 
-struct resolver { unsigned n; struct addr server[RESOLVERS_MAX]; const char *search; };        /* search: NULL, or domains */
+struct resolver {
+	unsigned n;
+	struct addr server[RESOLVERS_MAX];
+	const char *search;             /* domains, with blanks between them; NULL: none */
+};
 
 struct run {                            /* how a program is started: see child.h */
 	const char *user;               /* as written; NULL: as we are */

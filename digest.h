@@ -25,7 +25,8 @@ struct digest {
 
 void digest_begin(struct digest *, const struct algorithm *);
 void digest_add(struct digest *, const struct algorithm *, const void *, size_t n);
-void digest_end(struct digest *, const struct algorithm *, unsigned char *to);  /* its size in bytes; it may be in place of what was added */
+/* size bytes, which may lie where what was added last lies. */
+void digest_end(struct digest *, const struct algorithm *, unsigned char *to);
 /* The first n bytes of the state between two blocks, and going on from there after n bytes. */
 void digest_state(const struct digest *, const struct algorithm *, unsigned char *to, unsigned n);
 void digest_go_on(struct digest *, const struct algorithm *, const unsigned char *state, uint64_t n);

@@ -225,7 +225,7 @@ port_of(const struct request *r)
 	return span_uint(authority, &port) && port < 65536 ? (unsigned)port : 0;
 }
 
-/* An URL of a site of ours, by name or by the address and port that were connected to, is answered as a path would be. */
+/* A URL of one of our sites, by its name, or by the address and port that were connected to, is answered like a path. */
 static bool
 is_ours(struct conn *c, const struct request *r)
 {

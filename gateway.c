@@ -1,8 +1,8 @@
 /* gateway.c - what all backends share: a place, dialling, saying it again, and the two bodies
  *
- *   gateway_start --> choose --> dial --> gateway_push: client.in --up--> peer.out ==> backend
- *                        ^         |      gateway_pull: peer_io --> answer.c, the head --> body_step: --down--> client.out
- *                        `-- retry <--------------'
+ *   gateway_start --> dial --> gateway_push:  client.in --up--> peer.out ==> backend
+ *                      ^       gateway_pull:  peer.in --answer.c, then body_step, down--> client.out
+ *                      `--retry--'
  *
  * What went out and still lies at the start of peer.out can be sent once more: that is how a connection that went
  * stale while it was idle, or an address that does not answer, is passed over without anybody noticing.
@@ -322,8 +322,8 @@ gateway_start(struct conn *c, struct request *r, const struct script *s, const s
 
 enum { STRAIGHT = 4096 };               /* fewer bytes are better sent together with others */
 
-/* What is passed on as it is goes from the buffer that it was read into, without a copy.  True when that is the way now,
- * and *moved when something went. */
+/* A body that goes on as it came is sent from the buffer that it was read into, without a copy.  True when that is the
+ * way now; *moved when something went. */
 static bool
 straight(struct relay *r, struct buf *in, struct stream *to, bool *moved)
 {
@@ -410,7 +410,7 @@ body_step(struct conn *c)
 	return io;
 }
 
-/* A backend that has closed its ear may still be speaking: an early answer. */
+/* A backend that takes no more of the request may still be answering it. */
 static void
 deaf(struct conn *c)
 {
@@ -424,8 +424,8 @@ deaf(struct conn *c)
 	c->keep = c->keep && c->up.done;
 }
 
-/* On a unix socket all that was said arrives before a reset, which is then an end that left our body unread; and what a
- * read brings after the other side has closed is all, when there was room for more. */
+/* On a unix socket a reset takes no bytes along: it is an end like any other, of a program that has not read the whole
+ * request.  And once the other side has closed, a read that comes short was the last one: that is what true says. */
 static bool
 local_end(struct stream *s)
 {

@@ -27,7 +27,7 @@ struct peer {                           /* one connection to a backend */
 	struct child child;             /* cgi: the program at its other end */
 	struct conn *conn;              /* cgi: who waits for it; NULL: nobody any more */
 	int64_t end;                    /* cgi: when its `time` is over; 0: never */
-	bool late;                      /* cgi: that, or how it ended has not been known in time */
+	bool late;                      /* cgi: it is over, or how the program ended was not known in time */
 	int errors[2];                  /* cgi: the pipe for stderr, kept; 0: none yet */
 	unsigned script_n;
 	char script[64];                /* cgi: its name, or the end of it */
@@ -54,14 +54,18 @@ extern struct pool peer_pool, peer_lent_pool;
 /* SCRIPT_NAME, PATH_INFO (p NULL: none), SCRIPT_FILENAME, PATH_TRANSLATED */
 struct script { struct span name, info, file, translated; };
 
-/* What the path means by c's route; the spans hold until start() returns, file is ended by NUL, and all have SLACK.  0, a
+/* What the path means by c's route.  The spans hold until start() returns and have SLACK; file is ended by NUL.  0, a
  * status, or PASS: not a script. */
 int script_find(struct conn *, struct request *, struct script *);
 
-/* A pair of name and value: behind their two sizes, as FastCGI has it; each ended by NUL; or NAME=value and NUL, pointed at
- * by the next of env_words, which says by next == last that there were too many. */
-enum pairs { PAIRS_SIZED, PAIRS_ENDED, PAIRS_WORDS };
-extern struct env_words { char **next, **last; } env_words;
+enum pairs {                            /* how a name and its value are written */
+	PAIRS_SIZED,                    /* FastCGI: their sizes first */
+	PAIRS_ENDED,                    /* SCGI: a NUL behind each */
+	PAIRS_WORDS,                    /* CGI: NAME=value and NUL, as in environ(7), where env_words says */
+};
+extern struct env_words {               /* where the pointers to words go */
+	char **next, **last;            /* the same: there were too many */
+} env_words;
 
 void put_pair(struct buf *, enum pairs, struct span name, struct span value);
 void put_length(struct buf *, enum pairs, uint64_t length);     /* CONTENT_LENGTH */
@@ -107,7 +111,10 @@ struct dialect {                        /* how gateway.c speaks to the other sid
 
 extern const struct dialect fcgi_dialect, scgi_dialect, cgi_dialect, proxy_dialect;
 
-enum { UPGRADE_MOST = 32, HOST_MOST = 96 };     /* bytes of an Upgrade field that is passed on; of a Host that is kept */
+enum {
+	UPGRADE_MOST = 32,              /* bytes of an Upgrade field that is passed on */
+	HOST_MOST = 96,                 /* of a Host that is kept */
+};
 
 struct gateway {                        /* the handler's state */
 	const struct dialect *dialect;
@@ -125,9 +132,9 @@ struct gateway {                        /* the handler's state */
 	bool closes;                    /* the connection cannot be kept after this answer */
 	bool naming;                    /* a name has to be resolved first */
 	bool ending;                    /* a process of ours has to end first */
-	bool spooling, spooled;
-	int spool;
-	off_t spool_at;
+	bool spooling, spooled;         /* the request body goes into the spool; it is in it, and comes out again */
+	int spool;                      /* a descriptor; -1: none */
+	off_t spool_at;                 /* what lies before it has come out */
 	uint8_t untold;                 /* interim responses that a client of HTTP/1.0 is not told of: 255 are enough */
 	uint8_t upgrade_n;              /* the protocols that the client would switch to: a 101 names one of them */
 	uint8_t host_n;                 /* its Host, when it is not too long */
@@ -140,7 +147,7 @@ _Static_assert(sizeof (struct gateway) <= HANDLER_STATE, "HANDLER_STATE is too s
 /* Take a place, and begin an exchange in this dialect.  0, or BUSY. */
 int gateway_take(struct conn *, const struct dialect *);
 int gateway_start(struct conn *, struct request *, const struct script *, const struct dialect *);
-bool gateway_dial(struct conn *);       /* the next address, or wait for one; false: none is left, and that has failed */
+bool gateway_dial(struct conn *);       /* the next address, or wait for one; false: none is left (gateway_fail) */
 /* The exchange has failed: the status to answer with where no response has begun, and why, for the log.  IO_FAIL. */
 enum io gateway_fail(struct conn *, int status, const char *why);
 /* For who says nothing before it is connected: IO_DONE then; IO_FAIL when no address is left. */
@@ -158,9 +165,8 @@ void cgi_leave(void);                   /* the server ends: so do those whose an
 
 /* -- answer.c: the head of the answer ---------------------------------------------------------------- */
 
-/* IO_MOVED once it has been passed on (headed), or when more of it was gathered; IO_DONE when the body went with it.  Without
- * c->peer after that, somebody
- * else answers. */
+/* IO_MOVED once it has been passed on (headed), or when more of it was gathered; IO_DONE when the body went with it.  If
+ * c->peer is NULL after that, somebody else answers. */
 enum io answer_head(struct conn *);
 
 /* -- upstream.c: answers in HTTP ---------------------------------------------------------------------- */

@@ -10,7 +10,7 @@
  */
 #include "gateway.h"
 
-/* How long the http:// or https:// is that it begins with. */
+/* Bytes of the http:// or https:// that it begins with; 0: neither. */
 static unsigned
 scheme_of(struct span url)
 {
@@ -116,7 +116,8 @@ map_refresh(const struct conn *c, struct span value, struct buf *to)
 	return map_url(c, url, to);
 }
 
-/* A cookie for the server's own name would be refused, coming from ours: without Domain it is for the host that sent it. */
+/* A cookie with the Domain of the server behind us would be refused, as it comes from us.  Without Domain it is for the
+ * host that sent it (RFC 6265 5.3). */
 static bool
 map_cookie(const struct conn *c, struct span value, struct buf *to)
 {

@@ -7,8 +7,8 @@
  *   Accept: text/html                        Via: 1.1 cubhttpd
  *   Forwarded: for=me
  *
- * What is about one connection stays here (RFC 9110 7.6.1), where a message ends is said by us alone, and who the client
- * is, too.  upstream.c reads the answers, tunnel.c takes over when both sides switch to another protocol.
+ * What is about one connection stays here (RFC 9110 7.6.1).  We alone say where a message ends, and who the client is.
+ * upstream.c reads the answers, tunnel.c takes over when both sides switch to another protocol.
  */
 #include "forward.h"
 #include "resolve.h"

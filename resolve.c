@@ -4,9 +4,9 @@
  *                 ▲              │ no answer: the next server, the next round; no such name: the next `search`
  *                 `── again, when they hold no more and are wanted; after a failure later and later
  *
- * Of libc's resolver all would be in the way: it waits, it allocates, it weighs 20 KB.  What a router needs is less: its
- * own dnsmasq, asked over UDP, by a port and an id that cannot be guessed.  Old addresses stay in force until there are
- * new ones: a resolver that is down must not take the backends with it.
+ * Libc's resolver would wait, allocate, and weigh 20 KB.  What a router needs is less: its own dnsmasq, asked over UDP,
+ * from a port and with an id that cannot be guessed.  Old addresses stay in force until there are new ones: a resolver
+ * that is down must not take the backends with it.
  */
 #include "resolve.h"
 

@@ -28,7 +28,7 @@ struct name {
 bool name_host(struct span);            /* it may be the name of a host */
 /* "HOST:PORT" where HOST is a name: true, with host and port set. */
 bool name_parse(struct name *, const char *text);
-void name_begin(struct name *, struct backend *, const char *text);     /* NAME_ADDRS of them, cleared, become its own */
+void name_begin(struct name *, struct backend *, const char *text);     /* NAME_ADDRS, cleared, become its own */
 void name_want(struct name *);          /* it is going to be used: ask for it, if the time has come */
 void name_forget(struct name *);        /* nobody wants to know any more */
 bool names_asking(const struct backend *);      /* one of this row is being asked for */

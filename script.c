@@ -4,7 +4,7 @@
  */
 #include "gateway.h"
 
-/* 0 when path is a file; it is ended by NUL for the while. */
+/* What the first n bytes of the path are: 0 and whether it is a folder, or a status. */
 static int
 look(const struct conn *c, struct request *r, unsigned n, bool *folder)
 {
@@ -22,9 +22,9 @@ look(const struct conn *c, struct request *r, unsigned n, bool *folder)
 	return 0;
 }
 
-/* Where the script's part of the path ends: at the first segment with the extension, or the first behind the pattern,
- * that is a file.  A script that is no file is never handed on, whatever the program behind would make of it.  PASS: only
- * folders have such names. */
+/* Where the script's part of the path ends: with the first segment that is a file, of those with the extension or, for a
+ * pattern of a path, of those behind it.  What is no file is never handed on, whatever the program behind would make of
+ * it.  PASS: only folders have such names. */
 static int
 find_script(const struct conn *c, struct request *r, unsigned *end)
 {

@@ -27,7 +27,7 @@ spawned_of(struct child *child)
 	return (struct spawned *)(void *)((char *)child - offsetof(struct spawned, child));
 }
 
-/* -- the socket ------------------------------------------------------------------------------------------------ */
+/* -- the socket --------------------------------------------------------------------------------------- */
 
 static void
 name_of(struct sockaddr_un *un, const char *folder, unsigned number)
@@ -83,7 +83,7 @@ listen_alone(struct addr *a, int *at)
 	return -1;
 }
 
-/* -- starting and ending ------------------------------------------------------------------------------------------ */
+/* -- starting and ending ------------------------------------------------------------------------------ */
 
 /* It may be started again at once; then it has to wait for a second, and each time twice as long. */
 static void
@@ -191,7 +191,7 @@ start(struct spawned *s)
 	return true;
 }
 
-/* -- for requests --------------------------------------------------------------------------------------------------- */
+/* -- for requests ------------------------------------------------------------------------------------- */
 
 struct backend *
 spawn_choose(const struct spawn *p)
@@ -230,7 +230,7 @@ spawn_end(struct backend *b)
 	return b->own->child.pid;
 }
 
-/* -- in each turn ----------------------------------------------------------------------------------------------------- */
+/* -- in each turn ------------------------------------------------------------------------------------- */
 
 void
 spawn_keep(void)

@@ -7,8 +7,8 @@
  * for their own proxy), and none whose name has a byte beside letters, digits and "-", because "_" would pass for "-"
  * there.
  *
- * Most of a request to a backend is written here, so there is one look at the room for each pair, and texts go by sixteen
- * bytes: whatever a request or a script points at has SLACK behind it, and so has the buffer.
+ * Most of a request to a backend is written here.  So the room is looked at once for each pair, and texts are copied by
+ * sixteen bytes: whatever a request or a script points at has SLACK behind it, and so has the buffer.
  */
 #include "auth.h"
 #include "gateway.h"
@@ -152,7 +152,7 @@ ip_text(const struct from *f, char *store, size_t size)
 	return (struct span){ store, b.w };
 }
 
-/* Who we are to a client that names no host: an address, which stands in brackets when it is of IPv6 (RFC 3875 4.1.14). */
+/* SERVER_NAME for a client that names no host: our address, in brackets when it is of IPv6 (RFC 3875 4.1.14). */
 static APART struct span
 own_name(struct conn *c, char *store, size_t size)
 {
@@ -262,8 +262,8 @@ put_tls(const struct conn *c, struct buf *to, enum pairs form)
 	put_values(c, to, form, V_TLS, value, sizeof value / sizeof *value);
 }
 
-/* Variables that are the same for many requests are kept as they were last written, with what they were made from: those of
- * the server, and then those of the client.  Words are not written again, but pointed at where they are. */
+/* Variables that are the same for many requests are kept as they were last written, first those of the server, then those
+ * of the client, with what they were made from.  The text of words is not even copied: they are pointed at here. */
 enum { KEPT_MOST = 32 };                /* words */
 
 static struct {
@@ -394,8 +394,9 @@ is_ours(struct span name)
 	return span_eq_nocase(name, SPAN("Auth-User")) || span_eq_nocase(name, SPAN("Auth-Pass"));
 }
 
-/* HTTP_ACCEPT_LANGUAGE for Accept-Language, which has letters and hyphens only: those become capitals, these underscores.
- * 0x20 goes, and what then lacks 0x40 was a hyphen and gets 0x52. */
+/* HTTP_ACCEPT_LANGUAGE for Accept-Language, eight letters at a time.  The name has letters and hyphens only: a letter has
+ * the bit 0x40, and is a capital without 0x20; a hyphen has no 0x40, and is 0x0d without 0x20, which with 0x52 (0x40, 0x10
+ * and 0x02 of it) is an underscore. */
 static __attribute__((noinline)) void
 put_plain(struct buf *to, enum pairs form, struct span name, struct span value)
 {
