@@ -159,18 +159,6 @@ refuse_late(struct conn *c, int refusal)
 
 /* -- credentials ------------------------------------------------------------------------------------------ */
 
-static int
-base64(char c)
-{
-	if (c >= 'A' && c <= 'Z')
-		return c - 'A';
-	if (c >= 'a' && c <= 'z')
-		return c - 'a' + 26;
-	if (c >= '0' && c <= '9')
-		return c - '0' + 52;
-	return c == '+' ? 62 : c == '/' ? 63 : -1;
-}
-
 /* RFC 4648 4, padded or not; false when it is something else, or too long. */
 static bool
 decode(struct span s, struct buf *to)
@@ -181,7 +169,7 @@ decode(struct span s, struct buf *to)
 	for (; pads < 2 && s.n && s.p[s.n - 1] == '='; pads++)
 		s.n--;
 	for (; n < s.n; n++) {
-		int digit = base64(s.p[n]);
+		int digit = base64_digit(s.p[n]);
 
 		if (digit < 0)
 			return false;

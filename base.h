@@ -46,6 +46,7 @@ char *find_char(const char *, char);                    /* as strchr, but never 
 char *find_byte(const char *, char, size_t n);          /* as memchr */
 char *find_last(const char *, char);                    /* as strrchr, but never the NUL */
 int hex_digit(char);                                    /* 0 to 15, or -1 */
+int base64_digit(char);                                 /* 0 to 63, or -1 (RFC 4648 4) */
 char lower(char);
 
 /* r..w is to be read, w..size is free; linear, so that a head or a frame is contiguous.  An append that does not

@@ -37,6 +37,16 @@ find_byte(const char *p, char c, size_t n)
 	return NULL;
 }
 
+int
+base64_digit(char c)
+{
+	if ((unsigned char)(lower(c) - 'a') < 26)
+		return lower(c) - 'a' + (c == lower(c) ? 26 : 0);
+	if ((unsigned char)(c - '0') < 10)
+		return c - '0' + 52;
+	return c == '+' ? 62 : c == '/' ? 63 : -1;
+}
+
 char *
 find_last(const char *text, char c)
 {

@@ -96,16 +96,6 @@ seek(struct span *text, struct span mark)
 	return false;
 }
 
-static int
-base64_digit(char c)
-{
-	if ((unsigned char)(lower(c) - 'a') < 26)
-		return lower(c) - 'a' + (c == lower(c) ? 26 : 0);
-	if ((unsigned char)(c - '0') < 10)
-		return c - '0' + 52;
-	return c == '+' ? 62 : c == '/' ? 63 : -1;
-}
-
 /* Decode to where it stands.  Empty when there is something else in it: an encrypted key has fields of a head. */
 static struct span
 base64(struct span text)

@@ -227,20 +227,23 @@ take_addresses(struct name *name, struct addr *a, unsigned n)
 	}
 }
 
-/* The families take turns, IPv4 first: where one does not work the other is tried next. */
+/* found has FAMILIES.  These take turns, IPv4 first: where one does not work the other is tried next. */
 static void
-settle(struct name *name, const struct found *found, unsigned families_n, uint32_t ttl)
+settle(struct name *name, const struct found *found)
 {
+	uint32_t ttl = HOLDS_MOST;
 	struct addr a[NAME_ADDRS];
 	unsigned n = 0;
 
 	for (unsigned i = 0; i < NAME_ADDRS; i++)
-		for (unsigned f = 0; f < families_n; f++)
+		for (unsigned f = 0; f < FAMILIES; f++)
 			if (i < found[f].n && n < NAME_ADDRS)
 				a[n++] = addr_of(&found[f].ip[i], name->port);
 	take_addresses(name, a, n);
-	ttl = ttl < HOLDS_LEAST ? HOLDS_LEAST : ttl > HOLDS_MOST ? HOLDS_MOST : ttl;
-	name->until = now + (int64_t)ttl * 1000;
+	for (unsigned f = 0; f < FAMILIES; f++)
+		if (found[f].n && found[f].ttl < ttl)
+			ttl = found[f].ttl;
+	name->until = now + (ttl > HOLDS_LEAST ? ttl : HOLDS_LEAST) * (int64_t)1000;
 	name->failures = 0;
 	name->failed = false;
 	leave(name);
@@ -343,7 +346,7 @@ static bool
 in_hosts(struct name *name)
 {
 	struct span host = name->host, line, word;
-	struct found found = { 0 };
+	struct found found[FAMILIES] = { { .ttl = HOLDS_FILE } };       /* both in one: the file has its order */
 	struct from f;
 
 	if (host.p[host.n - 1] == '.')
@@ -351,13 +354,13 @@ in_hosts(struct name *name)
 	for (text_open("/etc/hosts"); text_line(&line);) {
 		if (!from_parse(&f, cut_word(&line)))
 			continue;
-		while (found.n < NAME_ADDRS && (word = cut_word(&line)).n)
+		while (found->n < NAME_ADDRS && (word = cut_word(&line)).n)
 			if (span_eq_nocase(word, host))
-				found.ip[found.n++] = f;
+				found->ip[found->n++] = f;
 	}
-	if (found.n)
-		settle(name, &found, 1, HOLDS_FILE);
-	return found.n;
+	if (found->n)
+		settle(name, found);
+	return found->n;
 }
 
 static bool
@@ -436,13 +439,8 @@ resolve_all(const struct conf *cf)
 static void
 conclude(struct query *q)
 {
-	uint32_t ttl = UINT32_MAX;
-
-	for (unsigned f = 0; f < FAMILIES; f++)
-		if (q->found[f].n && q->found[f].ttl < ttl)
-			ttl = q->found[f].ttl;
 	if (q->found[0].n || q->found[1].n) {
-		settle(q->name, q->found, FAMILIES, ttl);
+		settle(q->name, q->found);
 		end(q);
 		return;
 	}
