@@ -210,10 +210,16 @@ same(struct span given, struct span kept)
 	return !differs && kept.n;
 }
 
+/* Who a client says it is. */
+struct claim {
+	struct span user, password;
+	uint64_t sum;                   /* of both, and of what the file that would know was like */
+};
+
 /* The one hash that is being worked out. */
 static struct {
 	bool begun;
-	uint64_t sum;                   /* of the login that it is for */
+	uint64_t sum;                   /* of the claim that it is for */
 	struct from from;               /* whose that is, and who comes back after the rest */
 	const struct conn *owner;
 	int64_t rests_until;            /* after a slice */
@@ -231,18 +237,19 @@ auth_flush(void)
 
 /* A hash is worked out in any case, of another user when there is none.  False when the file cannot be read. */
 static bool
-begin(const struct rule *rule, struct span user, struct span password)
+begin(const struct rule *rule, const struct claim *claim)
 {
 	const char *path = rule->root.path;
 	struct login *a = &job.login;
 
-	if (!(*path ? login_of_file(path, user, a) : login_of_system("/etc/passwd", "/etc/shadow", user, a)))
+	if (!(*path ? login_of_file(path, claim->user, a) :
+	    login_of_system("/etc/passwd", "/etc/shadow", claim->user, a)))
 		return false;
 	job.setting = a->hash;
 	if (!a->hash.n || a->hash.p[0] == '{')
 		job.setting = (struct span){ a->decoy, a->decoy_n };
 	if (job.setting.n)
-		hash_begin(password, job.setting);
+		hash_begin(claim->password, job.setting);
 	job.begun = true;
 	return true;
 }
@@ -259,7 +266,7 @@ work(void)
 
 /* Was it the password? */
 static bool
-matches(struct span password, struct span user)
+matches(const struct claim *claim)
 {
 	char store[HASH_MOST + 64];
 	struct buf made = buf_on(store, sizeof store);
@@ -269,19 +276,21 @@ matches(struct span password, struct span user)
 	if (job.setting.n)
 		log_line(LOG_DEBUG, "a password was hashed");
 	if (span_starts(hash, SPAN("{PLAIN}")))
-		return same(password, (struct span){ hash.p + 7, hash.n - 7 });
+		return same(claim->password, (struct span){ hash.p + 7, hash.n - 7 });
 	if (!known && hash.n)
-		log_line(LOG_ERROR, "the password of '%.*s' is kept in a way that this build does not know", (int)user.n, user.p);
+		log_line(LOG_ERROR, "the password of '%.*s' is kept in a way that this build does not know",
+		    (int)claim->user.n, claim->user.p);
 	return known && hash.n && same((struct span){ store, made.w }, hash);
 }
 
 static bool
-end(struct span user, struct span password)
+end(const struct claim *claim)
 {
-	bool right = matches(password, user);
+	bool right = matches(claim);
 
 	if (!right)
-		log_line(LOG_WARN, job.login.found ? "wrong password for '%.*s'" : "wrong user", (int)user.n, user.p);
+		log_line(LOG_WARN, job.login.found ? "wrong password for '%.*s'" : "wrong user", (int)claim->user.n,
+		    claim->user.p);
 	wipe(&job.login, sizeof job.login);
 	job.begun = false;
 	return right;
@@ -325,15 +334,15 @@ left_alone(void)
 	return job.rests_until + LEFT_ALONE <= now && !dozes;
 }
 
-/* 0 when it is the right one; others as auth_check. */
+/* 0 when it is the right password; others as auth_check. */
 static int
-check(struct conn *c, const struct rule *rule, uint64_t sum, struct span user, struct span password, int refusal)
+check(struct conn *c, const struct rule *rule, const struct claim *claim, int refusal)
 {
 	const unsigned most = (conf->clients + 1) / 2;
 	const struct wrong *w;
 	int status;
 
-	if (job.begun && job.sum != sum && left_alone()) {
+	if (job.begun && job.sum != claim->sum && left_alone()) {
 		blame(&job.from);               /* or leaving in time would make guesses free */
 		job.begun = false;
 	}
@@ -344,11 +353,11 @@ check(struct conn *c, const struct rule *rule, uint64_t sum, struct span user, s
 	}
 	if (job.rests_until > now)
 		return wait_until(c, job.rests_until, most, 503);
-	if (job.begun && job.sum != sum)
+	if (job.begun && job.sum != claim->sum)
 		return wait_until(c, now + 4 * SLICE, most, 503);
-	if (!job.begun && !begin(rule, user, password))
+	if (!job.begun && !begin(rule, claim))
 		return 500;
-	job.sum = sum;
+	job.sum = claim->sum;
 	job.from = c->from;
 	job.owner = c;
 	if (!work()) {
@@ -356,27 +365,10 @@ check(struct conn *c, const struct rule *rule, uint64_t sum, struct span user, s
 		job.begun = status == LATER;
 		return status;
 	}
-	if (!end(user, password))
+	if (!end(claim))
 		return refuse_late(c, refusal);
-	remember_it(sum);
+	remember_it(claim->sum);
 	return 0;
-}
-
-static int
-check_login(struct conn *c, struct rule *rule, struct span text, struct span user, struct span password, int refusal)
-{
-	uint64_t sum;
-	int status;
-
-	if (!key.there)
-		key.there = call_getrandom(&key, 2 * sizeof key.a, GRND_NONBLOCK) == 2 * sizeof key.a;
-	sum = keyed(stamp(rule), text.p, text.n);
-	status = is_remembered(sum) ? 0 : check(c, rule, sum, user, password, refusal);
-	if (!status) {
-		memcpy(c->lent->user, user.p, user.n);
-		c->lent->user_n = user.n;
-	}
-	return status;
 }
 
 int
@@ -384,13 +376,21 @@ auth_check(struct conn *c, const struct rule *rule, struct span credentials, int
 {
 	static char store[USER_MOST + PASSWORD_MOST + 4];
 	struct buf b = buf_on(store, sizeof store);
-	struct span user, password;
+	struct claim claim;
 	int status = refusal;
 
-	if (c->refused)
+	if (!key.there)
+		key.there = call_getrandom(&key, 2 * sizeof key.a, GRND_NONBLOCK) == 2 * sizeof key.a;
+	if (c->refused) {
 		c->why = "a wrong password";
-	else if (auth_basic(credentials, &b, &user, &password))
-		status = check_login(c, (struct rule *)(uintptr_t)rule, (struct span){ store, b.w }, user, password, refusal);
+	} else if (auth_basic(credentials, &b, &claim.user, &claim.password)) {
+		claim.sum = keyed(stamp((struct rule *)(uintptr_t)rule), store, b.w);
+		status = is_remembered(claim.sum) ? 0 : check(c, rule, &claim, refusal);
+		if (!status) {
+			memcpy(c->lent->user, claim.user.p, claim.user.n);
+			c->lent->user_n = claim.user.n;
+		}
+	}
 	wipe(store, sizeof store);
 	if (status == refusal)
 		c->challenge = rule;
