@@ -7,8 +7,6 @@
  */
 #include "gateway.h"
 
-#include <string.h>
-
 enum { HEAD_SIZE = 8, CONTENT_MOST = 65528 };   /* a multiple of eight: no padding is ever needed */
 
 enum { BEGIN_REQUEST = 1, END_REQUEST = 3, PARAMS, STDIN, STDOUT, STDERR };

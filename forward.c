@@ -10,7 +10,6 @@
 #include "forward.h"
 #include "resolve.h"
 
-#include <arpa/inet.h>
 #include <string.h>
 #include <sys/random.h>
 #include <unistd.h>

@@ -13,7 +13,6 @@
 #include "spawn.h"
 #include "tls.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <string.h>
 #include <unistd.h>

@@ -14,9 +14,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <string.h>
 #include <sys/random.h>
-#include <unistd.h>
 
 enum {
 	PATIENCE = 1500,                /* ms for an answer */

@@ -1,8 +1,6 @@
 /* scalars.c - words whose arguments are plain values: text, numbers, times, one of several names */
 #include "words.h"
 
-#include <string.h>
-
 enum { DAY = 86400 };
 
 static void *

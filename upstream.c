@@ -6,8 +6,6 @@
  */
 #include "gateway.h"
 
-#include <string.h>
-
 /* HTTP/1.x SP three digits, and what follows is for nobody (RFC 9112 4). */
 bool
 upstream_line(struct span *text, struct answer *a)

@@ -1,8 +1,6 @@
 /* values.c - the values of the configuration: numbers, sizes, paths, patterns; read and compared */
 #include "words.h"
 
-#include <string.h>
-
 bool
 take_number(const char *text, uint64_t min, uint64_t max, uint64_t *to)
 {

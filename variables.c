@@ -14,7 +14,6 @@
 #include "gateway.h"
 #include "tls.h"
 
-#include <arpa/inet.h>
 #include <string.h>
 
 enum variable {
