@@ -115,6 +115,6 @@ def test_the_plans_of_small_machines_are_those_of_the_program(folder, column):
         plan = subprocess.run([BINARY, "-t", "-f", folder / "x.conf"], capture_output=True, text=True, timeout=20).stdout
         needed = int(re.search(r"in all (\d+) bytes", plan)[1])
         told = float(table["plan with TLS" if tls else "plan, at the most"][column].split()[0])
-        assert abs(needed / 1e6 - told) <= 0.1, (lines, needed)
+        assert abs(needed / 1e6 - told) <= 0.12, (lines, needed)
         if column < 3:
             assert needed <= int(table["memory`, to be told of a mistake"][column].rstrip("m")) << 20
