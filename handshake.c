@@ -161,7 +161,7 @@ static struct session *
 session_find(const unsigned char key[32])
 {
 	struct session *all = (struct session *)(void *)tls_session_pool.at, *found = NULL;
-	unsigned at = (key[8] << 8 | key[9]) % tls_session_pool.n;
+	unsigned at = uint16_at(key + 8) % tls_session_pool.n;
 
 	for (unsigned i = 0; i < SESSIONS_LOOKED && i < tls_session_pool.n; i++, at = (at + 1) % tls_session_pool.n) {
 		if (all[at].used && !memcmp(all[at].key, key, sizeof all[at].key))
@@ -295,29 +295,28 @@ static bool
 lacks_ours(const unsigned char *p, unsigned n)
 {
 	for (; n >= 2; p += 2, n -= 2)
-		if (p[0] == 3 && p[1] == 3)
+		if (uint16_at(p) == BR_TLS12)
 			return false;
 	return true;
 }
 
-/* Look at the extensions: is the client too new?  And set `asked`. */
+/* Look at the extensions of a hello, behind its type and length: is the client too new?  And set `asked`. */
 static bool
-too_new(struct span hello)
+too_new(const unsigned char *p, unsigned n)
 {
-	const unsigned char *p = (const unsigned char *)hello.p;
-	unsigned at = 34, n = hello.n, type, size;      /* version, random */
+	unsigned at = 34, type, size;           /* version, random */
 	bool is = false;
 
-	asked = (p[-3] << 16 | p[-2] << 8 | p[-1]) == (int)n;   /* else it goes on in the next record, and may ask there */
+	asked = (p[-3] << 16 | uint16_at(p - 2)) == n;        /* else it goes on in the next record, and may ask there */
 	if (at < n)
 		at += 1 + p[at];                                /* session */
 	if (at + 1 < n)
-		at += 2 + (p[at] << 8 | p[at + 1]);             /* suites */
+		at += 2 + uint16_at(p + at);                    /* suites */
 	if (at < n)
 		at += 1 + p[at];                                /* compression */
 	for (at += 2; at + 4 <= n; at += 4 + size) {
-		type = p[at] << 8 | p[at + 1];
-		size = p[at + 2] << 8 | p[at + 3];
+		type = uint16_at(p + at);
+		size = uint16_at(p + at + 2);
 		if (size > n - at - 4)
 			break;
 		for (unsigned i = 0; type == 0 && asked && i < size; i++)
@@ -328,7 +327,7 @@ too_new(struct span hello)
 	return is;
 }
 
-static int
+static unsigned
 oldest(const struct tls *t)
 {
 	return CONFIG_LEGACY && t->legacy ? BR_TLS10 : BR_TLS12;
@@ -349,7 +348,7 @@ acceptable(struct stream *s)
 	}
 	if (n < HEADER)
 		return false;
-	size = p[3] << 8 | p[4];
+	size = uint16_at(p + 3);
 	if (p[0] & 0x80 && p[2] == 1)
 		tls_fail(s, 70, "the client speaks SSL 2");
 	else if (p[0] != HANDSHAKE || p[1] != 3)
@@ -358,10 +357,9 @@ acceptable(struct stream *s)
 		tls_fail(s, 22, "the first record is too long");
 	else if (n < HEADER + size)
 		return false;
-	else if (size > 6 && p[HEADER] == 1 && (p[HEADER + 4] << 8 | p[HEADER + 5]) < oldest(s->tls))
+	else if (size > 6 && p[HEADER] == 1 && uint16_at(p + HEADER + 4) < oldest(s->tls))
 		tls_fail(s, 70, "the client speaks only older versions than are spoken here");
-	else if (size > 4 && p[HEADER] == 1 && too_new((struct span){ (const char *)p + HEADER + 4, size - 4 }) &&
-	    !s->tls->legacy)
+	else if (size > 4 && p[HEADER] == 1 && too_new(p + HEADER + 4, size - 4) && !s->tls->legacy)
 		tls_fail(s, 70, "the client speaks no TLS 1.2, only newer versions");
 	return !s->broken;
 }

@@ -91,6 +91,12 @@ extern struct output { unsigned from, n; unsigned char bytes[OUTPUT_MOST]; } out
 
 struct legacy *legacy_of(const struct tls *);   /* of one that is `legacy` */
 
+static inline unsigned
+uint16_at(const unsigned char *p)
+{
+	return net16(load2((const char *)p));
+}
+
 /* -- tls.c ------------------------------------------------------------------------------------------------- */
 
 /* Send n bytes; what the kernel would not take of them stays in stream.out, in the place of the `plain` bytes that they

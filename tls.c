@@ -517,16 +517,16 @@ open_record(struct stream *s)
 
 	if (input.raw_n < HEADER)
 		return false;
-	n = p[3] << 8 | p[4];
-	if (p[1] << 8 != (t->version & 0xff00) || !(*in)->check_length(in, n)) {
-		tls_fail(s, p[1] << 8 != (t->version & 0xff00) ? 70 : 22, "a record of a wrong length or version");
+	n = uint16_at(p + 3);
+	if (p[1] != t->version >> 8 || !(*in)->check_length(in, n)) {
+		tls_fail(s, p[1] != t->version >> 8 ? 70 : 22, "a record of a wrong length or version");
 		return true;
 	}
 	if (input.raw_n < HEADER + n)
 		return false;
 	input.raw += HEADER + n;
 	input.raw_n -= HEADER + n;
-	plain = (*in)->decrypt(in, p[0], p[1] << 8 | p[2], p + HEADER, &n);
+	plain = (*in)->decrypt(in, p[0], uint16_at(p + 1), p + HEADER, &n);
 	t->vain = plain && n && p[0] == DATA ? 0 : t->vain + 1;
 	if (!plain) {
 		tls_fail(s, 20, "a record was damaged");
