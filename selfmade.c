@@ -292,7 +292,7 @@ put_body(struct writer *w, const struct selfmade *s)
 }
 
 static size_t
-sign(const struct selfmade *s, const void *p, size_t n, unsigned char to[80])
+sign(const struct selfmade *s, const void *p, size_t n, unsigned char *to)
 {
 	br_ec_private_key key = { BR_EC_secp256r1, (unsigned char *)(uintptr_t)s->x, sizeof s->x };
 	unsigned char hash[32];
@@ -301,29 +301,22 @@ sign(const struct selfmade *s, const void *p, size_t n, unsigned char to[80])
 	return br_ecdsa_i31_sign_asn1(&our_curves, sha256_class, hash, &key, to);
 }
 
-/* The signed part has to be known before its signature, which stands behind it: it is moved down by so much. */
+/* What is signed is written up to `end`, and then the signature is put behind that, where there is room for the longest. */
 static struct span
 certificate_write(const struct selfmade *s, unsigned char *store, unsigned size)
 {
-	struct writer w = { store + size, store, false };
-	unsigned char signature[81] = { 0 };
-	const unsigned char *body, *end = store + size;
-	size_t n, body_n;
+	enum { MOST = sizeof ecdsa_sha256 + 3 + 72 };
+	unsigned char *end = store + size - MOST, *bits = end + sizeof ecdsa_sha256;
+	struct writer w = { end, store, false };
+	size_t n;
 
 	put_body(&w, s);
-	body = w.at;
-	body_n = (size_t)(end - body);
-	n = 1 + sign(s, body, body_n, signature + 1);
-	if (body_n + n + 32 > size)
-		return SPAN("");
-	memmove(store, body, body_n);
-	w.at = store + size;
-	w.floor = store + body_n;
-	put_element(&w, DER_BITS, signature, n);
-	put(&w, ecdsa_sha256, sizeof ecdsa_sha256);
-	w.floor = store;
-	memmove(w.at - body_n, store, body_n);
-	w.at -= body_n;
+	memcpy(end, ecdsa_sha256, sizeof ecdsa_sha256);
+	n = sign(s, w.at, (size_t)(end - w.at), bits + 3);
+	bits[0] = DER_BITS;
+	bits[1] = 1 + n;
+	bits[2] = 0;                    /* of the last byte no bit is unused */
+	end = bits + 3 + n;
 	wrap(&w, DER_SEQUENCE, end);
 	return (struct span){ (char *)w.at, w.bad ? 0 : (unsigned)(end - w.at) };
 }
