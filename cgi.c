@@ -398,7 +398,10 @@ go_elsewhere(struct conn *c)
 	}
 	if (status)
 		reply_status(c, &r, status < 0 ? 503 : status);
-	return IO_MOVED;
+	if (!c->client.out.bad)
+		return IO_MOVED;
+	c->begun = false;               /* the head has no room, so none of it has gone */
+	return IO_FAIL;
 }
 
 /* Neither side has anything to say, and the stdin of the script has got its end. */

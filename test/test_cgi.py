@@ -350,6 +350,14 @@ def test_a_local_redirect_only_when_it_is_configured(start, script, www):
     childless(server)
 
 
+def test_a_local_redirect_whose_head_has_no_room_is_500(start, script, www):
+    """`header` lines may fill it: it must not go out without its end."""
+    (www / "a.txt").write_text("hello")
+    script("go", "printf 'Location: /a.txt\\n\\n'\n")
+    server = start(f"header / X-A {'a' * 7600}\nheader / X-B {'b' * 7600}\ncgi /cgi-bin/ location server\n")
+    assert server.get("/cgi-bin/go").status == 500
+
+
 def test_reloads_on_the_way_of_a_local_redirect(start, script, backend, folder):
     """Whoever answers in the end is of the second configuration, which must not go before he is done."""
     gate = threading.Event()
