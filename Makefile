@@ -55,6 +55,9 @@ LINK   += $(LINK_$(BUILD)) $(CRYPT:1=-Wl,-u,crypt -Wl,--no-as-needed -lcrypt) $(
 # TLS: BearSSL from its source tree, built along (make BEARSSL=DIR; test/bearssl fetches one to build/bearssl), else the
 # library that the compiler finds, else none, and no TLS then.  Rooms that name BearSSL compile only where it is.
 TLS_ROOMS = tls.c handshake.c offer.c https.c certificate.c selfmade.c sha2.c prf.c verify.c
+# A compiler for another processor may find the header of a library that it cannot link.
+FINDS   = $(shell echo 'int main(void) { return 0; }' | $(CC) $(CPPFLAGS) $(LDFLAGS) -include bearssl.h -x c $1 \
+	  2>/dev/null && echo yes)
 ifneq ($(filter static,$(BUILD)),)
 BEARSSL ?= $(wildcard build/bearssl)
 endif
@@ -62,9 +65,11 @@ ifneq ($(BEARSSL),)
 TLS     = $(OUT)/bearssl.a
 BEAR    = $(wildcard $(BEARSSL)/src/*.c $(BEARSSL)/src/*/*.c)
 LINK   += $(TLS)
-else ifneq ($(shell $(CC) -E -include bearssl.h -x c /dev/null >/dev/null 2>&1 && echo yes),)
+else ifeq ($(call FINDS,-o /dev/null - -lbearssl),yes)
 TLS     = -lbearssl
 LINK   += -Wl,--as-needed $(TLS)
+else ifeq ($(call FINDS,-fsyntax-only -),yes)
+FLAGS  += -DCONFIG_TLS=0
 endif
 
 all: $(PROGRAM)
