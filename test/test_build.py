@@ -19,7 +19,7 @@ def stub(folder, name, script):
 
 @pytest.fixture
 def tree(tmp_path):
-    """What make needs of the sources, and a compiler that makes empty files and can link BearSSL when a file says so."""
+    """What make needs of the sources, and a compiler that can link BearSSL when a file of that name says so."""
     for path in [TOP / "Makefile", *TOP.glob("*.[ch]")]:
         if path.name != "local.h":
             (tmp_path / path.name).symlink_to(path)

@@ -192,7 +192,7 @@ def systemd(folder, binary, namespaces):
         pid = eventually(lambda: open(children).read().strip(), "its first process")
 
         def inside(command):
-            return run("nsenter", "-t", pid, "-m", "-n", "-p", "-i", "-u", "sh", "-ec", FAILS + command)
+            return run("nsenter", "-t", pid, "-m", "-n", "-p", "-i", "-u", "-r", "sh", "-ec", FAILS + command)
         eventually(lambda: os.path.exists(f"/proc/{pid}/root/run/systemd/private"), "systemd")
         return inside
     yield boot
