@@ -411,7 +411,7 @@ static void
 engine_failed(struct stream *s, int error)
 {
 	if (error > BR_ERR_SEND_FATAL_ALERT) {  /* it has told the client itself */
-		s->tls->stub_n = 0;
+		s->tls->spill_n = 0;
 		log_line(LOG_INFO, "TLS: no agreement; the %s was told %s", other_side(s->tls),
 		    alert_name(error - BR_ERR_SEND_FATAL_ALERT));
 		place_free(s->tls);

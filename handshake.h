@@ -32,7 +32,7 @@ enum state { NEW, GREETING, OPEN, CLOSED, FAILED };     /* CLOSED: we said close
 struct legacy {                         /* beside struct tls when the suite is one of AES in CBC, which take twice as much */
 	union { const br_sslrec_in_class *class; br_sslrec_in_cbc_context cbc; } in;
 	union { const br_sslrec_out_class *class; br_sslrec_out_cbc_context cbc; } out;
-	unsigned char stub[LEGACY_OVERHEAD];
+	unsigned char spill[LEGACY_OVERHEAD];
 };
 
 struct tls {                            /* all that is kept of a connection between two events */
@@ -59,8 +59,8 @@ struct tls {                            /* all that is kept of a connection betw
 	uint16_t version, suite;
 	uint16_t proof;                 /* what the client's certificate has proved */
 	uint16_t most;                  /* plain bytes in a record that we send */
-	uint8_t stub_n;                 /* what of a sealed record found no room in stream.out goes before it */
-	unsigned char stub[OVERHEAD];
+	uint8_t spill_n;                 /* what of a sealed record found no room in stream.out goes before it */
+	unsigned char spill[OVERHEAD];
 };
 
 struct place {                          /* a handshake under way */

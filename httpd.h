@@ -44,7 +44,6 @@ bool log_open(const struct conf *);     /* also on SIGHUP; false when a file can
 void log_line(enum level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void log_backend(struct span who, struct span text);    /* what it wrote to its stderr: escaped, a line each */
 void log_flush(void);                   /* the access lines of this turn */
-struct conn;
 extern struct conn *log_about;
 void log_request(struct conn *, const struct request *);        /* keep what the access line needs of the head */
 void log_access(struct conn *);
@@ -89,8 +88,7 @@ struct handler {                        /* what answers a request */
 	void (*finish)(struct conn *);  /* let go of what start took; NULL: nothing */
 };
 
-extern const struct handler file_handler, dir_handler, fcgi_handler, scgi_handler, cgi_handler,
-    proxy_handler;
+extern const struct handler file_handler, dir_handler, fcgi_handler, scgi_handler, cgi_handler, proxy_handler;
 const struct host *host_find(struct span name);         /* the default host when nothing has this name */
 /* A path of our own, already normal: index, rewrite, fallback.  0, or 414. */
 int request_set_path(struct request *, struct span path);
@@ -230,8 +228,7 @@ struct conn *conn_open(const struct parked *);          /* a slot for it, in HEA
 void conn_turn(struct conn *);          /* step it until nothing moves; it may be FREE after that */
 int64_t conn_due(const struct conn *);  /* when its time is over */
 void conn_on_time(struct conn *);       /* its time is over */
-/* Takes the descriptor; flags are those of the listener. */
-void conn_arrive(int fd, const struct addr *from, uint8_t flags);
+void conn_arrive(int fd, const struct addr *from, uint8_t flags);       /* takes the descriptor; flags: the listener's */
 bool conn_full(void);                   /* no room to accept into: the listening sockets rest */
 void conn_stop(void);                   /* end the idle ones, and the others after their answer */
 bool conn_none(void);                   /* nobody is there */
@@ -288,8 +285,7 @@ struct parked {                         /* all that is kept of an idle connectio
 };
 
 bool park_open(void);
-/* Take over the descriptor of an idle connection; the oldest one is closed when there is no place. */
-void park_put(const struct parked *);
+void park_put(const struct parked *);   /* takes its descriptor; the oldest one is closed when there is no place */
 bool park_drop_oldest(void);            /* false when there is none */
 bool park_full(void);
 unsigned park_count(void);

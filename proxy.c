@@ -191,7 +191,7 @@ put_forwarded(const struct conn *c, const struct request *r, struct buf *to)
 	static char kept_host[HOST_MOST], store[256 + 2 * HOST_MOST];
 	static struct buf text = { store, 0, 0, sizeof store, false };
 	struct span host = r->known[F_HOST];
-	struct asker asker = { c->from, c->secure || (c->client.tls && !c->vouched), host.n };
+	struct asker asker = { c->from, c->secure, host.n };
 
 	if (host.n > HOST_MOST) {
 		put_client(to, &c->from, asker.secure, host);

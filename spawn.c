@@ -73,12 +73,10 @@ listen_alone(struct addr *a, int *at)
 			return fd;
 		}
 	}
-	error = errno;
 	if (fd >= 0)
 		call_close(fd);
 	if (*at >= 0)
 		call_close(*at);
-	errno = error;
 	return -1;
 }
 

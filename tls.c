@@ -235,22 +235,22 @@ poison(void)
 /* -- sending ------------------------------------------------------------------------------------------------------ */
 
 static unsigned char *
-stub_of(struct tls *t)
+spill_of(struct tls *t)
 {
-	return CONFIG_LEGACY && t->cbc ? legacy_of(t)->stub : t->stub;
+	return CONFIG_LEGACY && t->cbc ? legacy_of(t)->spill : t->spill;
 }
 
-/* The rest of a record stays at the beginning of out.  What is too long for its place there goes to the stub, so that
+/* The rest of a record stays at the beginning of out.  What is too long for its place there is the spill, so that
  * nothing has to be moved. */
 static void
 keep(struct stream *s, const unsigned char *p, unsigned n, unsigned place)
 {
-	unsigned stub = n > place ? n - place : 0;
+	unsigned spill = n > place ? n - place : 0;
 
-	memcpy(stub_of(s->tls), p, stub);
-	s->tls->stub_n = stub;
-	memcpy(s->out.data + s->out.r, p + stub, n - stub);
-	s->sealed = n - stub;
+	memcpy(spill_of(s->tls), p, spill);
+	s->tls->spill_n = spill;
+	memcpy(s->out.data + s->out.r, p + spill, n - spill);
+	s->sealed = n - spill;
 }
 
 void
@@ -285,14 +285,14 @@ static bool
 send_rest(struct stream *s)
 {
 	struct tls *t = s->tls;
-	unsigned char *stub = stub_of(t);
+	unsigned char *spill = spill_of(t);
 	unsigned n;
 
-	if (t->stub_n) {
-		n = stream_send(s, stub, t->stub_n);
-		t->stub_n -= n;
-		memmove(stub, stub + n, t->stub_n);
-		if (t->stub_n)
+	if (t->spill_n) {
+		n = stream_send(s, spill, t->spill_n);
+		t->spill_n -= n;
+		memmove(spill, spill + n, t->spill_n);
+		if (t->spill_n)
 			return false;
 	}
 	if (s->sealed) {
