@@ -39,15 +39,21 @@ place(unsigned i)
 
 /* -- opening by policy --------------------------------------------------------------------------------- */
 
-/* Its descriptor, valid in this turn; -1 with errno. */
+/* Its descriptor, valid in this turn; -1 with errno, and once a line in the log: the folder may be on a disk that comes
+ * later. */
 static int
 root_open(struct root *r)
 {
-	int fd;
+	int fd, error;
 
 	if (r->fd >= 0 && now - r->looked < FRESH)
 		return r->fd;
 	fd = call_open(AT_FDCWD, r->path, O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
+	if (fd < 0 && (r->fd >= 0 || !r->looked)) {
+		error = errno;
+		log_line(LOG_WARN, "%s: %s", r->path, error_text(error));
+		errno = error;
+	}
 	if (r->fd >= 0)
 		call_close(r->fd);
 	r->fd = fd;

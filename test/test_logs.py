@@ -1,6 +1,7 @@
 """The logs: what a line says, what it cannot be made to say, and that they hold nobody up."""
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -116,6 +117,21 @@ def test_errors_to_a_file_with_a_level(start, files, folder, backend):
     eventually(lambda: server.process.poll() is not None or (folder / "errors.log").exists(), "the log")
     server.signal(signal.SIGTERM)
     server.wait()
+
+
+def test_a_root_that_is_not_there_is_told_once_each_time(start, folder):
+    """Nothing but 404 would be left to guess from."""
+    root, told = folder / "disk", re.compile(r"/disk: No such file")
+    server = start(f"root {root}\n")
+    for present in (False, True, False):
+        if present:
+            root.mkdir()
+            (root / "x").write_text("x")
+        else:
+            shutil.rmtree(root, ignore_errors=True)
+        eventually(lambda: server.get("/x").status == (200 if present else 404), "the root as it is")
+        server.get("/x")
+    assert len(told.findall(server.text())) == 2
 
 
 def test_a_full_disk_stops_nobody(start, files):
