@@ -91,6 +91,7 @@ def test_no_other_spelling_that_a_file_system_takes_gets_past(locked, site):
     for target in ("/ADMIN/secret.txt", "/Admin/secret.txt", "/admin./secret.txt", "/aDMIN.../"):
         assert locked.get(target).status == 401
     assert locked.get("/ADMIN/secret.txt", BOB).body == b"secret page"
+    locked.stop()
     assert hashes(locked) == 1
 
 

@@ -131,6 +131,7 @@ def test_a_root_that_is_not_there_is_told_once_each_time(start, folder):
             shutil.rmtree(root, ignore_errors=True)
         eventually(lambda: server.get("/x").status == (200 if present else 404), "the root as it is")
         server.get("/x")
+    server.stop()
     assert len(told.findall(server.text())) == 2
 
 
